@@ -1,0 +1,1 @@
+"""Segue: music recommendation that learns from what people play and skip."""

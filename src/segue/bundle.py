@@ -1,0 +1,194 @@
+"""A trained recommender on disk: manifest.json, model.safetensors, catalog.arrow.
+
+Nothing in a bundle is code. Loading checks the SHA-256 of every file, the shape and type of every
+tensor and that floats are finite, before anything is used.
+"""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from segue.catalog import CATALOG_SCHEMA, Catalog
+from segue.errors import BundleError
+from segue.files import recover, replacing_folder, sha256
+from segue.models import RECOMMENDERS, Recommender
+
+BUNDLE_FORMAT = "segue-bundle"
+BUNDLE_VERSION = 1
+MANIFEST = "manifest.json"
+_TENSORS = "model.safetensors"
+_CATALOG = "catalog.arrow"
+_LEARNED = "learned.safetensors"
+_FILES = (_TENSORS, _CATALOG, _LEARNED)
+_LIBRARIES = ("numpy", "scipy", "numba", "pyarrow", "safetensors")
+
+
+class Holdout(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rows training left out."""
+
+    protocol: str
+    seed: int
+
+
+class Manifest(msgspec.Struct, kw_only=True):
+    """Content of manifest.json."""
+
+    format: str = BUNDLE_FORMAT
+    version: int = BUNDLE_VERSION
+    recommender: str
+    recipe: str
+    config: dict[str, Any]
+    seed: int
+    holdout: Holdout | None
+    """None: it learned from every row."""
+    dataset: str
+    """Fingerprint of the dataset it learned from."""
+    simulated: bool
+    """True where it learned from a simulated world."""
+    trained_at: str
+    """UTC, ISO 8601."""
+    metrics: dict[str, float] = {}
+    libraries: dict[str, str] = {}
+    files: dict[str, str] = {}
+    """SHA-256 of every other file."""
+
+
+def libraries() -> dict[str, str]:
+    """Versions of what a result may depend on."""
+    return {"python": platform.python_version()} | {
+        name: version(name) for name in ("segue", *_LIBRARIES)
+    }
+
+
+class Bundle:
+    """A recommender with where it came from.
+
+    Attributes:
+        recommender: ready to answer.
+        manifest: what it is and learned from.
+        learned: hashes of the playlists and listeners it learned from, sorted
+            (see `segue.evaluation.protocols`). (rows,) uint64
+    """
+
+    def __init__(
+        self, recommender: Recommender, manifest: Manifest, learned: npt.NDArray[np.uint64]
+    ) -> None:
+        self.recommender, self.manifest, self.learned = recommender, manifest, learned
+
+    @property
+    def catalog(self) -> Catalog:
+        """The tracks it knows."""
+        return self.recommender.catalog
+
+    def save(self, path: Path | str) -> None:
+        """Write the bundle; `path` holds the previous one or all of this one at every moment.
+
+        Raises:
+            BundleError: a tensor holds values that are not finite.
+            DataError: `path` is something else, or cannot be written.
+        """
+        tensors = {name: np.ascontiguousarray(t) for name, t in self.recommender.tensors().items()}
+        for name, tensor in tensors.items():
+            if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+                raise BundleError(
+                    "training gave values that are not finite",
+                    where=f"tensor {name}",
+                    do="lower the learning rate or raise the regularisation",
+                )
+        with replacing_folder(Path(path), MANIFEST) as folder:
+            safetensors.numpy.save_file(tensors, folder / _TENSORS)
+            safetensors.numpy.save_file({"learned": self.learned}, folder / _LEARNED)
+            table = self.catalog.table
+            with (
+                pa.OSFile(str(folder / _CATALOG), "wb") as sink,
+                pa.ipc.new_file(
+                    sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")
+                ) as writer,
+            ):
+                writer.write_table(table)
+            self.manifest.files = {name: sha256(folder / name) for name in _FILES}
+            text = msgspec.json.format(msgspec.json.encode(self.manifest), indent=2)
+            (folder / MANIFEST).write_bytes(text)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Bundle:
+        """Read and verify a bundle.
+
+        Raises:
+            BundleError: not a bundle, of a newer format, damaged, or not what it says it is.
+        """
+        path = Path(path)
+        recover(path)
+        manifest = _read_manifest(path / MANIFEST)
+        for name in _FILES:
+            file = path / name
+            if not file.is_file():
+                raise BundleError("is missing", where=file, do="train again")
+            if sha256(file) != manifest.files.get(name):
+                raise BundleError(
+                    "does not match its SHA-256 in the manifest: the file was changed or damaged",
+                    where=file,
+                    do="train again or copy the bundle again",
+                )
+        kind = RECOMMENDERS.get(manifest.recommender)
+        if kind is None:
+            raise BundleError(
+                f"names the recommender {manifest.recommender!r}, which this segue does not have",
+                where=path / MANIFEST,
+            )
+        try:
+            recommender = kind(**manifest.config)
+            with pa.memory_map(str(path / _CATALOG)) as source, pa.ipc.open_file(source) as reader:
+                table = reader.read_all()
+            if table.schema.names != CATALOG_SCHEMA.names:
+                raise BundleError(f"has columns {table.schema.names}", where=path / _CATALOG)
+            recommender.catalog = Catalog(table)
+            recommender.restore(_read_tensors(path / _TENSORS))
+            learned = _read_tensors(path / _LEARNED).get("learned")
+        except BundleError as error:
+            raise BundleError(error.what, where=f"{path}: {error.where}", do=error.do) from error
+        except pa.ArrowException as error:
+            raise BundleError(f"is not a readable catalog ({error})", where=path) from error
+        if learned is None or learned.dtype != np.uint64:
+            raise BundleError("holds no list of what was learned from", where=path / _LEARNED)
+        return cls(recommender, manifest, learned)
+
+
+def _read_tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
+    try:
+        return safetensors.numpy.load_file(path)
+    except SafetensorError as error:
+        raise BundleError(f"is not a readable safetensors file ({error})", where=path) from error
+
+
+def _read_manifest(path: Path) -> Manifest:
+    if not path.is_file():
+        raise BundleError(
+            "is not a bundle (no manifest.json)", where=path.parent, do="make one with segue train"
+        )
+    try:
+        raw = msgspec.json.decode(path.read_bytes())
+    except msgspec.DecodeError as error:
+        raise BundleError(f"is not valid JSON ({error})", where=path) from error
+    if not isinstance(raw, dict) or raw.get("format") != BUNDLE_FORMAT:
+        raise BundleError("is not the manifest of a segue bundle", where=path)
+    if isinstance(raw.get("version"), int) and raw["version"] > BUNDLE_VERSION:
+        raise BundleError(
+            f"has format {raw['version']}, this segue reads up to {BUNDLE_VERSION}",
+            where=path,
+            do="use a newer segue",
+        )
+    try:
+        return msgspec.convert(raw, Manifest)
+    except msgspec.ValidationError as error:
+        raise BundleError(str(error), where=path) from error

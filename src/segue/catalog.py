@@ -1,0 +1,122 @@
+"""The tracks a recommender knows: names, and finding one by what a person types."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from segue.data.schema import TABLES
+from segue.errors import UsageError
+
+CATALOG_SCHEMA = TABLES["tracks"].append(
+    pa.field(
+        "plays",
+        pa.int32(),
+        nullable=False,
+        metadata={"description": "how many playlists and listeners had the track in training"},
+    )
+)
+
+
+class Catalog:
+    """Rows are tracks; the row number is the track's index.
+
+    Args:
+        table: of `CATALOG_SCHEMA`.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table.cast(CATALOG_SCHEMA).combine_chunks()
+
+    @classmethod
+    def of(cls, tracks: pa.Table, plays: npt.NDArray[np.int32]) -> Catalog:
+        """The tracks of a dataset with their popularity in training."""
+        return cls(tracks.append_column(CATALOG_SCHEMA.field("plays"), pa.array(plays)))
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, track: int) -> dict[str, Any]:
+        """One track's row as a dictionary."""
+        row: dict[str, Any] = self.table.slice(track, 1).to_pylist()[0]
+        return row
+
+    @cached_property
+    def plays(self) -> npt.NDArray[np.int32]:
+        """Playlists and listeners that had each track in training. (tracks,)"""
+        return self.table["plays"].to_numpy()
+
+    @cached_property
+    def uris(self) -> list[str]:
+        """Outside name of each track."""
+        uris: list[str] = self.table["uri"].to_pylist()
+        return uris
+
+    @cached_property
+    def by_uri(self) -> dict[str, int]:
+        """Row of each uri."""
+        return {uri: row for row, uri in enumerate(self.uris)}
+
+    def codes(self, *columns: str) -> npt.NDArray[np.int32]:
+        """A number for each distinct value of some columns, -1 where the first is null. (tracks,)
+
+        ``codes("artist_uri", "artist")`` takes the second where the first is null.
+        """
+        values = pc.coalesce(*(self.table[column].cast(pa.string()) for column in columns))
+        encoded = values.combine_chunks().dictionary_encode()
+        codes: npt.NDArray[np.int32] = encoded.indices.fill_null(-1).to_numpy().astype(np.int32)
+        return codes
+
+    def label(self, track: int) -> str:
+        """``Artist - Title``, or the uri where the names are unknown."""
+        row = self[track]
+        names = [name for name in (row["artist"], row["title"]) if name]
+        return " - ".join(names) if names else row["uri"]
+
+    def find(self, text: str) -> int:
+        """The track meant by a uri, or by words that its artist and title hold.
+
+        Raises:
+            UsageError: nothing or more than one track is meant; the line lists candidates.
+        """
+        row = self.by_uri.get(text)
+        if row is not None:
+            return row
+        words = text.casefold().split()
+        if not words:
+            raise UsageError("empty track", do="give a uri, or words of title and artist")
+        names = pc.utf8_lower(
+            pc.binary_join_element_wise(
+                *(pc.fill_null(self.table[column], "") for column in ("artist", "title")), " "
+            )
+        )
+        hit = pc.match_substring(names, words[0])
+        for word in words[1:]:
+            hit = pc.and_(hit, pc.match_substring(names, word))
+        rows = np.flatnonzero(hit.to_numpy())
+        if len(rows) > 1:  # a title that is the text to the letter wins over longer ones
+            titles = pc.utf8_lower(pc.fill_null(self.table["title"], "")).take(pa.array(rows))
+            same = np.array(
+                [" ".join(title.split()) == " ".join(words) for title in titles.to_pylist()]
+            )
+            if same.sum() == 1:
+                rows = rows[same]
+        if len(rows) == 1:
+            return int(rows[0])
+        if not len(rows):
+            raise UsageError(f"no track matches {text!r}", do="give a uri or other words")
+        raise UsageError(
+            f"{text!r} may be {len(rows)} tracks: {self._candidates(rows)}",
+            do="give the uri or more words",
+        )
+
+    def _candidates(self, rows: Sequence[int] | npt.NDArray[np.int64], most: int = 5) -> str:
+        best = sorted(rows, key=lambda row: (-self.plays[row], row))[:most]
+        listed = ", ".join(f"{self.label(int(row))} ({self.uris[row]})" for row in best)
+        return listed + (", ..." if len(rows) > most else "")

@@ -1,0 +1,467 @@
+"""The dataset folder: open, check, look at; and write one in a stream."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import scipy.sparse as sp
+
+from segue.data.schema import (
+    DATASET_FORMAT,
+    DATASET_VERSION,
+    NEGATIVE,
+    REQUIRED_TABLES,
+    TABLES,
+    Outcome,
+)
+from segue.errors import DataError
+from segue.files import recover, replacing_folder, sha256
+
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+
+DATASET_FILE = "dataset.json"
+
+
+class Receipt(msgspec.Struct, kw_only=True):
+    """What became of every row of a source: ``read = kept + sum(dropped.values())``."""
+
+    format: str
+    unit: str
+    """What is counted ("playlists", "plays")."""
+    read: int = 0
+    kept: int = 0
+    dropped: dict[str, int] = {}
+    files: list[str] = []
+    notes: dict[str, int] = {}
+    """Counts that are not of rows (tracks without an album, unusual values)."""
+
+    def drop(self, reason: str, n: int = 1) -> None:
+        """Count `n` rows as read and dropped."""
+        self.read += n
+        self.dropped[reason] = self.dropped.get(reason, 0) + n
+
+    def keep(self, n: int = 1) -> None:
+        """Count `n` rows as read and kept."""
+        self.read += n
+        self.kept += n
+
+    def adds_up(self) -> bool:
+        """Whether every row is accounted for."""
+        return self.read == self.kept + sum(self.dropped.values())
+
+
+class DatasetInfo(msgspec.Struct, kw_only=True):
+    """Content of dataset.json."""
+
+    format: str
+    version: int
+    simulated: bool
+    """True where a simulated world made the rows."""
+    fingerprint: str
+    """Hash over the content of all tables."""
+    sources: list[Receipt]
+    rows: dict[str, int]
+    """Rows of each table."""
+
+
+def _offsets(owner: Int32, owners: int) -> Int64:
+    """Start of each owner's run in a sorted column, plus the end. (owners + 1,)"""
+    return np.searchsorted(owner, np.arange(owners + 1, dtype=np.int64)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Tracks with the playlists and listens that hold them.
+
+    The tables are read when first asked for. `playlist_tracks` are rows
+    ``offsets[p]:offsets[p+1]`` of `entries`, in playlist order.
+    """
+
+    path: Path
+    info: DatasetInfo
+    kept_entries: npt.NDArray[np.bool_] | None = field(default=None, repr=False)
+    """Mask over the rows of playlist_tracks; None keeps all. See `keeping`."""
+    kept_listens: npt.NDArray[np.bool_] | None = field(default=None, repr=False)
+    """Mask over the rows of listens; None keeps all."""
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Open a dataset folder and check it against the schema.
+
+        Raises:
+            DataError: not a dataset, of a newer version, or damaged (the line says where).
+        """
+        path = Path(path)
+        recover(path)
+        file = path / DATASET_FILE
+        if not file.is_file():
+            raise DataError(
+                "is not a dataset (no dataset.json)", where=path, do="make one with segue ingest"
+            )
+        try:
+            raw = msgspec.json.decode(file.read_bytes())
+        except msgspec.DecodeError as error:
+            raise DataError(f"is not valid JSON ({error})", where=file) from error
+        if not isinstance(raw, dict) or raw.get("format") != DATASET_FORMAT:
+            raise DataError("is not the file of a segue dataset", where=file)
+        if isinstance(raw.get("version"), int) and raw["version"] > DATASET_VERSION:
+            raise DataError(
+                f"has version {raw['version']}, this segue reads up to {DATASET_VERSION}",
+                where=file,
+                do="use a newer segue",
+            )
+        try:
+            info = msgspec.convert(raw, DatasetInfo)
+        except msgspec.ValidationError as error:
+            raise DataError(str(error), where=file) from error
+        dataset = cls(path, info)
+        dataset._check()
+        return dataset
+
+    def _check(self) -> None:
+        for name, schema in TABLES.items():
+            file = self.path / f"{name}.parquet"
+            if not file.is_file():
+                if name in REQUIRED_TABLES or self.info.rows.get(name):
+                    raise DataError("is missing", where=file, do="ingest again")
+                continue
+            try:
+                meta = pq.read_metadata(file)
+                found = meta.schema.to_arrow_schema()
+            except (pa.ArrowException, OSError) as error:
+                raise DataError(f"is not readable Parquet ({error})", where=file) from error
+            for column in schema:
+                if column.name not in found.names:
+                    raise DataError(f"has no column {column.name}", where=file)
+                if found.field(column.name).type != column.type:
+                    raise DataError(
+                        f"has type {found.field(column.name).type}, needs {column.type}",
+                        where=f"{file}: {column.name}",
+                    )
+            if meta.num_rows != self.info.rows.get(name, 0):
+                raise DataError(
+                    f"has {meta.num_rows} rows, dataset.json says {self.info.rows.get(name, 0)}",
+                    where=file,
+                    do="ingest again",
+                )
+        self._check_index("playlist_tracks", "playlist", "playlists", rising=True)
+        self._check_index("playlist_tracks", "track", "tracks")
+        self._check_index("listens", "listener", "listeners", rising=True)
+        self._check_index("listens", "track", "tracks")
+
+    def _check_index(self, table: str, column: str, target: str, rising: bool = False) -> None:
+        if not self.info.rows.get(table):
+            return
+        try:
+            read = self._column(table, column)
+        except (pa.ArrowException, OSError) as error:
+            where = self.path / f"{table}.parquet"
+            raise DataError(f"is damaged ({error})", where=where, do="ingest again") from error
+        where = f"{self.path / f'{table}.parquet'}: {column}"
+        if read.null_count:
+            raise DataError("has nulls", where=where)
+        values = read.to_numpy()
+        if values.min() < 0 or values.max() >= self.info.rows.get(target, 0):
+            raise DataError(f"points outside the table {target}", where=where)
+        if rising and (np.diff(values) < 0).any():
+            raise DataError("is not in rising order", where=where)
+
+    def _table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        file = self.path / f"{name}.parquet"
+        if not file.is_file():
+            return TABLES[name].empty_table().select(columns or TABLES[name].names)
+        return pq.read_table(file, columns=list(columns) if columns else None)
+
+    def _column(self, table: str, column: str) -> pa.ChunkedArray:
+        return self._table(table, [column])[column]
+
+    # Tables
+
+    @cached_property
+    def tracks(self) -> pa.Table:
+        """The catalog: a row a track."""
+        return self._table("tracks")
+
+    @cached_property
+    def playlists(self) -> pa.Table:
+        """A row a playlist."""
+        return self._table("playlists")
+
+    @property
+    def titles(self) -> list[str | None]:
+        """Title of every playlist."""
+        titles: list[str | None] = self.playlists["title"].to_pylist()
+        return titles
+
+    @cached_property
+    def _all_entries(self) -> tuple[Int32, Int32]:
+        table = self._table("playlist_tracks", ["playlist", "track"])
+        return table["playlist"].to_numpy(), table["track"].to_numpy()
+
+    @cached_property
+    def entry_playlists(self) -> Int32:
+        """Playlist of every entry, rising. (entries,)"""
+        column = self._all_entries[0]
+        return column if self.kept_entries is None else column[self.kept_entries]
+
+    @cached_property
+    def entries(self) -> Int32:
+        """Track of every entry, playlist after playlist, in order. (entries,)"""
+        column = self._all_entries[1]
+        return column if self.kept_entries is None else column[self.kept_entries]
+
+    @cached_property
+    def offsets(self) -> Int64:
+        """Where each playlist starts in `entries`, plus the end. (playlists + 1,)"""
+        return _offsets(self.entry_playlists, self.playlist_count)
+
+    @cached_property
+    def listens(self) -> pa.Table:
+        """A row a listen, listener after listener."""
+        table = self._table("listens")
+        return table if self.kept_listens is None else table.filter(pa.array(self.kept_listens))
+
+    @cached_property
+    def listeners(self) -> pa.Table:
+        """A row a listener."""
+        return self._table("listeners")
+
+    # Sizes
+
+    @property
+    def track_count(self) -> int:
+        """Rows of the catalog."""
+        return self.info.rows["tracks"]
+
+    @property
+    def playlist_count(self) -> int:
+        """Rows of playlists."""
+        return self.info.rows["playlists"]
+
+    @property
+    def listener_count(self) -> int:
+        """Rows of listeners."""
+        return self.info.rows.get("listeners", 0)
+
+    # Views that models learn from
+
+    def keeping(
+        self,
+        entries: npt.NDArray[np.bool_] | None = None,
+        listens: npt.NDArray[np.bool_] | None = None,
+    ) -> Dataset:
+        """The same dataset with only these rows of playlist_tracks and listens.
+
+        Playlists, listeners and tracks keep their rows (some may be empty). A split gives its
+        training side so.
+        """
+        return replace(self, kept_entries=entries, kept_listens=listens)
+
+    def plays(self) -> sp.csr_matrix:
+        """How often each playlist and each listener has each track.
+
+        Rows: playlists, then listeners, in their order, empty ones included; float32 counts,
+        (playlists + listeners, tracks). Listens that ended in a skip or a dislike do not count.
+        """
+        parts = [
+            sp.csr_matrix(
+                (np.ones(len(self.entries), np.float32), self.entries, self.offsets),
+                shape=(self.playlist_count, self.track_count),
+            )
+        ]
+        if self.listener_count:
+            listens = self.listens.select(["listener", "track", "outcome", "plays"])
+            outcome = listens["outcome"].to_numpy()
+            good = ~np.isin(outcome, [int(o) for o in NEGATIVE])
+            parts.append(
+                sp.csr_matrix(
+                    (
+                        listens["plays"].to_numpy()[good].astype(np.float32),
+                        listens["track"].to_numpy()[good],
+                        _offsets(listens["listener"].to_numpy()[good], self.listener_count),
+                    ),
+                    shape=(self.listener_count, self.track_count),
+                )
+            )
+        plays = sp.vstack(parts, format="csr") if len(parts) > 1 else parts[0]
+        plays.sum_duplicates()
+        return plays
+
+    def describe(self) -> dict[str, Any]:
+        """Counts of everything, as ``segue describe --json`` prints them."""
+        listens = self.listens
+        outcomes = Counter(listens["outcome"].to_pylist()) if len(listens) else Counter()
+        sessions = listens["session"].drop_null().unique() if len(listens) else ()
+        return {
+            "tracks": self.track_count,
+            "playlists": self.playlist_count,
+            "playlist_tracks": len(self.entries),
+            "listeners": self.listener_count,
+            "sessions": len(sessions),
+            "listens": len(listens),
+            "outcomes": {o.name.lower(): outcomes.get(int(o), 0) for o in Outcome},
+            "audio": 0,
+        }
+
+
+_BATCH_ROWS = 1 << 18
+
+
+class DatasetWriter:
+    """Writes the tables in a stream; what it keeps in memory is the index of track uris.
+
+    Made by `writing_dataset`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._writers: dict[str, pq.ParquetWriter] = {}
+        self._rows: Counter[str] = Counter()
+        self._pending: dict[str, list[pa.RecordBatch]] = {}
+        self._index: dict[str, int] = {}
+
+    @property
+    def folder(self) -> Path:
+        """The folder being written, for files beside the tables (a world's truth)."""
+        return self._folder
+
+    def track_ids(self, uris: Sequence[str], describe: Callable[[int], Sequence[Any]]) -> list[int]:
+        """Rows of these tracks in the catalog; those seen for the first time are added.
+
+        Args:
+            uris: what the outside calls them; may repeat.
+            describe: from a position in `uris` to the track's other columns, in schema order
+                (title, artist, artist_uri, album, album_uri, duration_ms, recording). Called for
+                new tracks only.
+        """
+        index = self._index
+        ids: list[int] = []
+        fresh: list[Sequence[Any]] = []
+        names: list[str] = []
+        for i, uri in enumerate(uris):
+            row = index.get(uri)
+            if row is None:
+                row = index[uri] = len(index)
+                names.append(uri)
+                fresh.append(describe(i))
+            ids.append(row)
+        if fresh:
+            columns = dict(zip(TABLES["tracks"].names[1:], zip(*fresh, strict=True), strict=True))
+            self.add("tracks", {"uri": names, **columns})
+        return ids
+
+    def add(self, table: str, columns: Mapping[str, Any]) -> None:
+        """Append rows: arrays or sequences by column name; columns left out become null.
+
+        Raises:
+            DataError: a value does not fit its column.
+        """
+        schema = TABLES[table]
+        rows = len(next(iter(columns.values())))
+        arrays = []
+        for column in schema:
+            values = columns.get(column.name)
+            try:
+                arrays.append(
+                    pa.nulls(rows, column.type)
+                    if values is None
+                    else pa.array(values, type=column.type)
+                )
+            except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+                raise DataError(str(error), where=f"{table}.{column.name}") from error
+        pending = self._pending.setdefault(table, [])
+        pending.append(pa.record_batch(arrays, schema=schema))
+        self._rows[table] += rows
+        if sum(len(batch) for batch in pending) >= _BATCH_ROWS:
+            self._flush(table)
+
+    def add_playlists(
+        self, columns: Mapping[str, Any], lengths: npt.ArrayLike, tracks: npt.ArrayLike
+    ) -> None:
+        """Append playlists with their entries.
+
+        Args:
+            columns: of the table playlists.
+            lengths: entries of each playlist. (playlists,)
+            tracks: catalog rows, playlist after playlist, in order. (sum of lengths,)
+        """
+        first = self._rows["playlists"]
+        self.add("playlists", columns)
+        lengths = np.asarray(lengths, np.int64)
+        starts = np.cumsum(lengths) - lengths
+        owner = np.repeat(np.arange(len(lengths)), lengths)
+        self.add(
+            "playlist_tracks",
+            {
+                "playlist": (first + owner).astype(np.int32),
+                "position": (np.arange(len(owner)) - starts[owner]).astype(np.int32),
+                "track": np.asarray(tracks, np.int32),
+            },
+        )
+
+    def _flush(self, table: str) -> None:
+        batches = self._pending.pop(table, [])
+        if table not in self._writers:
+            self._writers[table] = pq.ParquetWriter(
+                self._folder / f"{table}.parquet", TABLES[table], compression="zstd"
+            )
+        if batches:
+            self._writers[table].write_table(pa.Table.from_batches(batches, TABLES[table]))
+
+    def finish(self, sources: list[Receipt], *, simulated: bool) -> DatasetInfo:
+        """Close the tables and write dataset.json."""
+        for table in {*REQUIRED_TABLES, *self._pending, *self._writers}:
+            self._flush(table)
+        for writer in self._writers.values():
+            writer.close()
+        for source in sources:
+            if not source.adds_up():
+                raise AssertionError(f"receipt of {source.format} does not add up: {source}")
+        digest = hashlib.sha256()
+        for table in sorted(self._writers):
+            digest.update(f"{table} {sha256(self._folder / f'{table}.parquet')}\n".encode())
+        info = DatasetInfo(
+            format=DATASET_FORMAT,
+            version=DATASET_VERSION,
+            simulated=simulated,
+            fingerprint=digest.hexdigest(),
+            sources=sources,
+            rows={table: self._rows[table] for table in sorted(self._writers)},
+        )
+        text = msgspec.json.format(msgspec.json.encode(info), indent=2)
+        (self._folder / DATASET_FILE).write_bytes(text)
+        return info
+
+    def abandon(self) -> None:
+        """Close open files without finishing."""
+        for writer in self._writers.values():
+            writer.close()
+
+
+@contextmanager
+def writing_dataset(path: Path | str) -> Iterator[DatasetWriter]:
+    """Write a dataset that appears at `path` only when whole; call `finish` inside.
+
+    Raises:
+        DataError: `path` holds something that is not a dataset, or cannot be written.
+    """
+    with replacing_folder(Path(path), DATASET_FILE) as folder:
+        writer = DatasetWriter(folder)
+        try:
+            yield writer
+        except BaseException:
+            writer.abandon()
+            raise

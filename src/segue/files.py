@@ -1,0 +1,142 @@
+"""Writing that is whole or not there: folders and files appear under their name only when done."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from segue.errors import DataError
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+def _fsync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Swap two names in one step; False where the system cannot."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    if renameat2(_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.EPERM, errno.ENOTSUP):
+        return False
+    raise OSError(code, os.strerror(code), str(b))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _previous(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.previous")
+
+
+def recover(folder: Path) -> None:
+    """Bring back a folder whose replacement was cut off between its two renames."""
+    previous = _previous(folder)
+    if previous.is_dir() and not folder.exists():
+        previous.rename(folder)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed writers left beside `folder`."""
+    recover(folder)
+    shutil.rmtree(_previous(folder), ignore_errors=True)
+    for left in folder.parent.glob(f".{folder.name}.partial-*"):
+        pid = left.name.rpartition("-")[2]
+        if pid.isdigit() and not _alive(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(folder: Path, marker: str) -> Iterator[Path]:
+    """Give a fresh folder to write to; when the block ends well it becomes `folder`.
+
+    At every moment `folder` is either what it was before or the new one, whole: the new folder is
+    synced to disk and then exchanged with the old one in one step (where the system cannot do
+    that, two renames, and `recover` mends a cut between them). If the block raises, nothing stays.
+
+    Args:
+        folder: where the result belongs. An existing folder is replaced only if it holds `marker`.
+        marker: name of the file that says what kind of folder this is (``dataset.json``).
+
+    Raises:
+        DataError: `folder` exists and is not of this kind, or cannot be written.
+    """
+    folder = Path(os.path.abspath(folder))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
+        if folder.exists() and not (folder / marker).is_file():
+            if not folder.is_dir() or any(folder.iterdir()):
+                raise DataError(
+                    f"exists and has no {marker}: it is not replaced",
+                    where=folder,
+                    do="name another place, or remove it yourself",
+                )
+        partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+    except OSError as error:
+        raise DataError(f"cannot write here ({error.strerror})", where=folder) from error
+    try:
+        yield partial
+        for path in sorted(partial.rglob("*")):
+            _fsync(path)
+        _fsync(partial)
+        if not folder.exists():
+            partial.rename(folder)
+        elif not _exchange(partial, folder):
+            folder.rename(_previous(folder))
+            partial.rename(folder)
+        _fsync(folder.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(_previous(folder), ignore_errors=True)
+
+
+def write_file(path: Path, data: bytes | str) -> None:
+    """Write a file so that its name never stands for half of it."""
+    path = Path(os.path.abspath(path))
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data.encode() if isinstance(data, str) else data)
+        _fsync(partial)
+        partial.replace(path)
+    except OSError as error:
+        raise DataError(f"cannot write ({error.strerror})", where=path) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

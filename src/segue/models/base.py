@@ -1,0 +1,245 @@
+"""The contract of every recommender, and what all of them share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from segue.answers import Float32, Int32, Int64, Queries, Query, Reason, Slates
+from segue.catalog import Catalog
+from segue.data.dataset import Dataset
+from segue.errors import BundleError, ConfigError, UsageError
+from segue.models.ranking import best_of_products, best_of_scores
+
+POPULARITY = "popularity"
+_BLOCK_BYTES = 64 << 20
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings of a recommender: ``name: Annotated[type, Meta(bounds, description)] = default``."""
+
+    @classmethod
+    def make(cls, settings: Mapping[str, Any]) -> Self:
+        """Settings checked against the fields.
+
+        Raises:
+            ConfigError: an unknown setting, or a value of a wrong type or out of bounds.
+        """
+        try:
+            return msgspec.convert(dict(settings), cls)
+        except msgspec.ValidationError as error:
+            known = ", ".join(field.name for field in msgspec.structs.fields(cls)) or "none"
+            raise ConfigError(
+                str(error).replace("`", ""), where=cls.__name__, do=f"settings are: {known}"
+            ) from error
+
+
+@dataclass(frozen=True)
+class Run:
+    """Facts of one run, not part of the configuration.
+
+    Attributes:
+        seed: of everything random.
+        progress: whether to report progress on stderr.
+    """
+
+    seed: int = 0
+    progress: bool = False
+
+
+class Recommender(ABC):
+    """Maps queries to slates, from its own tensors and catalog alone.
+
+    A subclass gives `name`, a `Config`, and the five methods below `recommend`. Registering is
+    being defined: `RECOMMENDERS` finds it by name.
+
+    Args:
+        settings: fields of `Config`.
+
+    Raises:
+        ConfigError: a setting is unknown or out of bounds.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[Config]]
+    config: Any
+    catalog: Catalog
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" in cls.__dict__:
+            RECOMMENDERS[cls.name] = cls
+
+    def __init__(self, **settings: Any) -> None:
+        self.config = self.Config.make(settings)
+
+    def fit(self, dataset: Dataset, run: Run | None = None) -> Self:
+        """Learn from all rows of `dataset`.
+
+        Raises:
+            DataError: the dataset lacks what this recommender learns from.
+        """
+        run = run or Run()
+        plays = dataset.plays()
+        counts = np.bincount(plays.indices, minlength=plays.shape[1]).astype(np.int32)
+        self.catalog = Catalog.of(dataset.tracks, counts)
+        self._fit(dataset, plays, run)
+        return self
+
+    def recommend(self, queries: Queries, n: int) -> Slates:
+        """The best n tracks for each query: exactly min(n, available), in total order.
+
+        Never a track of the query's history or bans. Queries that the model knows nothing about
+        (see `answerable`) are answered by popularity, and their slates say so.
+
+        Raises:
+            UsageError: n is below 1, or a track is not in the catalog.
+        """
+        if n < 1:
+            raise UsageError(f"n is {n}", do="ask for at least 1 track")
+        for tracks in (queries.tracks, queries.bans):
+            if len(tracks) and (tracks.min() < 0 or tracks.max() >= len(self.catalog)):
+                raise UsageError(f"a query names a track outside 0..{len(self.catalog) - 1}")
+        known = self.answerable(queries)
+        n = min(n, len(self.catalog))
+        tracks = np.full((len(queries), n), -1, np.int32)
+        scores = np.full((len(queries), n), np.nan, np.float32)
+        counts = np.zeros(len(queries), np.int64)
+        block = max(1, min(256, _BLOCK_BYTES // (4 * max(1, len(self.catalog)))))
+        step = self.batch or block
+        for start in range(0, len(queries), step):
+            some = queries[start : start + step]
+            offsets, excluded = some.excluded()
+            mask = known[start : start + step]
+            rows = slice(start, start + len(some))
+            if mask.any():
+                best = self._best(some, offsets, excluded, n)
+                tracks[rows], scores[rows], counts[rows] = best
+            for q in np.flatnonzero(~mask):
+                popular = self.catalog.plays.astype(np.float32)[None]
+                tracks[start + q], scores[start + q], counts[start + q] = (
+                    part[0]
+                    for part in best_of_scores(
+                        popular,
+                        offsets[q : q + 2] - offsets[q],
+                        excluded[offsets[q] : offsets[q + 1]],
+                        n,
+                    )
+                )
+        return Slates(tracks, scores, counts, [self.name if k else POPULARITY for k in known])
+
+    batch: ClassVar[int | None] = None
+    """Queries scored at once; None sets it by the size of a dense block of scores."""
+
+    def reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+        """Why each of `tracks` has its score for `query`: parts that add up to it, largest first."""
+        if not self.answerable(Queries.of([query]))[0]:
+            return [[Reason("popularity", None, float(self.catalog.plays[t]))] for t in tracks]
+        reasons = self._reasons(query, tracks)
+        return [sorted(some, key=lambda reason: -reason.amount) for some in reasons]
+
+    # What a model is
+
+    @abstractmethod
+    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+        """Learn. `plays` is ``dataset.plays()``; `catalog` is set."""
+
+    @abstractmethod
+    def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
+        """Which queries hold something that the model knows. (queries,)"""
+
+    @abstractmethod
+    def _best(
+        self, queries: Queries, offsets: Int64, excluded: Int32, n: int
+    ) -> tuple[Int32, Float32, Int64]:
+        """Tracks, scores and counts as `best_of_scores` gives them.
+
+        Rows of queries that are not answerable may hold anything finite; they are replaced.
+        """
+
+    @abstractmethod
+    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+        """Parts of the scores of `tracks`, in any order."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """Everything learned, by name; together with config and catalog it is the model."""
+
+    @abstractmethod
+    def restore(self, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take tensors as `tensors` gave them; config and catalog are set.
+
+        Raises:
+            BundleError: shapes or types do not fit (use `expect`).
+        """
+
+
+class DenseRecommender(Recommender):
+    """A model that scores the whole catalog for each query."""
+
+    @abstractmethod
+    def scores(self, queries: Queries) -> Float32:
+        """Score of every track. (queries, tracks) float32, finite."""
+
+    def _best(
+        self, queries: Queries, offsets: Int64, excluded: Int32, n: int
+    ) -> tuple[Int32, Float32, Int64]:
+        return best_of_scores(self.scores(queries), offsets, excluded, n)
+
+
+class DotRecommender(Recommender):
+    """A model whose score is query vector times track vector, plus a bias of the track."""
+
+    batch = 4096
+    vectors: Float32
+    """Track vectors. (tracks, factors) float32"""
+
+    @abstractmethod
+    def query_vectors(self, queries: Queries) -> Float32:
+        """Fold-in: a vector for each query. (queries, factors) float32"""
+
+    @property
+    def bias(self) -> Float32:
+        """Added to the score of each track. (tracks,)"""
+        return np.zeros(len(self.vectors), np.float32)
+
+    def _best(
+        self, queries: Queries, offsets: Int64, excluded: Int32, n: int
+    ) -> tuple[Int32, Float32, Int64]:
+        vectors = self.query_vectors(queries)
+        return best_of_products(vectors, self.vectors, self.bias, offsets, excluded, n)
+
+
+RECOMMENDERS: dict[str, type[Recommender]] = {}
+"""Every recommender by name. Complete once `segue.models` is imported."""
+
+
+def expect(
+    tensors: Mapping[str, npt.NDArray[Any]], name: str, dtype: Any, *shape: int | None
+) -> npt.NDArray[Any]:
+    """A tensor of a bundle, checked: type, shape (None = any length), and finite if floating.
+
+    Raises:
+        BundleError: it is missing or does not fit.
+    """
+    if name not in tensors:
+        raise BundleError("is missing", where=f"tensor {name}")
+    tensor = tensors[name]
+    fits = len(tensor.shape) == len(shape) and all(
+        want is None or want == have for want, have in zip(shape, tensor.shape, strict=True)
+    )
+    if tensor.dtype != np.dtype(dtype) or not fits:
+        wanted = "x".join("any" if want is None else str(want) for want in shape)
+        have = "x".join(map(str, tensor.shape))
+        raise BundleError(
+            f"is {tensor.dtype} {have}, needs {np.dtype(dtype)} {wanted}", where=f"tensor {name}"
+        )
+    if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+        raise BundleError("holds values that are not finite", where=f"tensor {name}")
+    return tensor

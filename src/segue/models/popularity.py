@@ -1,0 +1,42 @@
+"""Popularity: the same tracks for everybody. The baseline that every figure stands beside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segue.answers import Float32, Int32, Queries, Query, Reason
+from segue.data.dataset import Dataset
+from segue.models.base import Config, DenseRecommender, Run
+
+
+class PopularityConfig(Config, frozen=True):
+    """Popularity has no settings."""
+
+
+class Popularity(DenseRecommender):
+    """score(t) = number of playlists and listeners that have t."""
+
+    name = "popularity"
+    Config = PopularityConfig
+
+    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+        pass
+
+    def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
+        return np.ones(len(queries), np.bool_)
+
+    def scores(self, queries: Queries) -> Float32:
+        return np.tile(self.catalog.plays.astype(np.float32), (len(queries), 1))
+
+    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+        return [[Reason("popularity", None, float(self.catalog.plays[t]))] for t in tracks]
+
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        return {}
+
+    def restore(self, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
+        pass

@@ -1,0 +1,85 @@
+"""Progress of long work on stderr: a live bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Advance = Callable[[float], None]
+"""Call with how much more is done, in the task's unit."""
+
+_PLAIN_EVERY_SECONDS = 5.0
+
+
+def _ignore(step: float) -> None:
+    pass
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return (
+        f"{minutes}:{rest:02d}"
+        if minutes < 60
+        else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+    )
+
+
+@contextlib.contextmanager
+def task(what: str, total: float | None, unit: str, *, show: bool) -> Iterator[Advance]:
+    """Show how `what` gets on, with its rate and the time left.
+
+    Args:
+        what: what is being done ("fitting wrmf").
+        total: how much there is to do, or None where that is not known.
+        unit: of `total` ("sweeps", "MB").
+        show: False makes it silent.
+    """
+    if not show:
+        yield _ignore
+        return
+    if sys.stderr.isatty():
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TextColumn("{task.speed:.3g}/s" if total is None else "{task.fields[rate]}"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            row = bar.add_task(what, total=total, rate="")
+            start = time.monotonic()
+            done = 0.0
+
+            def advance_bar(step: float) -> None:
+                nonlocal done
+                done += step
+                rate = done / max(time.monotonic() - start, 1e-9)
+                bar.update(row, advance=step, rate=f"{rate:.3g} {unit}/s")
+
+            yield advance_bar
+        return
+    start = last = time.monotonic()
+    done = 0.0
+
+    def advance_line(step: float) -> None:
+        nonlocal done, last
+        done += step
+        now = time.monotonic()
+        if now - last < _PLAIN_EVERY_SECONDS:
+            return
+        last = now
+        rate = done / (now - start)
+        line = f"{what}: {done:.4g}"
+        if total is not None:
+            line += f" of {total:.4g} {unit}, {rate:.3g}/s, {_duration((total - done) / rate)} left"
+        else:
+            line += f" {unit}, {rate:.3g}/s"
+        print(line, file=sys.stderr, flush=True)
+
+    yield advance_line

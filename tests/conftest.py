@@ -1,0 +1,18 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the real data sets; they are never part of this repository."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("SEGUE_TEST_DATA", beside))
+    if not (folder / "mpd").is_dir():
+        pytest.skip(f"no real data: set SEGUE_TEST_DATA (looked in {folder})")
+    return folder

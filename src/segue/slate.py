@@ -1,0 +1,188 @@
+"""The list stage: from the best tracks to a good list. Duplicates go, artists and albums spread.
+
+Everything here is off unless asked for, and off in evaluation: it changes what is answered, not
+how well the recommender ranks.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from segue.answers import Int32, Queries, Query, Slate
+from segue.catalog import Catalog
+from segue.errors import UsageError
+from segue.models.base import Recommender
+
+SAME_DURATION_MS = 3000
+"""Two tracks of one name are one recording only if their lengths differ by no more than this."""
+
+
+@dataclass(frozen=True)
+class ListStage:
+    """What a list must be besides well ranked.
+
+    Attributes:
+        one_recording: answer a recording once, also where the catalog has it under several uris
+            (see `Recordings`), and not at all where the history has it.
+        artist_spacing: an artist does not come again within this many places.
+        album_spacing: an album does not come again within this many places.
+
+    Spacing counts from the end of the history, which is what played last. It never shortens a
+    list: where every remaining track breaks it, the best of them is taken.
+
+    Raises:
+        UsageError: a spacing is negative.
+    """
+
+    one_recording: bool = False
+    artist_spacing: int = 0
+    album_spacing: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("artist_spacing", "album_spacing"):
+            if getattr(self, name) < 0:
+                raise UsageError(
+                    f"{name} is {getattr(self, name)}", do="give 0 (off) or a number of places"
+                )
+
+    @property
+    def reorders(self) -> bool:
+        """Whether tracks may change places."""
+        return bool(self.artist_spacing or self.album_spacing)
+
+
+def continue_playlist(
+    recommender: Recommender, query: Query, n: int, stage: ListStage | None = None
+) -> Slate:
+    """The list that answers one query: exactly min(n, what is available after duplicates).
+
+    Places are filled one after the other with the best remaining track that the spacing allows.
+    More tracks are asked for until that is decided, up to the whole catalog.
+
+    Raises:
+        UsageError: n is below 1, or the query is malformed.
+    """
+    stage = stage or ListStage()
+    queries = Queries.of([query])
+    catalog = recommender.catalog
+    ask = n
+    while True:
+        ranked = recommender.recommend(queries, ask)[0]
+        keep = np.arange(len(ranked.tracks))
+        if stage.one_recording:
+            keep = Recordings(catalog, query.tracks).first_of_each(ranked.tracks)
+        exhausted = len(ranked.tracks) < ask or ask >= len(catalog)
+        if stage.reorders:
+            order = _spaced(catalog, query.tracks, ranked.tracks[keep], n, stage, exhausted)
+        else:
+            order = np.arange(min(n, len(keep)))
+        if len(order) == n or exhausted:
+            keep = keep[order]
+            return Slate(ranked.tracks[keep], ranked.scores[keep], ranked.served_by)
+        ask = min(2 * ask, len(catalog))
+
+
+def _spaced(
+    catalog: Catalog,
+    history: Iterable[int],
+    tracks: Int32,
+    n: int,
+    stage: ListStage,
+    exhausted: bool,
+) -> npt.NDArray[np.int64]:
+    """Positions in `tracks` of the first n places; fewer where more tracks are needed to decide."""
+    rules = []
+    before = np.fromiter(history, np.int64)
+    for spacing, columns in (
+        (stage.artist_spacing, ("artist_uri", "artist")),
+        (stage.album_spacing, ("album_uri", "album")),
+    ):
+        if spacing:
+            codes = catalog.codes(*columns)
+            rules.append((codes[tracks], codes[before[-spacing:]].tolist(), spacing))
+    left = np.ones(len(tracks), np.bool_)
+    places: list[int] = []
+    while len(places) < min(n, len(tracks)):
+        allowed = left.copy()
+        for codes, recent, spacing in rules:
+            allowed &= ~np.isin(codes, [code for code in recent[-spacing:] if code >= 0])
+        if not allowed.any():
+            if not exhausted:
+                break
+            allowed = left
+        place = int(np.argmax(allowed))
+        left[place] = False
+        places.append(place)
+        for codes, recent, _ in rules:
+            recent.append(int(codes[place]))
+    return np.array(places, np.int64)
+
+
+class Recordings:
+    """Which tracks of a catalog are one recording under several uris.
+
+    Two tracks are one recording if both have the same `recording` id, or if title and artist are
+    the same words and their lengths differ by at most `SAME_DURATION_MS`. Case, punctuation and a
+    note that the track was remastered do not make words differ; "live", "remix" or "acoustic" do.
+    A missing artist or length is a doubt, and in doubt they are two.
+
+    Args:
+        catalog: of the tracks.
+        history: tracks that count as met already.
+    """
+
+    def __init__(self, catalog: Catalog, history: Iterable[int] = ()) -> None:
+        self._table = catalog.table.select(["title", "artist", "duration_ms", "recording"])
+        self._ids: set[str] = set()
+        self._lengths: dict[tuple[str, str], list[int]] = {}
+        self.first_of_each(np.fromiter(history, np.int32))
+
+    def first_of_each(self, tracks: Int32) -> npt.NDArray[np.int64]:
+        """Positions in `tracks` of recordings not met before; they are met from now on."""
+        rows = self._table.take(tracks).to_pylist()
+        return np.array([i for i, row in enumerate(rows) if self._meet(**row)], np.int64)
+
+    def _meet(
+        self,
+        title: str | None,
+        artist: str | None,
+        duration_ms: int | None,
+        recording: str | None,
+    ) -> bool:
+        """Whether this is a recording not met before."""
+        if recording and recording in self._ids:
+            return False
+        if title and artist and duration_ms is not None:
+            name = (_words(_without_remaster(title)), _words(artist))
+            lengths = self._lengths.setdefault(name, [])
+            if any(abs(duration_ms - length) <= SAME_DURATION_MS for length in lengths):
+                return False
+            lengths.append(duration_ms)
+        if recording:
+            self._ids.add(recording)
+        return True
+
+
+_REMASTER = r"(?:digital(?:ly)?\s+)?remaster(?:ed)?(?:\s+version)?"
+_REMASTER_NOTE = re.compile(
+    rf"\s*(?:-\s*(?:\d{{4}}\s+)?{_REMASTER}(?:\s+\d{{4}})?"
+    rf"|[(\[](?:\d{{4}}\s+)?{_REMASTER}(?:\s+\d{{4}})?[)\]])\s*$",
+    re.IGNORECASE,
+)
+
+
+def _without_remaster(title: str) -> str:
+    return _REMASTER_NOTE.sub("", title)
+
+
+def _words(name: str) -> str:
+    """Letters and digits of a name, lower case; the name itself where it has none."""
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    words = "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in plain)
+    return " ".join(words.split()) or plain.strip()

@@ -1,0 +1,219 @@
+"""The list stage: duplicates, spacing, and lists as long as they can be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segue.answers import Query
+from segue.catalog import CATALOG_SCHEMA, Catalog
+from segue.errors import UsageError
+from segue.models.popularity import Popularity
+from segue.slate import ListStage, Recordings, continue_playlist
+
+
+def catalog_of(rows: list[dict[str, Any]]) -> Catalog:
+    """A catalog in which an earlier row is more popular than a later one."""
+    full = [
+        dict.fromkeys(CATALOG_SCHEMA.names) | {"uri": f"t{i}", "plays": len(rows) - i} | row
+        for i, row in enumerate(rows)
+    ]
+    return Catalog(pa.Table.from_pylist(full, CATALOG_SCHEMA))
+
+
+def ranks_in_order(rows: list[dict[str, Any]]) -> Popularity:
+    """A recommender whose ranking is the order of the rows."""
+    recommender = Popularity()
+    recommender.catalog = catalog_of(rows)
+    return recommender
+
+
+def track(
+    title: str, artist: str = "A", duration_ms: int | None = 200_000, **more: Any
+) -> dict[str, Any]:
+    return {"title": title, "artist": artist, "duration_ms": duration_ms, **more}
+
+
+def answer(rows: list[dict[str, Any]], query: Query, n: int, **stage: Any) -> list[int]:
+    slate = continue_playlist(ranks_in_order(rows), query, n, ListStage(**stage))
+    return slate.tracks.tolist()
+
+
+def by_artists(artists: str) -> list[dict[str, Any]]:
+    return [track(f"song {i}", artist) for i, artist in enumerate(artists)]
+
+
+# Hand-computed
+
+
+def test_off_the_list_is_the_ranking():
+    assert answer(by_artists("AAAB"), Query(), 3) == [0, 1, 2]
+
+
+def test_an_artist_waits_its_places():
+    assert answer(by_artists("AAABBC"), Query(), 6, artist_spacing=1) == [0, 3, 1, 4, 2, 5]
+    assert answer(by_artists("AAABBC"), Query(), 3, artist_spacing=2) == [0, 3, 5]
+
+
+def test_where_no_track_is_allowed_the_best_is_taken():
+    assert answer(by_artists("AAAB"), Query(), 4, artist_spacing=1) == [0, 3, 1, 2]
+    assert answer(by_artists("AAA"), Query(), 5, artist_spacing=9) == [0, 1, 2]
+
+
+def test_spacing_counts_from_the_end_of_the_history():
+    rows = by_artists("AABC")
+    assert answer(rows, Query(tracks=[0]), 3, artist_spacing=1) == [2, 1, 3]
+    assert answer(rows, Query(tracks=[0, 3]), 2, artist_spacing=1) == [1, 2]
+
+
+def test_tracks_without_an_artist_need_no_spacing():
+    rows = [track("x", ""), track("y", ""), track("z", "")]
+    for row in rows:
+        row["artist"] = None
+    assert answer(rows, Query(), 3, artist_spacing=2) == [0, 1, 2]
+
+
+def test_artists_of_one_name_are_told_apart_by_their_uri():
+    rows = [track("x", "Nirvana", artist_uri="us"), track("y", "Nirvana", artist_uri="uk")]
+    assert answer([*rows, track("z", "B")], Query(), 2, artist_spacing=1) == [0, 1]
+
+
+def test_album_spacing_leaves_other_albums_of_the_artist():
+    rows = [track("x", album="1"), track("y", album="1"), track("z", album="2")]
+    assert answer(rows, Query(), 3, album_spacing=1) == [0, 2, 1]
+
+
+def test_far_down_the_catalog_an_allowed_track_is_found():
+    rows = by_artists("A" * 300 + "B")
+    assert answer(rows, Query(), 3, artist_spacing=1) == [0, 300, 1]
+
+
+def test_one_recording_comes_once_and_the_better_ranked_stays():
+    rows = [track("Hello"), track("HELLO!", duration_ms=203_000), track("Hello", "B"), track("Bye")]
+    assert answer(rows, Query(), 4, one_recording=True) == [0, 2, 3]
+    assert answer(rows, Query(), 2, one_recording=True) == [0, 2]
+    assert answer(rows, Query(), 4) == [0, 1, 2, 3]
+
+
+def test_a_recording_of_the_history_does_not_come_again():
+    rows = [track("Hello"), track("Bye"), track("Hello - Remastered 2011")]
+    assert answer(rows, Query(tracks=[2]), 3, one_recording=True) == [1]
+
+
+def test_a_list_without_repeats_is_filled_from_further_down():
+    rows = [track("Hello") for _ in range(200)] + [track("Bye"), track("Why")]
+    assert answer(rows, Query(), 3, one_recording=True) == [0, 200, 201]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (track("Hello"), track("hello"), True),
+        (track("Don't Stop"), track("Don’t  stop"), True),
+        (track("Hello - 2011 Remaster"), track("Hello"), True),
+        (track("Hello (Remastered)"), track("Hello"), True),
+        (track("Hello - Live"), track("Hello"), False),
+        (track("Hello (Acoustic)"), track("Hello"), False),
+        (track("Remaster"), track("Hello"), False),
+        (track("Hello", duration_ms=200_000), track("Hello", duration_ms=203_000), True),
+        (track("Hello", duration_ms=200_000), track("Hello", duration_ms=203_001), False),
+        (track("Hello", duration_ms=None), track("Hello", duration_ms=None), False),
+        (track("Hello", "A"), track("Hello", "B"), False),
+        (track("Hello", None), track("Hello", None), False),  # type: ignore[arg-type]
+        (track("???"), track("!!!"), False),
+        (track("Café"), track("Cafe\u0301"), True),
+        (track("x", recording="GB1"), track("y", "B", recording="GB1"), True),
+        (track("x", recording="GB1"), track("y", recording="GB2"), False),
+        (track("x", recording=""), track("y", recording=""), False),
+    ],
+)
+def test_when_two_tracks_are_one_recording(one, other, same):
+    catalog = catalog_of([one, other])
+    kept = Recordings(catalog).first_of_each(np.array([0, 1], np.int32))
+    assert kept.tolist() == ([0] if same else [0, 1])
+
+
+def test_likeness_does_not_run_along_a_chain():
+    rows = [track("x", duration_ms=200_000 + 3000 * i) for i in range(3)]
+    assert answer(rows, Query(), 3, one_recording=True) == [0, 2]
+
+
+def test_negative_spacing_is_refused():
+    with pytest.raises(UsageError, match="artist_spacing is -1"):
+        ListStage(artist_spacing=-1)
+
+
+# Properties
+
+
+@st.composite
+def asked(draw: st.DrawFn) -> tuple[list[dict[str, Any]], Query, int, ListStage]:
+    size = draw(st.integers(1, 40))
+    names = st.one_of(st.none(), st.sampled_from("ABC"))
+    rows = [
+        {
+            "title": draw(st.sampled_from(["x", "X!", "y", "z"])),
+            "artist": draw(names),
+            "album": draw(names),
+            "duration_ms": draw(st.sampled_from([None, 1000, 3000, 9000])),
+            "recording": draw(st.sampled_from([None, None, "R1", "R2"])),
+        }
+        for _ in range(size)
+    ]
+    some = st.lists(st.integers(0, size - 1), max_size=4)
+    stage = ListStage(
+        one_recording=draw(st.booleans()),
+        artist_spacing=draw(st.integers(0, 4)),
+        album_spacing=draw(st.integers(0, 4)),
+    )
+    return rows, Query(tracks=draw(some), bans=draw(some)), draw(st.integers(1, 45)), stage
+
+
+def after_duplicates(rows: list[dict[str, Any]], query: Query, stage: ListStage) -> list[int]:
+    """What may be answered, in the order of the ranking: written out from the definition."""
+    left = [t for t in range(len(rows)) if t not in query.tracks and t not in query.bans]
+    if not stage.one_recording:
+        return left
+    catalog = catalog_of(rows)
+    kept = Recordings(catalog, query.tracks).first_of_each(np.array(left, np.int32))
+    return [left[i] for i in kept]
+
+
+def breaks(rows: list[dict[str, Any]], before: list[int], t: int, stage: ListStage) -> bool:
+    return any(
+        rows[t][column] is not None
+        and any(rows[u][column] == rows[t][column] for u in before[-spacing:])
+        for column, spacing in (("artist", stage.artist_spacing), ("album", stage.album_spacing))
+        if spacing
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(asked())
+def test_a_list_is_as_long_as_it_can_be_and_holds_nothing_forbidden(asked):
+    rows, query, n, stage = asked
+    slate = continue_playlist(ranks_in_order(rows), query, n, stage)
+    tracks = slate.tracks.tolist()
+    available = after_duplicates(rows, query, stage)
+    assert len(tracks) == min(n, len(available))
+    assert len(set(tracks)) == len(tracks)
+    assert set(tracks) <= set(available)
+    assert slate.scores.tolist() == [len(rows) - t for t in tracks]
+
+
+@settings(max_examples=150, deadline=None)
+@given(asked())
+def test_every_place_has_the_best_track_that_the_spacing_allows(asked):
+    rows, query, n, stage = asked
+    before = list(query.tracks)
+    left = after_duplicates(rows, query, stage)
+    for t in continue_playlist(ranks_in_order(rows), query, n, stage).tracks.tolist():
+        allowed = [u for u in left if not breaks(rows, before, u, stage)]
+        assert t == (allowed or left)[0]
+        left.remove(t)
+        before.append(t)

@@ -1,0 +1,68 @@
+"""From the files people have to a dataset folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from segue.data.dataset import Receipt, writing_dataset
+from segue.data.readers import FORMATS
+from segue.data.readers._open import find
+from segue.data.readers._reader import Reading
+from segue.errors import DataError, UsageError
+from segue.progress import task
+
+_MB = 1e6
+
+
+def ingest(
+    format: str,
+    sources: Sequence[Path],
+    dataset: Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    progress: bool = False,
+) -> Receipt:
+    """Read sources of one format into a dataset folder, which appears only when it is whole.
+
+    Args:
+        format: a name in `FORMATS`.
+        sources: folders, zips and files.
+        dataset: folder to write; an earlier dataset there is replaced.
+        columns: column of each role, for the formats that map columns.
+        progress: show progress on stderr.
+
+    Returns:
+        What became of every row.
+
+    Raises:
+        UsageError: no such format, no source, or a mapping that the format or file does not have.
+        DataError: a source cannot be read, or nothing in it can be kept. `dataset` is as before.
+    """
+    reader = FORMATS.get(format)
+    if reader is None:
+        raise UsageError(f"no format {format!r}", do=f"use one of {', '.join(FORMATS)}")
+    if columns and not reader.mapped:
+        raise UsageError(f"{format} has fixed columns: it takes no mapping")
+    if not sources:
+        raise UsageError("no source", do=f"name {reader.files}")
+    receipt = Receipt(format=format, unit=reader.unit, files=[str(source) for source in sources])
+    with ExitStack() as stack:
+        inputs = find([Path(source) for source in sources], reader.wanted, reader.files, stack)
+        total = sum(source.size for source in inputs) / _MB
+        advance = stack.enter_context(task(f"ingesting {format}", total, "MB", show=progress))
+        writer = stack.enter_context(writing_dataset(dataset))
+        reader.read(
+            inputs, Reading(writer, receipt, columns or {}, lambda step: advance(step / _MB))
+        )
+        if not receipt.kept:
+            reasons = ", ".join(f"{reason}: {n}" for reason, n in receipt.dropped.items())
+            raise DataError(
+                f"nothing to keep in {receipt.read} {receipt.unit}"
+                + (f" ({reasons})" if reasons else ""),
+                where=" ".join(receipt.files),
+                do="check that the source is of this format",
+            )
+        writer.finish([receipt], simulated=False)
+    return receipt

@@ -1,0 +1,284 @@
+"""Opening source files: plain, gzip, zstd and zip members, all as streams with limits.
+
+What is packed is told by its first bytes, not by its name.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import stat
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import IO, cast
+
+import zstandard
+
+from segue.errors import DataError
+
+MAX_FILE_BYTES = 2 << 30
+"""Largest file that is held in memory at once, after unpacking."""
+MAX_STREAM_BYTES = 64 << 30
+"""Largest packed file that is read row by row, after unpacking."""
+MAX_RATIO = 200
+"""How many times its packed size a file may unpack to ..."""
+RATIO_FREE_BYTES = 4 << 20
+"""... once it is larger than this."""
+MAX_MEMBERS = 100_000
+"""Most members a zip may have."""
+
+_ZSTD_INPUT_BYTES = 4096  # four bytes of zstd can stand for 128 KiB: this bounds a step to 128 MiB
+_CHUNK = 1 << 20
+
+Tick = Callable[[float], None]
+
+
+def _ignore(step: float) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Input:
+    """One file to read, on disk or in a zip. ``str(input)`` names it in messages."""
+
+    path: Path
+    """The file on disk (the zip, for a member)."""
+    root: Path
+    """The source folder; paths inside the file are confined to it. The zip, for a member."""
+    name: str
+    """Path below `root`: forward slashes, NFC."""
+    size: int
+    """Bytes on disk, packed."""
+    member: zipfile.ZipInfo | None = None
+    archive: zipfile.ZipFile | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return str(self.path) if self.member is None else f"{self.path}: {self.member.filename}"
+
+
+class _ZstdStream(io.RawIOBase):
+    """Unpacks zstd frames; unlike the library's own reader it tells when the last is cut off."""
+
+    def __init__(self, packed: IO[bytes]) -> None:
+        self._packed = packed
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._inside = False
+        self._input = b""
+        self._output = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while not self._output:
+            if not self._input:
+                self._input = self._packed.read(_ZSTD_INPUT_BYTES)
+                if not self._input:
+                    if self._inside:
+                        raise EOFError
+                    return 0
+            self._inside = True
+            self._output = memoryview(self._frame.decompress(self._input))
+            self._input = b""
+            if self._frame.eof:
+                self._input = self._frame.unused_data
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+                self._inside = False
+        n = min(len(buffer), len(self._output))
+        buffer[:n] = self._output[:n]
+        self._output = self._output[n:]
+        return n
+
+
+class Bounded(io.RawIOBase):
+    """A stream that stops at the limits, and tells every damage as a DataError."""
+
+    def __init__(
+        self, source: Input, stream: IO[bytes], raw: IO[bytes], tick: Tick, limit: int
+    ) -> None:
+        self._source, self._stream, self._raw, self._tick = source, stream, raw, tick
+        self._limit = limit
+        # A plain file on disk takes what it takes; only what is unpacked can be a bomb.
+        self._unpacks = stream is not raw
+        self._total = 0
+        self._seen = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        try:
+            n: int = self._stream.readinto(buffer)  # type: ignore[attr-defined]
+        except EOFError as error:
+            raise DataError(
+                "ends early: the packed data is cut off", where=self._source, do="get it again"
+            ) from error
+        except (
+            OSError,  # gzip.BadGzipFile is one
+            zlib.error,
+            zipfile.BadZipFile,
+            zstandard.ZstdError,
+        ) as error:
+            raise DataError(
+                f"cannot be read ({error})", where=self._source, do="get it again"
+            ) from error
+        self._total += n
+        self._check()
+        seen = self._raw.tell()
+        if seen > self._seen:
+            self._tick(seen - self._seen)
+            self._seen = seen
+        return n
+
+    def _check(self) -> None:
+        if self._total > self._limit and (self._unpacks or self._limit == MAX_FILE_BYTES):
+            raise DataError(
+                f"is larger than {self._limit >> 30} GiB", where=self._source, do="split it"
+            )
+        if (
+            self._unpacks
+            and self._total > RATIO_FREE_BYTES
+            and self._total > MAX_RATIO * self._source.size
+        ):
+            raise DataError(
+                f"unpacks to more than {MAX_RATIO} times its size, like a zip bomb",
+                where=self._source,
+                do="unpack it yourself if you trust it",
+            )
+
+
+@contextmanager
+def opened(source: Input, tick: Tick = _ignore, limit: int = MAX_STREAM_BYTES) -> Iterator[Bounded]:
+    """Open a file for reading, unpacked and bounded.
+
+    Args:
+        source: what to open.
+        tick: called with packed bytes read, as they are.
+        limit: most bytes after unpacking.
+
+    Raises:
+        DataError: here or while reading: missing, damaged, cut off, or beyond a limit.
+    """
+    with ExitStack() as stack:
+        try:
+            raw: IO[bytes]
+            if source.member is None or source.archive is None:
+                raw = stack.enter_context(source.path.open("rb"))
+                stream: IO[bytes] = raw
+            else:
+                stream = stack.enter_context(source.archive.open(source.member))
+                raw = cast("IO[bytes]", source.archive.fp)
+            magic = stream.peek(4)[:4]  # type: ignore[attr-defined]
+        except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+            raise DataError(f"cannot be read ({error})", where=source) from error
+        except (EOFError, zlib.error) as error:
+            raise DataError(f"is damaged ({error})", where=source, do="get it again") from error
+        if magic.startswith(b"\x1f\x8b"):
+            stream = cast("IO[bytes]", stack.enter_context(gzip.GzipFile(fileobj=stream)))
+        elif magic == b"\x28\xb5\x2f\xfd":
+            stream = cast("IO[bytes]", _ZstdStream(stream))
+        yield stack.enter_context(Bounded(source, stream, raw, tick, limit))
+
+
+def read(source: Input, tick: Tick = _ignore) -> bytes:
+    """The whole file, unpacked; at most `MAX_FILE_BYTES`."""
+    with opened(source, tick, MAX_FILE_BYTES) as stream:
+        content = bytearray()
+        while chunk := stream.read(_CHUNK):
+            content += chunk
+    return bytes(content)
+
+
+def _posix(path: str) -> str:
+    return unicodedata.normalize("NFC", path.replace(os.sep, "/"))
+
+
+def _members(path: Path, wanted: Callable[[str], bool], stack: ExitStack) -> list[Input]:
+    """The wanted members of a zip; a zip with anything hostile in it is refused whole."""
+    try:
+        archive = stack.enter_context(zipfile.ZipFile(path))
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError("is a damaged or cut off zip", where=path, do="get it again") from error
+    infos = archive.infolist()
+    if len(infos) > MAX_MEMBERS:
+        raise DataError(
+            f"has {len(infos)} members, more than {MAX_MEMBERS}", where=path, do="unpack it"
+        )
+    found = []
+    for info in infos:
+        name = info.filename.replace("\\", "/")
+        if name.startswith("/") or name[1:2] == ":" or ".." in PurePosixPath(name).parts:
+            raise DataError("is a path that leaves the zip", where=f"{path}: {info.filename}")
+        if stat.S_ISLNK(info.external_attr >> 16):
+            raise DataError("is a symlink in a zip", where=f"{path}: {info.filename}")
+        if info.is_dir() or name.startswith("__MACOSX/") or not wanted(name):
+            continue
+        if info.flag_bits & 1:
+            raise DataError("needs a password", where=f"{path}: {info.filename}", do="unpack it")
+        found.append(Input(path, path, _posix(name), info.compress_size, info, archive))
+    unpacked, packed = sum(i.file_size for i in infos), path.stat().st_size
+    if unpacked > RATIO_FREE_BYTES and unpacked > MAX_RATIO * packed:
+        raise DataError(
+            f"unpacks to more than {MAX_RATIO} times its size, like a zip bomb",
+            where=path,
+            do="unpack it yourself if you trust it",
+        )
+    return found
+
+
+def _files(folder: Path, wanted: Callable[[str], bool]) -> Iterator[Input]:
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(place, name)
+            below = _posix(str(path.relative_to(folder)))
+            if wanted(below) and path.is_file():
+                yield Input(path, folder, below, path.stat().st_size)
+
+
+def find(
+    sources: Sequence[Path], wanted: Callable[[str], bool], what: str, stack: ExitStack
+) -> list[Input]:
+    """The files that the sources stand for.
+
+    A folder stands for the wanted files below it (linked folders are not followed), a zip for its
+    wanted members (a zip in a zip is not opened), any other file for itself.
+
+    Args:
+        sources: folders, zips and files.
+        wanted: from a path below the source to whether it is one to read.
+        what: they are, for messages ("MPD slices (mpd.slice.*.json)").
+        stack: closes the zips.
+
+    Raises:
+        DataError: a source is missing, holds nothing wanted, or is a hostile zip.
+    """
+    found: list[Input] = []
+    for source in sources:
+        if not source.exists():
+            raise DataError("no such file or folder", where=source, do="check the path")
+        try:
+            if source.is_dir():
+                files = list(_files(source, wanted))
+            else:
+                with source.open("rb") as file:
+                    packed = file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+                if packed:
+                    files = _members(source, wanted, stack)
+                else:
+                    size = source.stat().st_size
+                    files = [Input(source, source.parent, _posix(source.name), size)]
+        except OSError as error:
+            raise DataError(f"cannot be read ({error.strerror})", where=source) from error
+        if not files:
+            raise DataError(
+                f"holds no {what}", where=source, do="name another source or another format"
+            )
+        found += files
+    return found

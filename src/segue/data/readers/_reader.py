@@ -1,0 +1,77 @@
+"""What a reader is, and what it is given."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from segue.data.dataset import DatasetWriter, Receipt
+from segue.data.readers._open import Input, Tick
+from segue.errors import DataError
+
+
+@dataclass
+class Reading:
+    """One ingest under way: where rows go, and where they are counted."""
+
+    writer: DatasetWriter
+    receipt: Receipt
+    columns: Mapping[str, str]
+    """Column of each role, as the user mapped them (tables only)."""
+    tick: Tick
+    """Call with packed bytes read."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A format that can be ingested."""
+
+    description: str
+    """One line for people."""
+    files: str
+    """What its files are called, for messages."""
+    unit: str
+    """What its receipt counts."""
+    wanted: Callable[[str], bool]
+    """Whether a path in a folder or zip is a file of this format."""
+    read: Callable[[list[Input], Reading], None]
+    mapped: bool = False
+    """Whether it takes a column mapping."""
+
+
+_PATH = re.compile(r" - at `\$\.?(.*)`$")
+
+
+def reason(error: msgspec.ValidationError) -> str:
+    """A reason for dropping a row: which field, without row numbers, so that reasons are few.
+
+    >>> reason(ValidationError("Expected `str`, got `int` - at `$.tracks[7].track_uri`"))
+    'invalid field tracks[].track_uri'
+    """
+    message = str(error)
+    found = _PATH.search(message)
+    path = re.sub(r"\[[^\]]*\]", "[]", found[1]) if found else ""
+    if message.startswith("Object missing required field `"):
+        name = message.split("`")[1]
+        return f"missing field {path}.{name}" if path else f"missing field {name}"
+    return f"invalid field {path}" if path else "not an object"
+
+
+def json_error(error: Exception, source: Input) -> DataError:
+    """The one line for a file that is not JSON, ends early, or is JSON of something else."""
+    if isinstance(error, RecursionError):
+        return DataError("nests too deep", where=source)
+    if isinstance(error, UnicodeDecodeError):
+        return DataError(f"is not UTF-8 ({error.reason})", where=source, do="get it again")
+    if isinstance(error, msgspec.ValidationError):
+        return DataError(str(error), where=source, do="check that it is of this format")
+    if "truncated" in str(error):
+        return DataError("ends early: the JSON is cut off", where=source, do="get it again")
+    return DataError(f"is not JSON ({error})", where=source, do="check that it is of this format")
+
+
+JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding JSON can raise."""

@@ -168,8 +168,9 @@ class Dataset:
         try:
             read = self._column(table, column)
         except (pa.ArrowException, OSError) as error:
-            where = self.path / f"{table}.parquet"
-            raise DataError(f"is damaged ({error})", where=where, do="ingest again") from error
+            raise DataError(
+                f"is damaged ({error})", where=self.path / f"{table}.parquet", do="ingest again"
+            ) from error
         where = f"{self.path / f'{table}.parquet'}: {column}"
         if read.null_count:
             raise DataError("has nulls", where=where)
@@ -280,6 +281,7 @@ class Dataset:
             sp.csr_matrix(
                 (np.ones(len(self.entries), np.float32), self.entries, self.offsets),
                 shape=(self.playlist_count, self.track_count),
+                copy=True,  # summing duplicates below works in place
             )
         ]
         if self.listener_count:
@@ -331,6 +333,7 @@ class DatasetWriter:
         self._writers: dict[str, pq.ParquetWriter] = {}
         self._rows: Counter[str] = Counter()
         self._pending: dict[str, list[pa.RecordBatch]] = {}
+        self._written: Counter[str] = Counter()
         self._index: dict[str, int] = {}
 
     @property
@@ -385,7 +388,7 @@ class DatasetWriter:
         pending = self._pending.setdefault(table, [])
         pending.append(pa.record_batch(arrays, schema=schema))
         self._rows[table] += rows
-        if sum(len(batch) for batch in pending) >= _BATCH_ROWS:
+        if self._rows[table] - self._written[table] >= _BATCH_ROWS:
             self._flush(table)
 
     def add_playlists(
@@ -420,6 +423,7 @@ class DatasetWriter:
             )
         if batches:
             self._writers[table].write_table(pa.Table.from_batches(batches, TABLES[table]))
+            self._written[table] = self._rows[table]
 
     def finish(self, sources: list[Receipt], *, simulated: bool) -> DatasetInfo:
         """Close the tables and write dataset.json."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import msgspec
 import numpy as np
@@ -351,20 +351,20 @@ class DatasetWriter:
                 new tracks only.
         """
         index = self._index
-        ids: list[int] = []
+        known = list(map(index.get, uris))
         fresh: list[Sequence[Any]] = []
         names: list[str] = []
-        for i, uri in enumerate(uris):
-            row = index.get(uri)
+        for i, row in enumerate(known):
             if row is None:
-                row = index[uri] = len(index)
-                names.append(uri)
-                fresh.append(describe(i))
-            ids.append(row)
+                size = len(index)
+                known[i] = index.setdefault(uris[i], size)
+                if len(index) > size:
+                    names.append(uris[i])
+                    fresh.append(describe(i))
         if fresh:
             columns = dict(zip(TABLES["tracks"].names[1:], zip(*fresh, strict=True), strict=True))
             self.add("tracks", {"uri": names, **columns})
-        return ids
+        return cast("list[int]", known)
 
     def add(self, table: str, columns: Mapping[str, Any]) -> None:
         """Append rows: arrays or sequences by column name; columns left out become null.

@@ -352,18 +352,21 @@ class DatasetWriter:
         """
         index = self._index
         known = list(map(index.get, uris))
-        fresh: list[Sequence[Any]] = []
         names: list[str] = []
+        # Values of the new tracks, one track after another: keeping the tuples themselves would
+        # wake the garbage collector every few hundred tracks.
+        values: list[Any] = []
         for i, row in enumerate(known):
             if row is None:
                 size = len(index)
                 known[i] = index.setdefault(uris[i], size)
                 if len(index) > size:
                     names.append(uris[i])
-                    fresh.append(describe(i))
-        if fresh:
-            columns = dict(zip(TABLES["tracks"].names[1:], zip(*fresh, strict=True), strict=True))
-            self.add("tracks", {"uri": names, **columns})
+                    values += describe(i)
+        if names:
+            columns = TABLES["tracks"].names[1:]
+            described = {name: values[k :: len(columns)] for k, name in enumerate(columns)}
+            self.add("tracks", {"uri": names, **described})
         return cast("list[int]", known)
 
     def add(self, table: str, columns: Mapping[str, Any]) -> None:

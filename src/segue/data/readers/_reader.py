@@ -24,6 +24,10 @@ class Reading:
     tick: Tick
     """Call with packed bytes read."""
 
+    def note(self, what: str, n: int = 1) -> None:
+        """Count something that is not a row of the receipt."""
+        self.receipt.notes[what] = self.receipt.notes.get(what, 0) + n
+
 
 @dataclass(frozen=True)
 class Reader:

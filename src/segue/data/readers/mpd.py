@@ -116,8 +116,7 @@ def _write(playlists: list[_Playlist], reading: Reading) -> None:
         [len(p.tracks) for p in playlists],
         np.array(ids, np.int32),
     )
-    notes = reading.receipt.notes
-    notes["tracks"] = notes.get("tracks", 0) + len(tracks)
+    reading.note("tracks", len(tracks))
 
 
 def _number(source: Input) -> int:

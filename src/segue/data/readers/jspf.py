@@ -1,0 +1,114 @@
+"""JSPF: XSPF as JSON (https://xspf.org/jspf), with the extension of MusicBrainz."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from segue.data.readers._open import Input, read
+from segue.data.readers._places import Refused
+from segue.data.readers._playlists import Playlists, Track, ending, stem
+from segue.data.readers._reader import JSON_ERRORS, Reader, Reading, json_error, reason
+from segue.data.readers.xspf import naming
+
+_EXTENSION = "https://musicbrainz.org/doc/jspf#track"
+_Many = str | list[str] | None
+
+
+class _Track(Struct):
+    title: str | None = None
+    creator: str | None = None
+    album: str | None = None
+    duration: Annotated[int | float, Meta(ge=0, le=2**31 - 1)] | None = None
+    """Milliseconds."""
+    location: _Many = None
+    identifier: _Many = None
+    extension: msgspec.Raw | None = None
+
+
+class _MusicBrainz(Struct):
+    artist_identifiers: list[str] = []
+    release_identifier: str | None = None
+
+
+class _Extension(Struct):
+    track: _MusicBrainz | list[_MusicBrainz] | None = msgspec.field(default=None, name=_EXTENSION)
+
+
+class _Playlist(Struct):
+    track: list[msgspec.Raw]
+    title: str | None = None
+    annotation: str | None = None
+
+
+class _File(Struct):
+    playlist: _Playlist
+
+
+_file = msgspec.json.Decoder(_File)
+_track = msgspec.json.Decoder(_Track)
+_extension = msgspec.json.Decoder(_Extension)
+
+
+def _many(value: _Many) -> list[str]:
+    values = [value] if isinstance(value, str) else value or []
+    return [text.strip() for text in values if text.strip()]
+
+
+def _musicbrainz(raw: msgspec.Raw | None) -> _MusicBrainz:
+    """What the extension says; one that is not as documented says nothing."""
+    try:
+        track = _extension.decode(raw).track if raw else None
+    except msgspec.ValidationError:
+        track = None
+    if isinstance(track, list):
+        track = track[0] if track else None
+    return track or _MusicBrainz()
+
+
+def _one(source: Input, raw: msgspec.Raw) -> Track:
+    t = _track.decode(raw)
+    title, artist = (t.title or "").strip() or None, (t.creator or "").strip() or None
+    uri, recording = naming(source, _many(t.identifier), _many(t.location), artist, title)
+    more = _musicbrainz(t.extension)
+    return Track(
+        uri,
+        title,
+        artist,
+        next(iter(more.artist_identifiers), None),
+        t.album or None,
+        more.release_identifier,
+        round(t.duration) if t.duration else None,
+        recording,
+    )
+
+
+def _read(sources: list[Input], reading: Reading) -> None:
+    playlists = Playlists(reading)
+    for source in sources:
+        try:
+            playlist = _file.decode(read(source, reading.tick)).playlist
+            tracks = []
+            for raw in playlist.track:
+                try:
+                    tracks.append(_one(source, raw))
+                except msgspec.ValidationError as error:
+                    reading.receipt.drop(reason(error))
+                except Refused as refused:
+                    reading.receipt.drop(str(refused))
+        except JSON_ERRORS as error:
+            raise json_error(error, source) from error
+        title = (playlist.title or "").strip() or stem(source)
+        playlists.add(source.name, title, playlist.annotation, tracks)
+    playlists.flush()
+
+
+READER = Reader(
+    description="JSPF playlists, as ListenBrainz exports them: a folder, files or a zip",
+    files="JSPF files (*.jspf)",
+    unit="tracks",
+    wanted=ending("jspf"),
+    read=_read,
+)

@@ -1,0 +1,103 @@
+"""M3U and M3U8: one track a line, with comments that describe it."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from dataclasses import dataclass
+
+from segue.data.readers._open import Input, read
+from segue.data.readers._places import Refused, track_uri
+from segue.data.readers._playlists import Playlists, Track, ending, stem
+from segue.data.readers._reader import Reader, Reading
+from segue.errors import DataError
+
+_LINE = re.compile(r"\r\n|\r|\n")
+_EXTINF = re.compile(r"#EXTINF:\s*(-?\d+(?:\.\d+)?)?[^,]*,(.*)", re.IGNORECASE)
+_LONGEST_SECONDS = 2**31 / 1000
+
+
+@dataclass
+class _Described:
+    """What the comments above a track say about it."""
+
+    title: str | None = None
+    artist: str | None = None
+    album: str | None = None
+    duration_ms: int | None = None
+
+    def comment(self, line: str) -> None:
+        """Take in a comment line."""
+        word, _, value = line.partition(":")
+        value = value.strip()
+        if word.upper() == "#EXTALB":
+            self.album = value or None
+        elif word.upper() == "#EXTART":
+            self.artist = value or None
+        elif found := _EXTINF.match(line):
+            artist, dash, title = found[2].strip().partition(" - ")
+            if dash:
+                self.artist, self.title = artist.strip() or self.artist, title.strip() or None
+            else:
+                self.title = artist or None
+            seconds = float(found[1] or 0)
+            if 0 < seconds < _LONGEST_SECONDS:
+                self.duration_ms = round(seconds * 1000)
+
+
+def _text(source: Input, reading: Reading) -> str:
+    """The text of a file in whatever it is encoded."""
+    content = read(source, reading.tick)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", errors="replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        reading.note("files read as Latin-1")
+        return content.decode("latin-1")
+
+
+def _playlist(source: Input, reading: Reading) -> tuple[str, list[Track]]:
+    """Title and tracks of one file."""
+    text = _text(source, reading)
+    if text.lstrip()[:1] in ("<", "{", "["):
+        raise DataError(
+            "is not M3U: it looks like XML or JSON", where=source, do="try xspf or jspf"
+        )
+    title = stem(source)
+    tracks = []
+    described = _Described()
+    for line in map(str.strip, _LINE.split(text)):
+        if line.startswith("#"):
+            if line.upper().startswith("#PLAYLIST:"):
+                title = line.partition(":")[2].strip() or title
+            described.comment(line)
+        elif line:
+            try:
+                uri = track_uri(source, line, quoted=False)
+            except Refused as refused:
+                reading.receipt.drop(str(refused))
+            else:
+                d = described
+                tracks.append(
+                    Track(uri, d.title, d.artist, album=d.album, duration_ms=d.duration_ms)
+                )
+            described = _Described()
+    return title, tracks
+
+
+def _read(sources: list[Input], reading: Reading) -> None:
+    playlists = Playlists(reading)
+    for source in sources:
+        title, tracks = _playlist(source, reading)
+        playlists.add(source.name, title, None, tracks)
+    playlists.flush()
+
+
+READER = Reader(
+    description="M3U and M3U8 playlists: a folder with all below it, files or a zip",
+    files="M3U files (*.m3u, *.m3u8)",
+    unit="tracks",
+    wanted=ending("m3u", "m3u8"),
+    read=_read,
+)

@@ -21,7 +21,7 @@ class _Track(Struct):
     title: str | None = None
     creator: str | None = None
     album: str | None = None
-    duration: Annotated[int | float, Meta(ge=0, le=2**31 - 1)] | None = None
+    duration: Annotated[float, Meta(ge=0, le=2**31 - 1)] | None = None
     """Milliseconds."""
     location: _Many = None
     identifier: _Many = None

@@ -1,0 +1,108 @@
+"""CSV and TSV with a header, and columns that the user maps."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from io import StringIO
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from segue.data.readers._open import Input, opened
+from segue.data.readers._playlists import ending
+from segue.data.readers._reader import Reader, Reading
+from segue.data.readers._roles import Roles, map_columns
+from segue.data.readers._tables import read_tables
+from segue.errors import DataError
+
+_BLOCK_BYTES = 4 << 20
+"""Rows are read this many bytes at a time; no row may be longer."""
+
+
+def _delimiter(source: Input) -> str:
+    return "\t" if ending("tsv")(source.name) else ","
+
+
+def _header(source: Input) -> list[str]:
+    with opened(source) as stream:
+        start = bytearray()
+        while len(start) < _BLOCK_BYTES and (chunk := stream.read(1 << 16)):
+            start += chunk
+            if b"\n" in chunk:
+                break
+    try:
+        text = bytes(start).rpartition(b"\n")[0] or bytes(start)
+        rows = csv.reader(StringIO(text.decode("utf-8-sig")), delimiter=_delimiter(source))
+        return next(rows)
+    except StopIteration as error:
+        raise DataError("is empty", where=source) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"is not CSV in UTF-8 ({error})", where=source) from error
+
+
+def batches(
+    source: Input,
+    reading: Reading,
+    names: list[str] | None,
+    wanted: list[str],
+    parse: pacsv.ParseOptions,
+) -> Iterator[pa.RecordBatch]:
+    """Rows of a text table as text, a block at a time; rows of another width are counted.
+
+    Args:
+        source: the file.
+        reading: the ingest.
+        names: of the columns, where the file has no header.
+        wanted: columns to read.
+        parse: how rows are written.
+
+    Raises:
+        DataError: the file is damaged, not UTF-8, or not such a table.
+    """
+
+    def other_width(row: pacsv.InvalidRow) -> str:
+        reading.receipt.drop("wrong number of columns")
+        return "skip"
+
+    parse.invalid_row_handler = other_width
+    convert = pacsv.ConvertOptions(
+        column_types=dict.fromkeys(wanted, pa.string()),
+        include_columns=wanted,
+        null_values=[""],
+        strings_can_be_null=True,
+    )
+    # One thread: the rows come in order, and the reasons are counted by one caller at a time.
+    options = pacsv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES, column_names=names)
+    try:
+        with (
+            opened(source, reading.tick) as stream,
+            pacsv.open_csv(stream, options, parse, convert) as rows,
+        ):
+            yield from rows
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise DataError(f"cannot be read as a table ({error})", where=source) from error
+
+
+def _files(
+    sources: list[Input], reading: Reading
+) -> Iterator[tuple[Input, Roles, Iterator[pa.RecordBatch]]]:
+    for source in sources:
+        roles = map_columns(source, _header(source), reading.columns)
+        wanted = list(dict.fromkeys(roles.columns.values()))
+        parse = pacsv.ParseOptions(delimiter=_delimiter(source), newlines_in_values=True)
+        yield source, roles, batches(source, reading, None, wanted, parse)
+
+
+def _read(sources: list[Input], reading: Reading) -> None:
+    read_tables(_files(sources, reading), reading)
+
+
+READER = Reader(
+    description="CSV (or .tsv) of playlists or listens, with columns mapped to roles",
+    files="CSV files (*.csv, *.tsv)",
+    unit="rows",
+    wanted=ending("csv", "tsv"),
+    read=_read,
+    mapped=True,
+)

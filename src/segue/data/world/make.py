@@ -1,0 +1,267 @@
+"""Write a simulated world to disk, and read its truth back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from msgspec import Meta
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file, save
+
+from segue.data.dataset import DatasetInfo, DatasetWriter, Receipt, writing_dataset
+from segue.data.world.listening import (
+    SPAN_MS,
+    START_MS,
+    Listeners,
+    draw_sessions,
+    make_listeners,
+)
+from segue.data.world.lists import draw_playlists
+from segue.data.world.music import FACTORS, Music, generator, make_music
+from segue.data.world.words import (
+    Lexicon,
+    artist_names,
+    make_lexicon,
+    playlist_titles,
+    song_titles,
+)
+from segue.errors import ConfigError, DataError
+from segue.progress import Advance, task
+
+TRUTH_FILE = "truth.safetensors"
+TRUTH_FORMAT = "segue-world-1"
+
+Tensors = dict[str, npt.NDArray[Any]]
+
+# Fixed, because each chunk has a random generator of its own.
+_TRACKS_AT_ONCE = 1 << 16
+_PLAYLISTS_AT_ONCE = 1 << 12
+_SESSIONS_AT_ONCE = 1 << 14
+
+
+class World(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Sizes of a simulated world."""
+
+    tracks: Annotated[int, Meta(ge=200, le=2_000_000, description="tracks in the catalog")] = 2_000
+    listeners: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="listeners; some may never listen")
+    ] = 500
+    sessions: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="sessions of all listeners, of 10 to 20 listens")
+    ] = 10_000
+    playlists: Annotated[int, Meta(ge=0, le=1_000_000, description="playlists")] = 1_000
+
+    @classmethod
+    def make(cls, sizes: Mapping[str, Any]) -> Self:
+        """Sizes checked against their bounds.
+
+        Raises:
+            ConfigError: an unknown size, a value of a wrong type or out of bounds, or sessions
+                without listeners.
+        """
+        try:
+            world = msgspec.convert(dict(sizes), cls)
+        except msgspec.ValidationError as error:
+            known = ", ".join(field.name for field in msgspec.structs.fields(cls))
+            raise ConfigError(
+                str(error).replace("`", ""), where="world", do=f"sizes are: {known}"
+            ) from error
+        if world.sessions and not world.listeners:
+            raise ConfigError(
+                f"{world.sessions} sessions and no listeners",
+                where="world",
+                do="give at least 1 listener, or 0 sessions",
+            )
+        return world
+
+
+def make_world(
+    dataset: Path | str, world: World | None = None, *, seed: int = 0, progress: bool = False
+) -> DatasetInfo:
+    """Simulate a world and write it as a dataset, with its truth beside the tables.
+
+    The same sizes and seed give the same bytes in every file.
+
+    Args:
+        dataset: folder to write; replaced as a whole if it holds a dataset.
+        world: sizes.
+        seed: of everything random, from 0.
+        progress: whether to report progress on stderr.
+
+    Raises:
+        ConfigError: sizes or seed are out of bounds.
+        DataError: the folder cannot be written.
+    """
+    world = World.make(msgspec.structs.asdict(world or World()))
+    if seed < 0:
+        raise ConfigError(f"seed is {seed}", where="world", do="give 0 or more")
+    total = world.tracks + world.playlists + world.sessions
+    with (
+        task("making world", total, "tracks, playlists and sessions", show=progress) as advance,
+        writing_dataset(dataset) as writer,
+    ):
+        music = make_music(world.tracks, seed)
+        lexicon = make_lexicon(generator(seed, "words"), len(music.genre_latents))
+        people = make_listeners(music, seed, world.listeners, world.sessions)
+        made = _Making(writer, music, lexicon, seed, advance)
+        made.tracks()
+        tensors: Tensors = {
+            "genre_latents": music.genre_latents,
+            "artist_latents": music.artist_latents,
+            "artist_genres": music.artist_genres,
+            "track_latents": music.track_latents,
+            "track_artists": music.track_artists,
+            "track_genres": music.track_genres,
+            "track_popularity": music.track_popularity,
+            "listener_latents": people.points,
+            "listener_genres": people.genres,
+            **made.playlists(world.playlists),
+            **made.listens(people),
+        }
+        header = {
+            "format": TRUTH_FORMAT,
+            "seed": str(seed),
+            "genre_words": msgspec.json.encode(lexicon.words).decode(),
+        }
+        (writer.folder / TRUTH_FILE).write_bytes(save(tensors, header))
+        return writer.finish([made.receipt], simulated=True)
+
+
+class _Making:
+    """A world on its way to disk: each table in a method, rows counted in `receipt`."""
+
+    def __init__(
+        self, writer: DatasetWriter, music: Music, lexicon: Lexicon, seed: int, advance: Advance
+    ) -> None:
+        self._writer, self._music, self._lexicon = writer, music, lexicon
+        self._seed, self._advance = seed, advance
+        self.receipt = Receipt(format="world", unit="rows", notes={"seed": seed})
+
+    def tracks(self) -> None:
+        """Write the catalog."""
+        music, rng = self._music, generator(self._seed, "names")
+        artists = artist_names(rng, len(music.artist_latents))
+        artist_of_album = np.zeros(music.track_albums.max() + 1, np.int64)
+        artist_of_album[music.track_albums] = music.track_artists
+        albums = song_titles(self._lexicon, rng, music.artist_genres[artist_of_album])
+        for start in range(0, len(music.shelf), _TRACKS_AT_ONCE):
+            rows = range(start, min(start + _TRACKS_AT_ONCE, len(music.shelf)))
+            chunk = slice(rows.start, rows.stop)
+            artist = music.track_artists[chunk].tolist()
+            album = music.track_albums[chunk].tolist()
+            self._writer.add(
+                "tracks",
+                {
+                    "uri": [f"world:track:{t:06d}" for t in rows],
+                    "title": song_titles(self._lexicon, rng, music.track_genres[chunk]),
+                    "artist": [artists[a] for a in artist],
+                    "artist_uri": [f"world:artist:{a:06d}" for a in artist],
+                    "album": [albums[a] for a in album],
+                    "album_uri": [f"world:album:{a:06d}" for a in album],
+                    "duration_ms": music.durations_ms[chunk],
+                },
+            )
+            self.receipt.keep(len(rows))
+            self._advance(len(rows))
+
+    def playlists(self, count: int) -> Tensors:
+        """Write playlists; their part of the truth."""
+        latents = np.empty((count, FACTORS), np.float32)
+        genres = np.empty((count, 2), np.int32)
+        for chunk, start in enumerate(range(0, count, _PLAYLISTS_AT_ONCE)):
+            rows = range(start, min(start + _PLAYLISTS_AT_ONCE, count))
+            drawn = draw_playlists(self._music, self._seed, chunk, len(rows))
+            latents[start : rows.stop], genres[start : rows.stop] = drawn.points, drawn.genres
+            rng = generator(self._seed, "titles", chunk)
+            changed = START_MS + rng.integers(0, SPAN_MS, len(rows))
+            self._writer.add_playlists(
+                {
+                    "uri": [f"world:playlist:{p:06d}" for p in rows],
+                    "title": playlist_titles(self._lexicon, rng, drawn.genres),
+                    "followers": rng.pareto(1.2, len(rows)).clip(0, 1_000_000).astype(np.int32),
+                    "modified_at": changed.astype("datetime64[ms]"),
+                },
+                drawn.lengths,
+                drawn.tracks,
+            )
+            self.receipt.keep(len(rows) + len(drawn.tracks))
+            self._advance(len(rows))
+        return {"playlist_latents": latents, "playlist_genres": genres}
+
+    def listens(self, people: Listeners) -> Tensors:
+        """Write listeners and their listens; the sessions' part of the truth."""
+        listeners, sessions = len(people.points), len(people.owners)
+        for start in range(0, listeners, _TRACKS_AT_ONCE):
+            rows = range(start, min(start + _TRACKS_AT_ONCE, listeners))
+            self._writer.add("listeners", {"uri": [f"world:listener:{u:06d}" for u in rows]})
+        self.receipt.keep(listeners)
+        latents = np.empty((sessions, FACTORS), np.float32)
+        genres = np.empty(sessions, np.int32)
+        for chunk, start in enumerate(range(0, sessions, _SESSIONS_AT_ONCE)):
+            rows = range(start, min(start + _SESSIONS_AT_ONCE, sessions))
+            drawn = draw_sessions(
+                self._music, people, self._seed, chunk, slice(rows.start, rows.stop)
+            )
+            latents[start : rows.stop], genres[start : rows.stop] = drawn.points, drawn.genres
+            of = np.repeat(np.arange(len(rows)), drawn.lengths)
+            first = np.cumsum(drawn.lengths) - drawn.lengths
+            self._writer.add(
+                "listens",
+                {
+                    "listener": people.owners[start + of],
+                    "session": (start + of).astype(np.int32),
+                    "position": (np.arange(len(of)) - first[of]).astype(np.int32),
+                    "track": drawn.tracks,
+                    "time": drawn.times_ms.astype("datetime64[ms]"),
+                    "outcome": drawn.outcomes,
+                    "plays": np.ones(len(of), np.int32),
+                    "ms_played": drawn.ms_played,
+                },
+            )
+            self.receipt.keep(len(of))
+            self._advance(len(rows))
+        return {"session_latents": latents, "session_genres": genres}
+
+
+def truth(dataset: Path | str) -> Tensors:
+    """What is true of a simulated world; `docs/world.md` lists the tensors.
+
+    Raises:
+        DataError: the folder holds no simulated world, or its truth is damaged.
+    """
+    file, _ = _header(Path(dataset))
+    return load_file(file)
+
+
+def genre_words(dataset: Path | str) -> list[list[str]]:
+    """Of each genre: its name, the name in two words, and two words of its fans.
+
+    Raises:
+        DataError: as `truth`.
+    """
+    file, header = _header(Path(dataset))
+    try:
+        return msgspec.json.decode(header["genre_words"], type=list[list[str]])
+    except (KeyError, msgspec.DecodeError) as error:
+        raise DataError("has no words of genres", where=file, do="make the world again") from error
+
+
+def _header(dataset: Path) -> tuple[Path, dict[str, str]]:
+    file = dataset / TRUTH_FILE
+    if not file.is_file():
+        raise DataError(
+            "is not there: not a simulated world", where=file, do="make one with segue world"
+        )
+    try:
+        with safe_open(file, "numpy") as opened:
+            header: dict[str, str] = opened.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"is damaged ({error})", where=file, do="make the world again") from error
+    if header.get("format") != TRUTH_FORMAT:
+        raise DataError("is not the truth of a simulated world", where=file)
+    return file, header

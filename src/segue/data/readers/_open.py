@@ -9,6 +9,7 @@ import gzip
 import io
 import os
 import stat
+import sys
 import unicodedata
 import zipfile
 import zlib
@@ -100,12 +101,12 @@ class Bounded(io.RawIOBase):
     """A stream that stops at the limits, and tells every damage as a DataError."""
 
     def __init__(
-        self, source: Input, stream: IO[bytes], raw: IO[bytes], tick: Tick, limit: int
+        self, source: Input, stream: IO[bytes], raw: IO[bytes], tick: Tick, limit: int | None
     ) -> None:
         self._source, self._stream, self._raw, self._tick = source, stream, raw, tick
-        self._limit = limit
-        # A plain file on disk takes what it takes; only what is unpacked can be a bomb.
+        # A plain file read row by row may be of any size; only what is unpacked can be a bomb.
         self._unpacks = stream is not raw
+        self._limit = limit or (MAX_STREAM_BYTES if self._unpacks else sys.maxsize)
         self._total = 0
         self._seen = 0
 
@@ -137,9 +138,9 @@ class Bounded(io.RawIOBase):
         return n
 
     def _check(self) -> None:
-        if self._total > self._limit and (self._unpacks or self._limit == MAX_FILE_BYTES):
+        if self._total > self._limit:
             raise DataError(
-                f"is larger than {self._limit >> 30} GiB", where=self._source, do="split it"
+                f"is larger than {self._limit / 2**30:.3g} GiB", where=self._source, do="split it"
             )
         if (
             self._unpacks
@@ -154,13 +155,13 @@ class Bounded(io.RawIOBase):
 
 
 @contextmanager
-def opened(source: Input, tick: Tick = _ignore, limit: int = MAX_STREAM_BYTES) -> Iterator[Bounded]:
+def opened(source: Input, tick: Tick = _ignore, limit: int | None = None) -> Iterator[Bounded]:
     """Open a file for reading, unpacked and bounded.
 
     Args:
         source: what to open.
         tick: called with packed bytes read, as they are.
-        limit: most bytes after unpacking.
+        limit: most bytes after unpacking; without one, `MAX_STREAM_BYTES` for what is packed.
 
     Raises:
         DataError: here or while reading: missing, damaged, cut off, or beyond a limit.
@@ -175,10 +176,14 @@ def opened(source: Input, tick: Tick = _ignore, limit: int = MAX_STREAM_BYTES) -
                 stream = stack.enter_context(source.archive.open(source.member))
                 raw = cast("IO[bytes]", source.archive.fp)
             magic = stream.peek(4)[:4]  # type: ignore[attr-defined]
-        except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-            raise DataError(f"cannot be read ({error})", where=source) from error
-        except (EOFError, zlib.error) as error:
-            raise DataError(f"is damaged ({error})", where=source, do="get it again") from error
+        except (
+            OSError,
+            EOFError,
+            zlib.error,
+            zipfile.BadZipFile,
+            NotImplementedError,  # a zip compression that Python does not know
+        ) as error:
+            raise DataError(f"cannot be read ({error})", where=source, do="get it again") from error
         if magic.startswith(b"\x1f\x8b"):
             stream = cast("IO[bytes]", stack.enter_context(gzip.GzipFile(fileobj=stream)))
         elif magic == b"\x28\xb5\x2f\xfd":

@@ -14,7 +14,7 @@ MAX_PATH = 4096
 """Longest path or address of a track, in characters."""
 
 # Two letters or more before the colon: C:/Music is a drive.
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|(?:spotify|urn|isrc|mbid):")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|(?:spotify|urn|isrc|name):")
 _FILE_URL = re.compile(r"file:/", re.IGNORECASE)
 _DRIVE = re.compile(r"/?[A-Za-z]:(?:/|$)|//")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

@@ -1,0 +1,199 @@
+"""Packed sources: limits, hostile zips, and what a folder stands for."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import random
+import stat
+import zipfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+from reader_cases import ingested, playlist, slice_text, uris
+
+from segue.data.ingest import ingest
+from segue.data.readers import _open
+from segue.data.readers._open import find, read
+from segue.errors import DataError
+
+NAME = "mpd.slice.0-999.json"
+BOMB = b'{"playlists": [' + b" " * (8 << 20) + b"]}"
+
+
+def refusal(source: Path) -> str:
+    with pytest.raises(DataError) as error:
+        ingest("mpd", [source], source.parent / "dataset")
+    assert not (source.parent / "dataset").exists()
+    assert not list(source.parent.glob(".dataset*"))
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_a_gzip_or_zstd_bomb_is_refused(tmp_path: Path, pack) -> None:  # type: ignore[no-untyped-def]
+    source = tmp_path / NAME
+    source.write_bytes(pack(BOMB))
+    assert refusal(source) == (
+        f"{source}: unpacks to more than 200 times its size, like a zip bomb;"
+        " unpack it yourself if you trust it"
+    )
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    source = tmp_path / "mpd.zip"
+    with zipfile.ZipFile(source, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(NAME, BOMB)
+    assert refusal(source).startswith(f"{source}: unpacks to more than 200 times its size")
+
+
+def test_a_bomb_packed_twice_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "mpd.zip"
+    with zipfile.ZipFile(source, "w") as archive:
+        archive.writestr(f"{NAME}.gz", gzip.compress(BOMB))
+    assert refusal(source).startswith(f"{source}: {NAME}.gz: unpacks to more than 200 times")
+
+
+def test_what_packs_well_but_is_small_is_no_bomb(tmp_path: Path) -> None:
+    source = tmp_path / NAME
+    text = slice_text(playlist(0, "a")) + " " * (1 << 20)
+    source.write_bytes(gzip.compress(text.encode()))
+    _, dataset = ingested("mpd", source)
+    assert uris(dataset) == [["spotify:track:a"]]
+
+
+def test_a_file_larger_than_the_limit_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_open, "MAX_FILE_BYTES", 1000)
+    source = tmp_path / NAME
+    source.write_text(slice_text(playlist(0, *"abcdefghijklmno")))
+    assert refusal(source).endswith("is larger than 9.31e-07 GiB; split it")
+
+
+@pytest.mark.parametrize("name", ["../a", "/etc/a", "x/../../a", "C:/a", "..\\a"])
+def test_a_zip_whose_members_leave_it_is_refused(tmp_path: Path, name: str) -> None:
+    source = tmp_path / "mpd.zip"
+    with zipfile.ZipFile(source, "w") as archive:
+        archive.writestr(NAME, slice_text(playlist(0, "a")))
+        archive.writestr(zipfile.ZipInfo(name), "x")
+    assert refusal(source) == f"{source}: {name}: is a path that leaves the zip"
+
+
+def test_a_symlink_in_a_zip_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "mpd.zip"
+    link = zipfile.ZipInfo(NAME)
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(source, "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    assert refusal(source) == f"{source}: {NAME}: is a symlink in a zip"
+
+
+def test_a_zip_of_too_many_members_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_open, "MAX_MEMBERS", 3)
+    source = tmp_path / "mpd.zip"
+    with zipfile.ZipFile(source, "w") as archive:
+        for i in range(4):
+            archive.writestr(f"{i}", "")
+    assert refusal(source) == f"{source}: has 4 members, more than 3; unpack it"
+
+
+def test_a_zip_in_a_zip_is_not_opened(tmp_path: Path) -> None:
+    inner, source = tmp_path / "inner.zip", tmp_path / "mpd.zip"
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr(NAME, slice_text(playlist(0, "a")))
+    with zipfile.ZipFile(source, "w") as archive:
+        archive.write(inner, "inner.zip")
+    assert refusal(source).startswith(f"{source}: holds no MPD slices (mpd.slice.*.json")
+
+
+def test_a_cut_off_zip_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "mpd.zip"
+    with zipfile.ZipFile(source, "w") as archive:
+        archive.writestr(NAME, slice_text(playlist(0, "a")))
+    source.write_bytes(source.read_bytes()[:-40])
+    assert refusal(source) == f"{source}: is a damaged or cut off zip; get it again"
+
+
+def test_a_flipped_byte_in_a_zip_member_is_found(tmp_path: Path) -> None:
+    source = tmp_path / "mpd.zip"
+    with zipfile.ZipFile(source, "w") as archive:
+        archive.writestr(NAME, slice_text(playlist(0, "a")))
+    content = bytearray(source.read_bytes())
+    content[content.index(b"playlist 0")] ^= 1
+    source.write_bytes(content)
+    assert refusal(source) == (
+        f"{source}: {NAME}: cannot be read (Bad CRC-32 for file '{NAME}'); get it again"
+    )
+
+
+def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "mpd.zip"
+    with zipfile.ZipFile(source, "w") as archive:
+        archive.writestr(NAME, slice_text(playlist(0, "a")))
+    content = bytearray(source.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    source.write_bytes(content)
+    assert refusal(source) == f"{source}: {NAME}: needs a password; unpack it"
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda p: None, "no such file or folder; check the path"),
+        (Path.mkdir, "holds no MPD slices (mpd.slice.*.json, plain, .gz or .zst); name another"),
+        (lambda p: p.write_bytes(os.urandom(0)), "ends early: the JSON is cut off"),
+        (lambda p: p.write_bytes(b"\x89PNG"), "is not JSON (JSON is malformed"),
+    ],
+)
+def test_a_source_that_is_nothing_to_read_gives_one_line(  # type: ignore[no-untyped-def]
+    tmp_path: Path, make, says: str
+) -> None:
+    source = tmp_path / "source"
+    make(source)
+    assert refusal(source).startswith(f"{source}: {says}")
+
+
+def test_linked_folders_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / NAME).write_text(slice_text(playlist(0, "a")))
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "link").symlink_to(tmp_path / "elsewhere")
+    assert "holds no MPD slices" in refusal(tmp_path / "source")
+
+
+@given(st.binary(max_size=200), st.integers(0, 3), st.integers(0, 2**32))
+def test_packed_bytes_come_back_or_are_refused_when_cut(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, frames: int, seed: int
+) -> None:
+    content = random.Random(seed).randbytes(50_000) + content
+    path = tmp_path_factory.mktemp("packed") / "file"
+    pack = [gzip.compress, zstandard.compress][seed % 2]
+    packed = b"".join(pack(content) for _ in range(frames + 1))
+    path.write_bytes(packed)
+    with ExitStack() as stack:
+        [source] = find([path], lambda _: True, "files", stack)
+        assert read(source) == content * (frames + 1)
+        path.write_bytes(packed[: -1 - seed % 4])
+        with pytest.raises(DataError, match="ends early"):
+            read(source)
+
+
+def test_progress_counts_the_packed_bytes(tmp_path: Path) -> None:
+    content = random.Random(0).randbytes(3 << 20)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x", content)
+    (tmp_path / "b").write_bytes(gzip.compress(content))
+    for name in ("a.zip", "b"):
+        steps: list[float] = []
+        with ExitStack() as stack:
+            [source] = find([tmp_path / name], lambda _: True, "files", stack)
+            read(source, steps.append)
+        assert sum(steps) == pytest.approx(source.size, rel=0.01)
+        assert len(steps) > 1

@@ -35,6 +35,7 @@ from segue.progress import Advance, task
 
 TRUTH_FILE = "truth.safetensors"
 TRUTH_FORMAT = "segue-world-1"
+_HEADER = "world"
 
 Tensors = dict[str, npt.NDArray[Any]]
 
@@ -123,12 +124,10 @@ def make_world(
             **made.playlists(world.playlists),
             **made.listens(people),
         }
-        header = {
-            "format": TRUTH_FORMAT,
-            "seed": str(seed),
-            "genre_words": msgspec.json.encode(lexicon.words).decode(),
-        }
-        (writer.folder / TRUTH_FILE).write_bytes(save(tensors, header))
+        header = _Header(format=TRUTH_FORMAT, seed=seed, genre_words=lexicon.words)
+        # One entry, because safetensors writes several in any order.
+        packed = save(tensors, {_HEADER: msgspec.json.encode(header).decode()})
+        (writer.folder / TRUTH_FILE).write_bytes(packed)
         return writer.finish([made.receipt], simulated=True)
 
 
@@ -228,13 +227,22 @@ class _Making:
         return {"session_latents": latents, "session_genres": genres}
 
 
+class _Header(msgspec.Struct, kw_only=True):
+    """What the truth file says of itself."""
+
+    format: str
+    seed: int
+    genre_words: list[list[str]]
+
+
 def truth(dataset: Path | str) -> Tensors:
     """What is true of a simulated world; `docs/world.md` lists the tensors.
 
     Raises:
         DataError: the folder holds no simulated world, or its truth is damaged.
     """
-    file, _ = _header(Path(dataset))
+    file = Path(dataset) / TRUTH_FILE
+    _read_header(file)
     return load_file(file)
 
 
@@ -244,24 +252,23 @@ def genre_words(dataset: Path | str) -> list[list[str]]:
     Raises:
         DataError: as `truth`.
     """
-    file, header = _header(Path(dataset))
-    try:
-        return msgspec.json.decode(header["genre_words"], type=list[list[str]])
-    except (KeyError, msgspec.DecodeError) as error:
-        raise DataError("has no words of genres", where=file, do="make the world again") from error
+    return _read_header(Path(dataset) / TRUTH_FILE).genre_words
 
 
-def _header(dataset: Path) -> tuple[Path, dict[str, str]]:
-    file = dataset / TRUTH_FILE
+def _read_header(file: Path) -> _Header:
     if not file.is_file():
         raise DataError(
             "is not there: not a simulated world", where=file, do="make one with segue world"
         )
     try:
         with safe_open(file, "numpy") as opened:
-            header: dict[str, str] = opened.metadata() or {}
-    except (SafetensorError, OSError) as error:
+            header = msgspec.json.decode((opened.metadata() or {})[_HEADER], type=_Header)
+    except (SafetensorError, OSError, KeyError, msgspec.MsgspecError) as error:
         raise DataError(f"is damaged ({error})", where=file, do="make the world again") from error
-    if header.get("format") != TRUTH_FORMAT:
-        raise DataError("is not the truth of a simulated world", where=file)
-    return file, header
+    if header.format != TRUTH_FORMAT:
+        raise DataError(
+            f"has format {header.format}, this segue reads {TRUTH_FORMAT}",
+            where=file,
+            do="make the world again",
+        )
+    return header

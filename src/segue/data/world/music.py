@@ -97,8 +97,9 @@ class Music:
 
     def draw_genres(self, rng: np.random.Generator, n: int) -> Int32:
         """Genres by the popularity of their tracks. (n,)"""
-        at = np.searchsorted(self.genre_reach[1:-1], rng.random(n) * self.reach[-1], side="right")
-        return at.astype(np.int32)
+        inner = self.genre_reach[1:-1]
+        genres: Int32 = np.searchsorted(inner, rng.random(n) * self.reach[-1]).astype(np.int32)
+        return genres
 
     def draw_beside(self, rng: np.random.Generator, genres: Int32) -> Int32:
         """Another genre for each, rather a near one. (n,)"""
@@ -163,9 +164,10 @@ def make_music(tracks: int, seed: int) -> Music:
     size = rng.gamma(1.5, size=artists) * artist_fame**0.3
     extra = rng.multinomial(tracks - artists, size / size.sum())
     track_artists = np.repeat(np.arange(artists, dtype=np.int32), 1 + extra)
-    rng.shuffle(track_artists)  # rows of the catalog say nothing about popularity
+    rng.shuffle(track_artists)
 
-    by_artist = np.argsort(track_artists, kind="stable")
+    # Rows of the catalog say nothing about popularity: neither the artist's nor the rank in it.
+    by_artist = np.lexsort((rng.random(tracks), track_artists))
     counts = np.bincount(track_artists, minlength=artists)
     starts = np.cumsum(counts) - counts
     rank = np.empty(tracks, np.int64)

@@ -1,1 +1,75 @@
-"""Segue: music recommendation that learns from what people play and skip."""
+"""Segue: music recommendation that learns from what people play and skip.
+
+The names below are the public surface. Each is imported when it is first used, so that
+``import segue`` and ``segue --help`` cost nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segue.answers import Queries, Query, Reason, Slate, Slates
+    from segue.bundle import Bundle
+    from segue.catalog import Catalog
+    from segue.data.dataset import Dataset, Receipt
+    from segue.data.ingest import ingest
+    from segue.data.schema import Outcome
+    from segue.errors import SegueError
+    from segue.models import Recommender
+    from segue.recipe import Recipe, load_recipe
+    from segue.slate import ListStage, continue_playlist
+    from segue.training import train
+
+__all__ = [
+    "Bundle",
+    "Catalog",
+    "Dataset",
+    "ListStage",
+    "Outcome",
+    "Queries",
+    "Query",
+    "Reason",
+    "Receipt",
+    "Recipe",
+    "Recommender",
+    "SegueError",
+    "Slate",
+    "Slates",
+    "continue_playlist",
+    "ingest",
+    "load_recipe",
+    "train",
+]
+
+_HOME = {
+    "Bundle": "bundle",
+    "Catalog": "catalog",
+    "Dataset": "data.dataset",
+    "ListStage": "slate",
+    "Outcome": "data.schema",
+    "Queries": "answers",
+    "Query": "answers",
+    "Reason": "answers",
+    "Receipt": "data.dataset",
+    "Recipe": "recipe",
+    "Recommender": "models",
+    "SegueError": "errors",
+    "Slate": "answers",
+    "Slates": "answers",
+    "continue_playlist": "slate",
+    "ingest": "data.ingest",
+    "load_recipe": "recipe",
+    "train": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"segue.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'segue' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

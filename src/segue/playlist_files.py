@@ -27,7 +27,7 @@ def _breaks(character: str) -> bool:
     return unicodedata.category(character) in _BREAKS or character in _NOT_XML
 
 
-def _line(name: str | None) -> str:
+def one_line(name: str | None) -> str:
     """A name on one line."""
     if not name:
         return ""
@@ -41,11 +41,11 @@ def _address(uri: str) -> str:
 
 def m3u8(title: str, tracks: Tracks) -> str:
     """Extended M3U in UTF-8: uris with their names and whole seconds, -1 where unknown."""
-    lines = ["#EXTM3U", f"#PLAYLIST:{_line(title)}"]
+    lines = ["#EXTM3U", f"#PLAYLIST:{one_line(title)}"]
     for track in tracks:
         duration = track["duration_ms"]
         seconds = -1 if duration is None else round(duration / 1000)
-        names = [name for name in (_line(track["artist"]), _line(track["title"])) if name]
+        names = [name for name in (one_line(track["artist"]), one_line(track["title"])) if name]
         address = _address(track["uri"])
         lines.append(f"#EXTINF:{seconds},{' - '.join(names)}")
         lines.append(f"./{address}" if address.startswith("#") else address)
@@ -64,9 +64,9 @@ def _names(track: Mapping[str, Any]) -> dict[str, Any]:
         address, playable = _path_address(track["uri"]), True
     elements: dict[str, Any] = {
         "location" if playable else "identifier": address,
-        "title": _line(track["title"]),
-        "creator": _line(track["artist"]),
-        "album": _line(track["album"]),
+        "title": one_line(track["title"]),
+        "creator": one_line(track["artist"]),
+        "album": one_line(track["album"]),
         "duration": track["duration_ms"],
     }
     return {name: value for name, value in elements.items() if value not in (None, "")}
@@ -83,7 +83,7 @@ def _path_address(path: str) -> str:
 def xspf(title: str, tracks: Tracks) -> str:
     """XSPF 1 (https://www.xspf.org/spec), durations in milliseconds."""
     playlist = ElementTree.Element("playlist", version="1", xmlns="http://xspf.org/ns/0/")
-    ElementTree.SubElement(playlist, "title").text = _line(title)
+    ElementTree.SubElement(playlist, "title").text = one_line(title)
     rows = ElementTree.SubElement(playlist, "trackList")
     for track in tracks:
         row = ElementTree.SubElement(rows, "track")
@@ -103,7 +103,7 @@ def jspf(title: str, tracks: Tracks) -> str:
         }
         for track in tracks
     ]
-    playlist = {"playlist": {"title": _line(title), "track": rows}}
+    playlist = {"playlist": {"title": one_line(title), "track": rows}}
     return json.dumps(playlist, ensure_ascii=False, indent=2) + "\n"
 
 
@@ -123,7 +123,7 @@ def csv_table(title: str, tracks: Tracks) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for track in tracks:
-        texts = [_line(track[column]) for column in ("title", "artist", "album")]
+        texts = [one_line(track[column]) for column in ("title", "artist", "album")]
         writer.writerow([_address(track["uri"]), *texts, track["duration_ms"]])
     return file.getvalue()
 

@@ -1,0 +1,143 @@
+"""What people say when they ask, as a query; and what they are answered, with names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+import pyarrow.compute as pc
+
+from segue.answers import Query, Reason, Slate
+from segue.bundle import Bundle
+from segue.catalog import Catalog
+from segue.data.schema import Outcome
+from segue.errors import UsageError
+
+
+class NamedReason(msgspec.Struct, frozen=True):
+    """A part of a score.
+
+    Attributes:
+        kind: "track", "title", "popularity" or "rest".
+        what: ``Artist - Title`` of the history's track, or the word of the title.
+        uri: of the history's track.
+        amount: the part's share in the score.
+    """
+
+    kind: str
+    what: str | None
+    uri: str | None
+    amount: float
+
+
+class NamedTrack(msgspec.Struct, frozen=True):
+    """One track of an answer. `index` is its row in the bundle's catalog."""
+
+    index: int
+    uri: str
+    title: str | None
+    artist: str | None
+    album: str | None
+    duration_ms: int | None
+    score: float
+    reasons: list[NamedReason]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What ``segue continue --json`` prints.
+
+    Attributes:
+        model: the recommender that ranked it; "popularity" where the bundle's own knew nothing.
+        seed: that the bundle was trained with.
+        simulated: whether the tracks come from a simulated world.
+        tracks: best first.
+    """
+
+    model: str
+    seed: int
+    simulated: bool
+    tracks: list[NamedTrack]
+
+
+def query_of(
+    catalog: Catalog,
+    *,
+    tracks: Sequence[str] = (),
+    skipped: Sequence[str] = (),
+    title: str | None = None,
+    bans: Sequence[str] = (),
+    banned_artists: Sequence[str] = (),
+) -> Query:
+    """A query from words: each track is a uri, or words of its title and artist.
+
+    Args:
+        catalog: of the bundle that is asked.
+        tracks: what was played, oldest first.
+        skipped: what was skipped after that.
+        title: of the playlist.
+        bans: tracks not to be answered.
+        banned_artists: names or uris of artists not to be answered.
+
+    Raises:
+        UsageError: a track or artist is unknown or ambiguous, or there is nothing to go by.
+    """
+    if not tracks and not skipped and not (title and title.strip()):
+        raise UsageError("nothing to go by", do="give a track or a title")
+    played = [catalog.find(text) for text in tracks]
+    passed = [catalog.find(text) for text in skipped]
+    banned = [catalog.find(text) for text in bans]
+    for name in banned_artists:
+        banned += _tracks_of(catalog, name)
+    return Query(
+        tracks=[*played, *passed],
+        outcomes=[Outcome.FINISHED] * len(played) + [Outcome.SKIPPED] * len(passed),
+        title=title,
+        bans=banned,
+    )
+
+
+def _tracks_of(catalog: Catalog, name: str) -> list[int]:
+    """Tracks of the artists with this name or uri."""
+    artists = pc.fill_null(catalog.table["artist"], "")
+    named = pc.equal(pc.utf8_lower(artists), pc.utf8_lower(name.strip()))
+    meant = pc.equal(pc.fill_null(catalog.table["artist_uri"], ""), name)
+    rows: list[int] = np.flatnonzero(pc.or_(named, meant).to_numpy()).tolist()
+    if not name.strip() or not rows:
+        like = artists.filter(pc.match_substring(artists, name.strip(), ignore_case=True))
+        near = ", ".join(sorted(like.unique().to_pylist())[:5]) if name.strip() else ""
+        raise UsageError(
+            f"no artist is called {name!r}" + (f": there are {near}" if near else ""),
+            do="give the whole name or the uri",
+        )
+    return rows
+
+
+def answer(bundle: Bundle, query: Query, slate: Slate) -> Answer:
+    """A slate with names and reasons."""
+    catalog = bundle.catalog
+    reasons = bundle.recommender.reasons(query, slate.tracks)
+    rows = catalog.table.take(slate.tracks).to_pylist()
+    return Answer(
+        model=slate.served_by,
+        seed=bundle.manifest.seed,
+        simulated=bundle.manifest.simulated,
+        tracks=[
+            NamedTrack(
+                index=int(index),
+                score=float(score),
+                reasons=[_named(catalog, reason) for reason in some],
+                **{key: row[key] for key in ("uri", "title", "artist", "album", "duration_ms")},
+            )
+            for index, score, row, some in zip(
+                slate.tracks, slate.scores, rows, reasons, strict=True
+            )
+        ],
+    )
+
+
+def _named(catalog: Catalog, reason: Reason) -> NamedReason:
+    if isinstance(reason.what, int):
+        label, uri = catalog.label(reason.what), catalog.uris[reason.what]
+        return NamedReason(reason.kind, label, uri, reason.amount)
+    return NamedReason(reason.kind, reason.what, None, reason.amount)

@@ -1,0 +1,106 @@
+"""Verbs that make and show datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segue.cli.output import SIMULATED, Json, Seed, emit, facts, say, table
+from segue.errors import UsageError
+
+DatasetOut = Annotated[
+    Path, typer.Option("--dataset", metavar="DIR", help="Dataset folder to write or replace.")
+]
+
+
+def ingest(
+    format: Annotated[
+        str,
+        typer.Argument(help="mpd, taste-profile, m3u, xspf, jspf, csv or parquet."),
+    ],
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SOURCE...", help="Files, folders or zips.")
+    ],
+    dataset: DatasetOut,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map", metavar="ROLE=COLUMN", help="csv and parquet: the column that has a role."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Read files that people have into a dataset."""
+    from segue.data.ingest import ingest as read
+
+    columns = {}
+    for text in mapping or ():
+        role, sign, column = text.partition("=")
+        if not (role and sign and column):
+            raise UsageError(f"{text!r} is not role=column", where="--map")
+        columns[role] = column
+    receipt = read(format, sources, dataset, columns=columns, progress=True)
+    if json:
+        shown = ("format", "unit", "read", "kept", "dropped", "notes")
+        emit({name: getattr(receipt, name) for name in shown} | {"dataset": str(dataset)})
+        return
+    rows = {f"{receipt.unit} read": receipt.read, "kept": receipt.kept}
+    rows |= {f"dropped: {reason}": n for reason, n in receipt.dropped.items()}
+    facts(rows | receipt.notes | {"dataset": dataset})
+
+
+def world(
+    dataset: DatasetOut,
+    tracks: Annotated[int | None, typer.Option(help="Tracks in the catalog.")] = None,
+    listeners: Annotated[int | None, typer.Option(help="Listeners.")] = None,
+    sessions: Annotated[int | None, typer.Option(help="Sessions of all listeners.")] = None,
+    playlists: Annotated[int | None, typer.Option(help="Playlists.")] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Make a simulated listening world with a known truth."""
+    from segue.data.world import World, make_world
+
+    sizes = {
+        "tracks": tracks,
+        "listeners": listeners,
+        "sessions": sessions,
+        "playlists": playlists,
+    }
+    made = World.make({name: size for name, size in sizes.items() if size is not None})
+    info = make_world(dataset, made, seed=seed, progress=True)
+    say(SIMULATED)
+    result = {**info.rows, "simulated": True, "seed": seed, "dataset": str(dataset)}
+    if json:
+        emit(result)
+    else:
+        facts(result)
+
+
+def describe(
+    dataset: Annotated[Path, typer.Argument(metavar="DIR", help="Dataset folder.")],
+    json: Json = False,
+) -> None:
+    """Count what a dataset holds, after checking it."""
+    from segue.data.dataset import Dataset
+
+    opened = Dataset.open(dataset)
+    counts = opened.describe()
+    if opened.info.simulated:
+        say(SIMULATED)
+    if json:
+        emit(counts | {"simulated": opened.info.simulated, "fingerprint": opened.info.fingerprint})
+        return
+    outcomes = counts.pop("outcomes")
+    facts(counts | {f"listens {name}": n for name, n in outcomes.items() if n})
+    print()
+    table(
+        ("read from", "unit", "read", "kept", "dropped"),
+        [
+            (s.format, s.unit, f"{s.read:,}", f"{s.kept:,}", f"{s.read - s.kept:,}")
+            for s in opened.info.sources
+        ],
+        numeric=("read", "kept", "dropped"),
+    )

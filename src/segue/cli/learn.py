@@ -1,0 +1,102 @@
+"""Verbs that train recommenders and find out how good they are."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from segue.cli.output import SIMULATED, Json, Seed, emit, facts, say
+from segue.errors import UsageError
+
+
+def train(
+    recipe: Annotated[
+        str, typer.Argument(help="Name of a shipped recipe (see docs/models.md), or a .toml file.")
+    ],
+    dataset: Annotated[Path, typer.Argument(metavar="DIR", help="Dataset folder.")],
+    bundle: Annotated[Path, typer.Option(metavar="OUT", help="Bundle to write or replace.")],
+    holdout: Annotated[
+        str | None,
+        typer.Option(metavar="PROTOCOL", help="Leave out what this protocol tests on."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe."),
+    ] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Train a recommender by a recipe."""
+    from segue.data.dataset import Dataset
+    from segue.recipe import load_recipe
+    from segue.training import train as fit
+
+    loaded = load_recipe(recipe, settings or ())
+    opened = Dataset.open(dataset)
+    trained, cost = fit(loaded, opened, seed=seed, holdout=holdout, progress=True)
+    trained.save(bundle)
+    if opened.info.simulated:
+        say(SIMULATED)
+    result: dict[str, Any] = {
+        "bundle": str(bundle),
+        "recipe": loaded.name,
+        "seconds": cost.seconds,
+        "peak_rss_mb": cost.peak_rss_mb,
+        "metrics": cost.metrics,
+        "seed": seed,
+        "holdout": holdout,
+        "simulated": opened.info.simulated,
+    }
+    if json:
+        emit(result)
+        return
+    metrics = result.pop("metrics")
+    facts(result | {f"learned from: {name}": int(n) for name, n in metrics.items()})
+
+
+def evaluate(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="BUNDLE... DIR", help="Bundles, then the dataset; several are compared."
+        ),
+    ],
+    protocol: Annotated[str, typer.Option(metavar="NAME", help="How to make queries and truth.")],
+    every: Annotated[
+        bool, typer.Option("--all", help="Make a query of everything that can be one.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write a report with plots.")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="Length of the lists.")] = 500,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Test bundles on rows that they have not learned from."""
+    from segue.bundle import Bundle
+    from segue.cli.results import show_evaluation
+    from segue.data.dataset import Dataset
+    from segue.evaluation.evaluate import evaluate as test
+    from segue.evaluation.report import write_report
+
+    *folders, dataset = paths
+    if not folders:
+        raise UsageError("a bundle and a dataset are needed", where="segue evaluate")
+    bundles = [(str(folder), Bundle.load(folder)) for folder in folders]
+    result = test(
+        bundles, Dataset.open(dataset), protocol, seed=seed, all_rows=every, n=n, progress=True
+    )
+    if result.simulated:
+        say(SIMULATED)
+    if report:
+        asked = ["segue", "evaluate", *map(str, paths), "--protocol", protocol, "-n", str(n)]
+        asked += ["--seed", str(seed), *(["--all"] if every else [])]
+        write_report(result, report, command=shlex.join(asked))
+        say(f"report written to {report}")
+    if json:
+        emit(result)
+    else:
+        show_evaluation(result)

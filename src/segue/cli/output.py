@@ -1,0 +1,76 @@
+"""What verbs print: JSON or tables on stdout, one-line messages on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from segue.playlist_files import one_line
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+
+SIMULATED = "simulated: this comes from a world that segue made up, not from real listening"
+
+
+def say(message: str) -> None:
+    """A line on stderr."""
+    print(f"segue: {one_line(message)}", file=sys.stderr, flush=True)
+
+
+def emit(data: Any) -> None:
+    """A value as JSON on stdout."""
+    print(msgspec.json.format(msgspec.json.encode(data), indent=2).decode())
+
+
+def facts(rows: dict[str, Any]) -> None:
+    """Names and values, a line each."""
+    table(("", ""), [(name, number(value)) for name, value in rows.items()])
+
+
+def number(value: Any) -> str:
+    """A value for people."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return str(value)
+
+
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[str] = ()
+) -> None:
+    """A table on stdout: ruled on a terminal, else in plain columns that are never cut.
+
+    Args:
+        columns: headings; all empty = no line of headings.
+        rows: cells. Control characters in them become spaces.
+        numeric: columns that are set flush right.
+    """
+    cells = [[one_line(cell) for cell in row] for row in rows]
+    headings = any(columns)
+    if sys.stdout.isatty():
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        ruled = Table(box=box.SIMPLE, show_header=headings)
+        for column in columns:
+            ruled.add_column(column, justify="right" if column in numeric else "left")
+        for row in cells:
+            ruled.add_row(*map(Text, row))
+        Console().print(ruled)
+        return
+    lines = [list(columns), *cells] if headings else cells
+    widths = [max((len(line[i]) for line in lines), default=0) for i in range(len(columns))]
+    for line in lines:
+        aligned = (
+            cell.rjust(width) if column in numeric else cell.ljust(width)
+            for cell, width, column in zip(line, widths, columns, strict=True)
+        )
+        print("  ".join(aligned).rstrip())

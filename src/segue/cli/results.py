@@ -1,0 +1,60 @@
+"""Results of an evaluation as tables."""
+
+from __future__ import annotations
+
+from segue.cli.output import table
+from segue.evaluation.evaluate import Evaluation
+from segue.evaluation.significance import Estimate
+
+
+def _interval(estimate: Estimate | None) -> str:
+    """``mean ± half of the interval``."""
+    if estimate is None or estimate.mean is None:
+        return "-"
+    if estimate.ci95 is None:
+        return f"{estimate.mean:.4f}"
+    return f"{estimate.mean:.4f} ±{(estimate.ci95[1] - estimate.ci95[0]) / 2:.4f}"
+
+
+def show_evaluation(result: Evaluation) -> None:
+    """Every metric of every bundle, one of them by slice, and the paired comparisons."""
+    names = [model.bundle for model in result.models]
+    print(f"{result.protocol}: {result.queries:,} queries, lists of {result.n}, 95 % intervals")
+    for note in result.notes:
+        print(note)
+    print()
+    metrics = list(result.models[0].metrics)
+    table(
+        ("metric", *names),
+        [(m, *(_interval(model.metrics[m]) for model in result.models)) for m in metrics],
+        numeric=names,
+    )
+    by_slice = next((metric for metric in metrics if metric.startswith("ndcg@")), metrics[0])
+    print()
+    table(
+        (f"{by_slice} by slice", "queries", *names),
+        [
+            (
+                label,
+                f"{queries:,}",
+                *(_interval(model.slices[label].get(by_slice)) for model in result.models),
+            )
+            for label, queries in result.models[0].slice_queries.items()
+        ],
+        numeric=("queries", *names),
+    )
+    if result.paired:
+        print()
+        table(
+            ("paired", "metric", "difference", "p (Holm)"),
+            [
+                (
+                    f"{pair.a} - {pair.b}",
+                    pair.metric,
+                    _interval(pair.difference),
+                    "-" if pair.p_holm is None else f"{pair.p_holm:.2g}",
+                )
+                for pair in result.paired
+            ],
+            numeric=("difference", "p (Holm)"),
+        )

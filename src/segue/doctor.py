@@ -1,0 +1,104 @@
+"""Is everything here that segue needs, and does it work on this machine?"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numba
+import numpy as np
+
+from segue.answers import Query
+from segue.bundle import Bundle, libraries
+from segue.data.dataset import Dataset, Receipt, writing_dataset
+from segue.data.readers import FORMATS
+from segue.errors import SegueError
+from segue.evaluation.protocols import PROTOCOLS
+from segue.models import RECOMMENDERS
+from segue.playlist_files import PLAYLIST_FORMATS
+from segue.recipe import load_recipe, shipped
+from segue.slate import continue_playlist
+from segue.training import train
+
+_CHECKED = "item-knn"
+
+
+class Examination(msgspec.Struct, frozen=True):
+    """What ``segue doctor --json`` prints.
+
+    Attributes:
+        versions: of segue, python and the libraries that results may depend on.
+        cores: that this process may use.
+        threads: that numba's kernels use.
+        blas: the library that numpy was built with, and its version.
+        recommenders, recipes, protocols, formats, playlist_formats: what this segue has.
+        works: whether a tiny recommender was trained, saved, loaded and asked with success.
+        trouble: what went wrong if not.
+    """
+
+    versions: dict[str, str]
+    cores: int
+    threads: int
+    blas: str
+    recommenders: list[str]
+    recipes: list[str]
+    protocols: list[str]
+    formats: list[str]
+    playlist_formats: list[str]
+    works: bool
+    trouble: str | None
+
+
+def examine() -> Examination:
+    """Look at the installation, and train and ask a recommender on six playlists."""
+    trouble = _trouble()
+    return Examination(
+        versions=libraries(),
+        cores=_cores(),
+        threads=numba.get_num_threads(),
+        blas=_blas(),
+        recommenders=sorted(RECOMMENDERS),
+        recipes=shipped(),
+        protocols=sorted(PROTOCOLS),
+        formats=sorted(FORMATS),
+        playlist_formats=sorted(PLAYLIST_FORMATS),
+        works=trouble is None,
+        trouble=trouble,
+    )
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on Linux
+        return os.cpu_count() or 1
+
+
+def _blas() -> str:
+    built: dict[str, Any] = np.show_config(mode="dicts")  # type: ignore[assignment]
+    blas = built.get("Build Dependencies", {}).get("blas", {})
+    return f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
+
+
+def _trouble() -> str | None:
+    """Half of the playlists hold even tracks, half odd ones: after track 0 come 2 and 4."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="segue-doctor-") as folder:
+            dataset, bundle = Path(folder) / "dataset", Path(folder) / "bundle"
+            with writing_dataset(dataset) as writer:
+                writer.track_ids([f"track:{i}" for i in range(6)], lambda i: [None] * 7)
+                writer.add_playlists(
+                    {"uri": [f"playlist:{i}" for i in range(6)]}, [3] * 6, [0, 2, 4, 1, 3, 5] * 3
+                )
+                receipt = Receipt(format="doctor", unit="playlists", read=6, kept=6)
+                writer.finish([receipt], simulated=True)
+            trained, _ = train(load_recipe(_CHECKED), Dataset.open(dataset))
+            trained.save(bundle)
+            loaded = Bundle.load(bundle)
+            answered = continue_playlist(loaded.recommender, Query(tracks=[0]), 2).tracks.tolist()
+            return None if sorted(answered) == [2, 4] else f"after track 0 came {answered}"
+    except (SegueError, OSError) as error:
+        return str(error)

@@ -1,0 +1,138 @@
+"""Recipes: TOML files that name a recommender and its settings.
+
+A recipe::
+
+    description = "one line"
+    recommender = "wrmf"
+
+    [config]
+    factors = 128
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from segue.errors import ConfigError, UsageError
+from segue.models import RECOMMENDERS, Recommender
+
+_SHIPPED = resources.files("segue") / "recipes"
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a recipe file may hold."""
+
+    recommender: str
+    config: dict[str, Any] = {}
+    description: str = ""
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+    """A named recommender with its settings, checked.
+
+    Attributes:
+        name: of the shipped recipe, or the file's name without its ending.
+        recommender: a key of `segue.models.RECOMMENDERS`.
+        settings: those that the recipe and its overrides give; the rest have their defaults.
+        description: one line.
+    """
+
+    name: str
+    recommender: str
+    settings: Mapping[str, Any]
+    description: str = ""
+
+    def make(self) -> Recommender:
+        """The recommender, not yet trained."""
+        return RECOMMENDERS[self.recommender](**self.settings)
+
+
+def shipped() -> list[str]:
+    """Names of the recipes that come with segue, sorted."""
+    return sorted(
+        file.name.removesuffix(".toml")
+        for file in _SHIPPED.iterdir()
+        if file.name.endswith(".toml")
+    )
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """A shipped recipe by name, or one from a file.
+
+    Args:
+        name_or_path: ``wrmf``, or ``my/wrmf.toml``.
+        overrides: ``key=value`` with the value in TOML; a bare word stands for itself.
+
+    Raises:
+        UsageError: no such recipe, or an override is not ``key=value``.
+        ConfigError: the file is not a recipe, or a setting is unknown or out of bounds.
+    """
+    text, name = _read(name_or_path)
+    try:
+        raw = msgspec.convert(tomllib.loads(text), _File)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigError(f"is not a recipe ({error})", where=name_or_path) from error
+    if raw.recommender not in RECOMMENDERS:
+        raise ConfigError(
+            f"names the recommender {raw.recommender!r}",
+            where=name_or_path,
+            do=f"recommenders are: {', '.join(sorted(RECOMMENDERS))}",
+        )
+    recipe = Recipe(
+        name=name,
+        recommender=raw.recommender,
+        settings=raw.config | dict(map(parse_override, overrides)),
+        description=raw.description,
+    )
+    recipe.make()  # a wrong setting is an error here, before anything is read or trained
+    return recipe
+
+
+def _read(name_or_path: str) -> tuple[str, str]:
+    """Text and name of a recipe."""
+    if name_or_path in shipped():
+        return (_SHIPPED / f"{name_or_path}.toml").read_text(encoding="utf-8"), name_or_path
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        raise UsageError(
+            f"no recipe {name_or_path!r}",
+            do=f"give a .toml file or one of: {', '.join(shipped())}",
+        )
+    try:
+        return path.read_text(encoding="utf-8"), path.stem
+    except (OSError, UnicodeDecodeError) as error:
+        what = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise UsageError(f"cannot read the recipe ({what})", where=path) from error
+
+
+_WORD = re.compile(r"[A-Za-z][\w-]*")
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """``factors=64`` as a setting.
+
+    Raises:
+        UsageError: it is not ``key=value`` with a TOML value or a bare word.
+    """
+    key, sign, value = text.partition("=")
+    key, value = key.strip(), value.strip()
+    if not sign or not key or not value:
+        raise UsageError(f"{text!r} is not key=value", where="--set")
+    try:
+        table = tomllib.loads(f"value = {value}")
+    except tomllib.TOMLDecodeError:
+        table = {}
+    if set(table) == {"value"}:
+        return key, table["value"]
+    if _WORD.fullmatch(value):
+        return key, value
+    raise UsageError(
+        f"{value!r} is not a TOML value", where=f"--set {key}", do='text goes in quotes: "..."'
+    )

@@ -1,0 +1,106 @@
+"""Training: a recipe and a dataset become a bundle that says where it came from."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from segue.bundle import Bundle, Holdout, Manifest, libraries
+from segue.data.dataset import Dataset
+from segue.evaluation.protocols import find_protocol, learned_hashes
+from segue.models import Run
+from segue.recipe import Recipe
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What training cost and learned from.
+
+    Attributes:
+        seconds: wall time, holding out and fitting.
+        peak_rss_mb: the most memory that the process has held so far, in MB (10^6 bytes).
+        metrics: what was learned from: "playlists" and "listeners" that have plays, "tracks" that
+            occur, "pairs" of a playlist or listener with a track.
+    """
+
+    seconds: float
+    peak_rss_mb: float
+    metrics: dict[str, float]
+
+
+def train(
+    recipe: Recipe,
+    dataset: Dataset,
+    *,
+    seed: int = 0,
+    holdout: str | None = None,
+    progress: bool = False,
+) -> tuple[Bundle, Facts]:
+    """Fit a recipe's recommender.
+
+    Args:
+        recipe: from `segue.recipe.load_recipe`.
+        dataset: to learn from.
+        seed: of everything random, the split included.
+        holdout: protocol whose test side is left out; None learns from every row.
+        progress: show progress on stderr.
+
+    Returns:
+        the bundle, not yet saved, and what it cost.
+
+    Raises:
+        UsageError: no such protocol.
+        DataError: the dataset lacks what the recommender learns from, or has nothing to hold out.
+    """
+    start = time.perf_counter()
+    recommender = recipe.make()
+    learned_from = find_protocol(holdout).split(dataset, seed).train if holdout else dataset
+    recommender.fit(learned_from, Run(seed=seed, progress=progress))
+    metrics = _learned(learned_from, recommender.catalog.plays)
+    manifest = Manifest(
+        recommender=recipe.recommender,
+        recipe=recipe.name,
+        config=msgspec.to_builtins(recommender.config),
+        seed=seed,
+        holdout=Holdout(protocol=holdout, seed=seed) if holdout else None,
+        dataset=dataset.info.fingerprint,
+        simulated=dataset.info.simulated,
+        trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        metrics=metrics,
+        libraries=libraries(),
+    )
+    bundle = Bundle(recommender, manifest, learned_hashes(learned_from))
+    facts = Facts(
+        seconds=round(time.perf_counter() - start, 3),
+        peak_rss_mb=round(peak_rss_mb(), 1),
+        metrics=metrics,
+    )
+    return bundle, facts
+
+
+def _learned(
+    dataset: Dataset, plays: np.ndarray[tuple[int], np.dtype[np.int32]]
+) -> dict[str, float]:
+    listeners = np.unique(dataset.listens["listener"].to_numpy())
+    return {
+        "playlists": float(np.count_nonzero(np.diff(dataset.offsets))),
+        "listeners": float(len(listeners)),
+        "tracks": float(np.count_nonzero(plays)),
+        "pairs": float(plays.sum(dtype=np.int64)),
+    }
+
+
+def peak_rss_mb() -> float:
+    """The most memory that this process has held, in MB (10^6 bytes)."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # getrusage counts what the process had been before it became this one
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6

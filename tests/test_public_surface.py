@@ -1,0 +1,95 @@
+"""`import segue`: a small, sorted, lazy set of names."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import segue
+
+PUBLIC = [
+    "Bundle",
+    "Catalog",
+    "Dataset",
+    "ListStage",
+    "Outcome",
+    "Queries",
+    "Query",
+    "Reason",
+    "Receipt",
+    "Recipe",
+    "Recommender",
+    "SegueError",
+    "Slate",
+    "Slates",
+    "continue_playlist",
+    "ingest",
+    "load_recipe",
+    "train",
+]
+
+
+def test_the_public_names_are_these():
+    assert segue.__all__ == PUBLIC
+    assert sorted(PUBLIC) == PUBLIC
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_is_there_and_documented(name):
+    assert getattr(segue, name).__doc__
+    assert name in dir(segue)
+
+
+def test_type_checkers_see_the_same_names():
+    tree = ast.parse(Path(segue.__file__).read_text(encoding="utf-8"))
+    seen = {
+        alias.name: f"segue.{segue._HOME[alias.name]}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("segue.")
+        for alias in node.names
+    }
+    homes = {
+        alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name in segue.__all__
+    }
+    assert homes == seen
+    assert sorted(homes) == PUBLIC
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'Loudness'"):
+        segue.Loudness  # noqa: B018
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """Modules that python has loaded at the end of a program."""
+    code = "import sys, atexit; atexit.register(lambda: print(*sys.modules, file=sys.stderr));"
+    ran = subprocess.run(
+        [sys.executable, "-c", code + arguments[0], *arguments[1:]],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return set(ran.stderr.split())
+
+
+HEAVY = {"numba", "pyarrow", "matplotlib", "scipy", "numpy"}
+
+
+def test_importing_segue_loads_nothing_heavy():
+    loaded = loaded_by("import segue")
+    assert "segue" in loaded
+    assert not loaded & HEAVY
+
+
+def test_help_loads_nothing_heavy():
+    loaded = loaded_by("from segue.cli import main; main()", "--help")
+    assert "typer" in loaded
+    assert not loaded & HEAVY

@@ -1,0 +1,125 @@
+"""Recipes: what ships, what a file may say, what `--set` may change."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segue.errors import ConfigError, SegueError, UsageError
+from segue.models import RECOMMENDERS
+from segue.recipe import load_recipe, parse_override, shipped
+
+SHIPPED = ["bpr", "item-knn", "popularity", "title", "user-knn", "wrmf"]
+
+
+@pytest.fixture
+def recipe_file(tmp_path):
+    """Write a recipe and give its path."""
+
+    def write(text: str) -> str:
+        path = tmp_path / "mine.toml"
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def first_setting() -> tuple[str, str]:
+    """Some recommender with the name of one of its numbers."""
+    for name, kind in RECOMMENDERS.items():
+        for field in msgspec.structs.fields(kind.Config):
+            if isinstance(field.default, int | float) and not isinstance(field.default, bool):
+                return name, field.name
+    raise AssertionError("no recommender has a number to set")
+
+
+def test_these_recipes_ship():
+    assert shipped() == SHIPPED
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_recipe_makes_its_recommender(name):
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.description
+    assert recipe.make().name == recipe.recommender
+
+
+def test_every_recommender_has_a_recipe():
+    assert {load_recipe(name).recommender for name in SHIPPED} == set(RECOMMENDERS)
+
+
+def test_a_recipe_file_has_its_own_name(recipe_file):
+    recipe = load_recipe(recipe_file('recommender = "popularity"'))
+    assert (recipe.name, recipe.recommender, dict(recipe.settings)) == ("mine", "popularity", {})
+
+
+def test_settings_come_from_the_file_and_overrides_win(recipe_file):
+    name, setting = first_setting()
+    default = getattr(RECOMMENDERS[name].Config(), setting)
+    path = recipe_file(f'recommender = "{name}"\n[config]\n{setting} = {default}\n')
+    assert getattr(load_recipe(path).make().config, setting) == default
+    changed = load_recipe(path, [f"{setting}={default + 1}"])
+    assert getattr(changed.make().config, setting) == default + 1
+
+
+def test_an_unknown_recipe_lists_what_ships():
+    with pytest.raises(UsageError, match=r"no recipe 'wmrf'.*bpr, item-knn, popularity"):
+        load_recipe("wmrf")
+
+
+def test_an_unknown_setting_lists_the_settings():
+    name, setting = first_setting()
+    with pytest.raises(ConfigError, match=rf"unknown field loudness.*{setting}"):
+        load_recipe(name, ["loudness=11"])
+
+
+def test_a_setting_of_a_wrong_type_is_an_error():
+    name, setting = first_setting()
+    with pytest.raises(ConfigError, match=setting):
+        load_recipe(name, [f'{setting}="many"'])
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("recommender = ", "is not a recipe"),
+        ("[config]", "missing required field `recommender`"),
+        ('recommender = "popularity"\nmodel = 1', "unknown field `model`"),
+        ('recommender = "popular"', "names the recommender 'popular'"),
+        ('recommender = "popularity"\nconfig = 3', "Expected `object`"),
+    ],
+)
+def test_a_file_that_is_not_a_recipe_is_an_error(recipe_file, text, line):
+    with pytest.raises(ConfigError, match=line):
+        load_recipe(recipe_file(text))
+
+
+def test_a_recipe_that_cannot_be_read_is_an_error(tmp_path):
+    with pytest.raises(UsageError, match="cannot read the recipe"):
+        load_recipe(str(tmp_path / "none.toml"))
+    (tmp_path / "latin.toml").write_bytes(b'description = "\xe9"')
+    with pytest.raises(UsageError, match="not UTF-8"):
+        load_recipe(str(tmp_path / "latin.toml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("x=64", 64), ("x = 0.5", 0.5), ("x=true", True), ('x="a b"', "a b"), ("x=log", "log")],
+)
+def test_overrides_are_toml_and_a_bare_word_is_itself(text, value):
+    assert parse_override(text) == ("x", value)
+
+
+@pytest.mark.parametrize("text", ["x", "=1", "x=", "x=1 2", "x=a b", "x=1\ny=2"])
+def test_an_override_that_is_not_key_and_value_is_an_error(text):
+    with pytest.raises(UsageError, match="--set"):
+        load_recipe("popularity", [text])
+
+
+@given(st.text(max_size=30))
+def test_no_override_raises_anything_but_an_error_for_people(text):
+    with pytest.raises(SegueError):  # popularity has no settings, so none can be right
+        load_recipe("popularity", [text])

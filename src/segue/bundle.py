@@ -178,7 +178,7 @@ def _read_manifest(path: Path) -> Manifest:
         )
     try:
         raw = msgspec.json.decode(path.read_bytes())
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"is not valid JSON ({error})", where=path) from error
     if not isinstance(raw, dict) or raw.get("format") != BUNDLE_FORMAT:
         raise BundleError("is not the manifest of a segue bundle", where=path)

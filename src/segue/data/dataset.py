@@ -113,7 +113,7 @@ class Dataset:
             )
         try:
             raw = msgspec.json.decode(file.read_bytes())
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DataError(f"is not valid JSON ({error})", where=file) from error
         if not isinstance(raw, dict) or raw.get("format") != DATASET_FORMAT:
             raise DataError("is not the file of a segue dataset", where=file)

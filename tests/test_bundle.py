@@ -1,0 +1,325 @@
+"""Bundles: what is saved comes back, and nothing damaged is used."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import safetensors.numpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import segue
+from segue.answers import Queries, Query
+from segue.bundle import BUNDLE_VERSION, Bundle
+from segue.data.dataset import Dataset
+from segue.data.world import World, make_world
+from segue.errors import BundleError, DataError, SegueError
+from segue.files import sha256
+from segue.models import RECOMMENDERS
+from segue.recipe import load_recipe
+from segue.training import train
+
+GOLDEN = Path(__file__).parent / "golden"
+FILES = ("manifest.json", "model.safetensors", "catalog.arrow", "learned.safetensors")
+WITH_TENSORS = "wrmf"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Bundle:
+    folder = tmp_path_factory.mktemp("world") / "dataset"
+    make_world(folder, World(tracks=200, listeners=0, sessions=0, playlists=100))
+    few = load_recipe(WITH_TENSORS, ["factors=8", "sweeps=2"])
+    return train(few, Dataset.open(folder))[0]
+
+
+@pytest.fixture
+def saved(trained, tmp_path) -> Path:
+    trained.save(tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+def change_manifest(bundle: Path, **fields: Any) -> None:
+    file = bundle / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+def change_tensors(bundle: Path, name: str, tensor: np.ndarray[Any, Any]) -> None:
+    """Another tensor, under a manifest that vouches for it."""
+    file = bundle / "model.safetensors"
+    safetensors.numpy.save_file(safetensors.numpy.load_file(file) | {name: tensor}, file)
+    vouch(bundle, file.name)
+
+
+def vouch(bundle: Path, name: str) -> None:
+    files = json.loads((bundle / "manifest.json").read_text())["files"]
+    change_manifest(bundle, files=files | {name: sha256(bundle / name)})
+
+
+# Save and load
+
+
+def test_what_is_saved_comes_back(trained, saved):
+    loaded = Bundle.load(saved)
+    assert loaded.manifest == trained.manifest
+    assert loaded.catalog.table.equals(trained.catalog.table)
+    assert np.array_equal(loaded.learned, trained.learned)
+    for name, tensor in trained.recommender.tensors().items():
+        assert np.array_equal(loaded.recommender.tensors()[name], tensor)
+    queries = Queries.of([Query(tracks=[0, 5]), Query(tracks=[7], bans=[1])])
+    before, after = (b.recommender.recommend(queries, 20) for b in (trained, loaded))
+    assert before.tracks.tobytes() == after.tracks.tobytes()
+    assert before.scores.tobytes() == after.scores.tobytes()
+
+
+def test_saving_again_gives_the_same_bytes(saved, tmp_path):
+    Bundle.load(saved).save(tmp_path / "again")
+    for name in FILES:
+        assert (saved / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_a_bundle_is_these_files(saved):
+    assert sorted(path.name for path in saved.iterdir()) == sorted(FILES)
+
+
+def test_saving_replaces_a_bundle_and_nothing_else(trained, saved, tmp_path):
+    trained.save(saved)
+    other = tmp_path / "letters"
+    other.mkdir()
+    (other / "to-mum.txt").write_text("dear")
+    with pytest.raises(DataError, match=r"exists and has no manifest\.json"):
+        trained.save(other)
+    assert [path.name for path in other.iterdir()] == ["to-mum.txt"]
+
+
+def test_values_that_are_not_finite_are_not_saved(trained, saved, tmp_path):
+    broken = Bundle.load(saved)
+    name, tensor = next(
+        (n, t) for n, t in broken.recommender.tensors().items() if t.dtype.kind == "f"
+    )
+    broken.recommender.tensors = lambda: {name: np.full_like(tensor, np.nan)}  # type: ignore[method-assign]
+    with pytest.raises(BundleError, match=rf"tensor {name}: .*not finite"):
+        broken.save(tmp_path / "broken")
+    assert not (tmp_path / "broken").exists()
+
+
+# Damage
+
+
+@pytest.mark.parametrize("name", FILES[1:])
+def test_a_flipped_byte_is_noticed(saved, name):
+    whole = (saved / name).read_bytes()
+    for place in (0, len(whole) // 2, len(whole) - 1):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1
+        (saved / name).write_bytes(flipped)
+        with pytest.raises(BundleError, match=rf"{name}: does not match its SHA-256"):
+            Bundle.load(saved)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_cut_short_is_noticed(saved, name):
+    whole = (saved / name).read_bytes()
+    for length in (0, 1, len(whole) // 2, len(whole) - 2):
+        (saved / name).write_bytes(whole[:length])
+        with pytest.raises(BundleError, match=name):
+            Bundle.load(saved)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_noticed(saved, name):
+    (saved / name).unlink()
+    with pytest.raises(BundleError, match=name):
+        Bundle.load(saved)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_no_change_of_the_manifest_raises_anything_but_an_error_for_people(
+    trained, tmp_path_factory, data
+):
+    folder = tmp_path_factory.mktemp("flip") / "bundle"
+    trained.save(folder)
+    text = bytearray((folder / "manifest.json").read_bytes())
+    place = data.draw(st.integers(0, len(text) - 1))
+    text[place] ^= data.draw(st.integers(1, 255))
+    (folder / "manifest.json").write_bytes(text)
+    with contextlib.suppress(SegueError):  # a changed name of the recipe is no damage
+        Bundle.load(folder)
+
+
+def test_a_deeply_nested_manifest_is_refused(saved):
+    (saved / "manifest.json").write_text("[" * 1_000_000)
+    with pytest.raises(BundleError, match="is not valid JSON"):
+        Bundle.load(saved)
+
+
+def test_a_bundle_that_is_a_file_or_nothing_is_refused(tmp_path):
+    file = tmp_path / "bundle"
+    with pytest.raises(BundleError, match="is not a bundle"):
+        Bundle.load(file)
+    file.write_text("hello")
+    with pytest.raises(BundleError, match="is not a bundle"):
+        Bundle.load(file)
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"format": "segue-dataset"}, "is not the manifest of a segue bundle"),
+        ({"version": BUNDLE_VERSION + 1}, "use a newer segue"),
+        ({"version": "1"}, "version"),
+        ({"recommender": "oracle"}, "names the recommender 'oracle'"),
+        ({"config": {"loudness": 11}}, "unknown field loudness"),
+        ({"config": 3}, "config"),
+        ({"seed": None}, "seed"),
+        ({"files": {}}, "does not match its SHA-256"),
+    ],
+)
+def test_a_manifest_that_says_something_else_is_refused(saved, fields, line):
+    change_manifest(saved, **fields)
+    with pytest.raises(SegueError, match=line):
+        Bundle.load(saved)
+
+
+# Damage that the manifest vouches for
+
+
+def some_floats(bundle: Path) -> tuple[str, np.ndarray[Any, Any]]:
+    tensors = safetensors.numpy.load_file(bundle / "model.safetensors")
+    return next((n, t) for n, t in tensors.items() if t.dtype == np.float32 and t.ndim == 2)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_tensors_hold_finite_numbers(saved, value):
+    name, tensor = some_floats(saved)
+    tensor[3, 2] = value
+    change_tensors(saved, name, tensor)
+    with pytest.raises(BundleError, match=rf"tensor {name}: holds values that are not finite"):
+        Bundle.load(saved)
+
+
+def test_tensors_have_their_shapes_and_types(saved):
+    name, tensor = some_floats(saved)
+    for other in (tensor[:-1], tensor[:, :-1], tensor[None], tensor.astype(np.float64)):
+        change_tensors(saved, name, np.ascontiguousarray(other))
+        with pytest.raises(BundleError, match=rf"tensor {name}: is float.*needs float32"):
+            Bundle.load(saved)
+
+
+def header(fields: dict[str, Any], length: int | None = None) -> bytes:
+    text = json.dumps(fields).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text
+
+
+TENSOR = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x00" * 7,
+        header({}, length=2**63),
+        header({"a": TENSOR}, length=10**9) + b"\x00" * 8,
+        header({"a": TENSOR, "b": {**TENSOR, "data_offsets": [4, 12]}}) + b"\x00" * 12,
+        header({"a": {**TENSOR, "data_offsets": [0, 2**62]}}) + b"\x00" * 8,
+        header({"a": {**TENSOR, "shape": [2**40, 2**40]}}) + b"\x00" * 8,
+        header({"a": {**TENSOR, "dtype": "OBJECT"}}) + b"\x00" * 8,
+        struct.pack("<Q", 4) + b"nope",
+    ],
+    ids=[
+        "empty",
+        "no length",
+        "huge header",
+        "header beyond the file",
+        "overlapping tensors",
+        "tensor beyond the file",
+        "shape that overflows",
+        "unknown type",
+        "not JSON",
+    ],
+)
+def test_malformed_safetensors_are_refused(saved, content):
+    (saved / "model.safetensors").write_bytes(content)
+    vouch(saved, "model.safetensors")
+    with pytest.raises(BundleError, match="is not a readable safetensors file"):
+        Bundle.load(saved)
+
+
+def test_a_malformed_catalog_is_refused(saved):
+    whole = (saved / "catalog.arrow").read_bytes()
+    for content in (b"", b"ARROW1", whole[: len(whole) // 2], b"\xff" * 1000):
+        (saved / "catalog.arrow").write_bytes(content)
+        vouch(saved, "catalog.arrow")
+        with pytest.raises(BundleError):
+            Bundle.load(saved)
+
+
+# Every format that was ever written
+
+
+def golden() -> list[Path]:
+    return sorted(path for path in GOLDEN.glob("bundle-v*") if path.is_dir())
+
+
+def test_every_recommender_has_a_golden_bundle_of_this_format():
+    names = {path.name for path in golden()}
+    assert {f"bundle-v{BUNDLE_VERSION}-{name}" for name in RECOMMENDERS} <= names
+
+
+@pytest.mark.parametrize("path", golden(), ids=lambda path: path.name)
+def test_a_golden_bundle_gives_its_recorded_answers(path):
+    recorded = json.loads((GOLDEN / f"{path.name}.json").read_text(encoding="utf-8"))
+    recommender = Bundle.load(path).recommender
+    for asked in recorded:
+        query = msgspec.convert(asked["query"], Query)
+        slate = recommender.recommend(Queries.of([query]), len(asked["tracks"]))[0]
+        assert slate.tracks.tolist() == asked["tracks"]
+        assert slate.scores == pytest.approx(asked["scores"], rel=1e-5, abs=1e-5)
+        assert slate.served_by == asked["served_by"]
+
+
+@pytest.mark.parametrize("path", golden(), ids=lambda path: path.name)
+def test_golden_bundles_are_small(path):
+    assert sum(file.stat().st_size for file in path.iterdir()) < 20_000
+
+
+# No code in data
+
+
+FORBIDDEN_MODULES = {
+    "pickle",
+    "cPickle",
+    "_pickle",
+    "dill",
+    "cloudpickle",
+    "joblib",
+    "marshal",
+    "shelve",
+}
+FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
+
+
+def test_nothing_in_the_product_can_run_code_that_it_reads():
+    for file in Path(segue.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            where = f"{file}:{getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.Import):
+                roots = {alias.name.split(".")[0] for alias in node.names}
+                assert not roots & FORBIDDEN_MODULES, where
+            if isinstance(node, ast.ImportFrom):
+                assert (node.module or "").split(".")[0] not in FORBIDDEN_MODULES, where
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in FORBIDDEN_CALLS, where
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                assert (node.value.id, node.attr) != ("torch", "load"), where
+            if isinstance(node, ast.keyword):
+                assert node.arg != "allow_pickle", where

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -22,12 +23,14 @@ from evaluation_worlds import (
 from segue.bundle import Bundle, Holdout
 from segue.catalog import Catalog
 from segue.data.dataset import Dataset
+from segue.data.ingest import ingest
 from segue.data.schema import TABLES
 from segue.errors import BundleError, UsageError
 from segue.evaluation import evaluate as module
 from segue.evaluation.evaluate import Evaluation, evaluate, reported
 from segue.evaluation.matching import artist_codes, match_tracks
 from segue.evaluation.protocols import PROTOCOLS
+from segue.evaluation.submission import check_submission, read_challenge_set, submit
 
 
 @pytest.fixture(scope="module")
@@ -304,3 +307,34 @@ def test_unmatched_seeds_are_not_shown(tmp_path: Path, popular: Bundle) -> None:
     assert model.metrics["recall@500"].mean == 0
     assert model.metrics["clicks"].mean == 51
     assert sum(model.popularity.truth) == 0
+
+
+def test_real_playlists_give_all_ten_types_and_a_valid_submission(
+    real_data: Path, tmp_path: Path
+) -> None:
+    slices = sorted((real_data / "mpd").glob("*.json.gz"))
+    ingest("mpd", slices[:1], tmp_path / "mpd")
+    dataset = Dataset.open(tmp_path / "mpd")
+    bundle = train_bundle(dataset, HELD)
+    result = evaluate([("popularity", bundle)], dataset, "challenge")
+    model = result.models[0]
+    assert len(model.slices) == 11
+    assert result.notes == []
+    assert result.queries == 10 * (dataset.playlist_count // 60)
+    assert (model.matched.seeds_missing, model.matched.truth_missing) == (0, 0)
+    assert 0 < (model.metrics["rprec"].mean or 0) < 0.1
+    assert (model.metrics["rprec_artist"].mean or 0) > (model.metrics["rprec"].mean or 0)
+
+    # Other playlists, cut as the challenge cuts them.
+    other = json.loads(gzip.decompress(slices[1].read_bytes()))["playlists"][:40]
+    for i, playlist in enumerate(other):
+        playlist["tracks"] = playlist["tracks"][: (0, 1, 5, 10, 25)[i % 5]]
+        playlist["num_samples"] = len(playlist["tracks"])
+    (tmp_path / "challenge_set.json").write_text(json.dumps({"playlists": other}))
+    receipt = submit(
+        bundle, tmp_path / "challenge_set.json", tmp_path / "s.csv", team="a", email="b@c"
+    )
+    challenge = read_challenge_set(tmp_path / "challenge_set.json")
+    assert check_submission(tmp_path / "s.csv", challenge) == []
+    assert receipt.playlists == 40
+    assert 0 < receipt.seeds_missing < receipt.seeds

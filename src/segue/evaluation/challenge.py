@@ -7,6 +7,7 @@ from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from segue.answers import MAX_TITLE, Int32, Int64, Queries
 from segue.data.dataset import Dataset
@@ -56,6 +57,18 @@ TYPES = (
 _UNUSED = -1
 
 
+@njit(cache=True)
+def _first_occurrences(entries, offsets, tracks):  # type: ignore[no-untyped-def]
+    """Which entries hold a track that their playlist did not have before. (entries,)"""
+    first = np.empty(len(entries), np.bool_)
+    seen_in = np.full(tracks, -1, np.int64)
+    for p in range(len(offsets) - 1):
+        for i in range(offsets[p], offsets[p + 1]):
+            first[i] = seen_in[entries[i]] != p
+            seen_in[entries[i]] = p
+    return first
+
+
 @dataclass(frozen=True)
 class _Rows:
     """Playlists without repeats: a track stays where it first occurs."""
@@ -67,22 +80,22 @@ class _Rows:
     tracks: Int32
     titles: list[str | None]
     """None where the title is blank."""
+    titled: npt.NDArray[np.bool_]
+    """Where it is not. (playlists,)"""
 
     @classmethod
     def of(cls, dataset: Dataset) -> _Rows:
-        owner = dataset.entry_playlists.astype(np.int64)
-        pairs = owner * max(1, dataset.track_count) + dataset.entries
-        first = np.zeros(len(pairs), np.bool_)
-        first[np.unique(pairs, return_index=True)[1]] = True
+        first = _first_occurrences(dataset.entries, dataset.offsets, dataset.track_count)
         titles = [t[:MAX_TITLE] if t and t.strip() else None for t in dataset.titles]
+        titled = np.array([title is not None for title in titles], np.bool_)
         offsets = np.concatenate([[0], np.cumsum(first)])[dataset.offsets]
-        return cls(first, offsets, dataset.entries[first], titles)
+        return cls(first, offsets, dataset.entries[first], titles, titled)
 
     def fit(self, kind: ChallengeType) -> npt.NDArray[np.bool_]:
         """Playlists that a type can be made of. (playlists,)"""
         fits: npt.NDArray[np.bool_] = np.diff(self.offsets) >= kind.seeds + MIN_TRUTH
         if kind.title:
-            fits &= np.array([title is not None for title in self.titles], np.bool_)
+            fits &= self.titled
         return fits
 
 

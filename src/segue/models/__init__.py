@@ -1,7 +1,21 @@
 """The recommenders, one file each."""
 
 from segue.models.base import RECOMMENDERS, Config, Recommender, Run
+from segue.models.bpr import Bpr
 from segue.models.knn import ItemKnn, UserKnn
 from segue.models.popularity import Popularity
+from segue.models.title import Title
+from segue.models.wrmf import WRMF
 
-__all__ = ["RECOMMENDERS", "Config", "ItemKnn", "Popularity", "Recommender", "Run", "UserKnn"]
+__all__ = [
+    "RECOMMENDERS",
+    "WRMF",
+    "Bpr",
+    "Config",
+    "ItemKnn",
+    "Popularity",
+    "Recommender",
+    "Run",
+    "Title",
+    "UserKnn",
+]

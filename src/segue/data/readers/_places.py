@@ -58,7 +58,7 @@ def track_uri(source: Input, text: str, *, quoted: bool) -> str:
 
 def _confined(source: Input, path: str) -> str:
     path = path.replace("\\", "/")
-    if not path or _CONTROL.search(path):
+    if _CONTROL.search(path) or posixpath.basename(path) in ("", ".", ".."):
         raise Refused("not a path")
     outside = Refused("path outside the source folder")
     if _DRIVE.match(path):
@@ -70,9 +70,7 @@ def _confined(source: Input, path: str) -> str:
     else:
         below = posixpath.normpath(posixpath.join(posixpath.dirname(source.name), path))
     below = unicodedata.normalize("NFC", below.replace(os.sep, "/"))
-    if below == ".":
-        raise Refused("not a path")
-    if below == ".." or below.startswith("../"):
+    if below in (".", "..") or below.startswith("../"):
         raise outside
     if source.member is None:
         root = os.path.realpath(source.root)

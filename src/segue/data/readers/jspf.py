@@ -25,7 +25,7 @@ class _Track(Struct):
     """Milliseconds."""
     location: _Many = None
     identifier: _Many = None
-    extension: msgspec.Raw | None = None
+    extension: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _MusicBrainz(Struct):
@@ -57,10 +57,10 @@ def _many(value: _Many) -> list[str]:
     return [text.strip() for text in values if text.strip()]
 
 
-def _musicbrainz(raw: msgspec.Raw | None) -> _MusicBrainz:
+def _musicbrainz(raw: msgspec.Raw) -> _MusicBrainz:
     """What the extension says; one that is not as documented says nothing."""
     try:
-        track = _extension.decode(raw).track if raw else None
+        track = _extension.decode(raw).track
     except msgspec.ValidationError:
         track = None
     if isinstance(track, list):

@@ -1,0 +1,361 @@
+"""The readers of M3U, XSPF and JSPF."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reader_cases import ingested, uris
+
+from segue.data.dataset import Dataset
+from segue.data.ingest import ingest
+from segue.data.readers._open import Input
+from segue.data.readers._places import Refused, track_uri
+from segue.errors import DataError
+
+MBID = "8f3471b5-7e6a-48da-86a9-c1c07a0f47ae"
+RECORDING = f"https://musicbrainz.org/recording/{MBID}"
+
+
+def refusal(format: str, source: Path) -> str:
+    with pytest.raises(DataError) as error:
+        ingest(format, [source], source.parent / "dataset")
+    assert not (source.parent / "dataset").exists()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def tracks(dataset: Dataset, *columns: str) -> list[tuple[Any, ...]]:
+    table = dataset.tracks.select(["uri", *columns])
+    return [tuple(row.values()) for row in table.to_pylist()]
+
+
+# M3U
+
+
+def test_m3u_extended(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "a.m3u8").write_text(
+        "#EXTM3U\n#PLAYLIST:Evening\n"
+        "#EXTINF:123,Ann - One - Two\nx/1.mp3\n"
+        '#EXTINF:-1 tvg-id="7",Only a title\nhttp://radio.example/s?q=1#f\n'
+        "#EXTALB:The Album\n#EXTART:Bob\n#EXTINF:1.5,Song\n./x/../2.mp3\n"
+        "# a comment\nspotify:track:4cxM\n"
+    )
+    receipt, dataset = ingested("m3u", tmp_path / "m")
+    assert dataset.titles == ["Evening"]
+    assert dataset.playlists["uri"].to_pylist() == ["a.m3u8"]
+    assert (receipt.unit, receipt.kept, receipt.notes) == ("tracks", 4, {"playlists": 1})
+    assert tracks(dataset, "title", "artist", "album", "duration_ms") == [
+        ("x/1.mp3", "One - Two", "Ann", None, 123_000),
+        ("http://radio.example/s?q=1#f", "Only a title", None, None, None),
+        ("2.mp3", "Song", "Bob", "The Album", 1500),
+        ("spotify:track:4cxM", None, None, None, None),
+    ]
+
+
+def test_m3u_without_header_is_titled_by_its_file(tmp_path: Path) -> None:
+    (tmp_path / "Road Trip.2020.m3u").write_text("a.mp3\nb.mp3")
+    _, dataset = ingested("m3u", tmp_path / "Road Trip.2020.m3u")
+    assert dataset.titles == ["Road Trip.2020"]
+    assert uris(dataset) == [["a.mp3", "b.mp3"]]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "#EXTM3U\r\n#EXTINF:1,É - Ü\r\nmusic\\é.mp3\r\n".encode(),
+        b"\xef\xbb\xbf" + "#EXTINF:1,É - Ü\nmusic/é.mp3".encode(),
+        "#EXTINF:1,É - Ü\rmusic/é.mp3\r\r".encode(),
+        "#EXTINF:1,É - Ü\nmusic/é.mp3\n".encode("utf-16"),
+        "#EXTINF:1,É - Ü\nmusic/é.mp3\n".encode("latin-1"),
+        unicodedata.normalize("NFD", "#EXTINF:1,E - U\nmusic/é.mp3\n").encode(),
+        "#EXTINF:1,É - Ü\n{root}/lists/music/é.mp3\n".encode(),
+        "#EXTINF:1,É - Ü\nfile://{root}/lists/music/%C3%A9.mp3\n".encode(),
+        "#EXTINF:1,É - Ü\nFILE://localhost{root}/x/../lists/music/é.mp3\n".encode(),
+    ],
+)
+def test_m3u_in_every_dress_names_the_same_track(tmp_path: Path, content: bytes) -> None:
+    root = tmp_path / "source"
+    (root / "lists").mkdir(parents=True)
+    path = root / "lists" / "a.m3u"
+    path.write_bytes(content.replace(b"{root}", str(root).encode()))
+    _, dataset = ingested("m3u", root)
+    [(uri, artist)] = tracks(dataset, "artist")
+    assert uri == "lists/music/é.mp3"
+    assert artist in ("É", "E")
+
+
+def test_m3u_folder_is_read_with_all_below_it(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    (root / "rock").mkdir(parents=True)
+    (root / "b.M3U").write_text("1.mp3")
+    (root / "rock" / "a.m3u8").write_text("../1.mp3\n2.mp3")
+    (root / "cover.jpg").write_bytes(b"\xff\xd8")
+    (root / "empty.m3u").write_text("#EXTM3U\n")
+    receipt, dataset = ingested("m3u", root)
+    assert dataset.playlists["uri"].to_pylist() == ["b.M3U", "rock/a.m3u8"]
+    assert uris(dataset) == [["1.mp3"], ["1.mp3", "rock/2.mp3"]]
+    assert receipt.notes == {"playlists": 2, "playlists without tracks": 1}
+    with zipfile.ZipFile(tmp_path / "lists.zip", "w") as archive:
+        for path in sorted(root.rglob("*")):
+            archive.write(path, path.relative_to(root))
+    _, packed = ingested("m3u", tmp_path / "lists.zip")
+    assert uris(packed) == uris(dataset)
+
+
+def test_m3u_paths_that_leave_the_source_are_dropped(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    (root / "in").mkdir(parents=True)
+    (root / "out").symlink_to(tmp_path)
+    (root / "in" / "link.mp3").symlink_to("/etc/passwd")
+    (root / "in" / "good.mp3").symlink_to("../1.mp3")
+    lines = [
+        "../../secret.mp3",
+        "../in/../../secret.mp3",
+        "/etc/passwd",
+        "C:\\Music\\a.mp3",
+        "\\\\nas\\music\\a.mp3",
+        "file:///etc/passwd",
+        "file:///C:/Music/a.mp3",
+        "file:///..%2f..%2fetc/passwd",
+        "file://nas/music/a.mp3",
+        "../out/secret.mp3",
+        "link.mp3",
+        "x" * 5000,
+        "a\0b",
+        ".",
+        "..",
+        "folder/",
+        "../out/source/in/kept.mp3",
+        "good.mp3",
+    ]
+    (root / "in" / "a.m3u").write_text("\n".join(lines))
+    receipt, dataset = ingested("m3u", root)
+    assert receipt.dropped == {
+        "path outside the source folder": 8,
+        "path on another machine": 1,
+        "link out of the source folder": 2,
+        "not a path": 5,
+    }
+    assert uris(dataset) == [["out/source/in/kept.mp3", "in/good.mp3"]]
+
+
+@given(
+    st.text(max_size=60) | st.from_regex(r"(\.\.?/|/|a|\\|%2e|file://?|//|[C]:)*"), st.booleans()
+)
+def test_no_path_ever_leaves_the_source(text: str, quoted: bool) -> None:
+    folder = Path("/nowhere/source/lists")
+    source = Input(folder / "a.m3u", folder.parent, "lists/a.m3u", 0)
+    try:
+        uri = track_uri(source, text, quoted=quoted)
+    except Refused:
+        return
+    if "://" not in uri and ":" not in uri:
+        assert not uri.startswith("/")
+        assert ".." not in uri.split("/")
+        assert "\\" not in uri
+
+
+def test_m3u_that_is_xml_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.m3u"
+    path.write_text("\n<playlist/>")
+    assert refusal("m3u", path) == (
+        f"{path}: is not M3U: it looks like XML or JSON; try xspf or jspf"
+    )
+
+
+def test_a_folder_without_playlists_gives_one_line(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    assert refusal("m3u", tmp_path / "s") == (
+        f"{tmp_path / 's'}: holds no M3U files (*.m3u, *.m3u8);"
+        " name another source or another format"
+    )
+
+
+# XSPF
+
+
+def xspf(*rows: str, head: str = "", about: str = "<title>List</title>") -> str:
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>{head}\n'
+        '<playlist version="1" xmlns="http://xspf.org/ns/0/">'
+        f"{about}<trackList>{''.join(f'<track>{row}</track>' for row in rows)}</trackList>"
+        "</playlist>"
+    )
+
+
+def test_xspf_columns(tmp_path: Path) -> None:
+    path = tmp_path / "a.xspf"
+    path.write_text(
+        xspf(
+            f"<location>x.mp3</location><identifier>tag:x</identifier>"
+            f"<identifier>{RECORDING.upper().replace('HTTPS', 'http')}</identifier>"
+            "<title> One &amp; two </title><creator>Ann</creator><album>A</album>"
+            "<duration>1234</duration>",
+            "<location>music/b%20c.mp3</location><duration>soon</duration>",
+            "<identifier>isrc:usrc17607839</identifier>",
+            "<title>Names  Only</title><creator>BOB</creator>",
+            "<location>https://example.org/x%20y.ogg</location>"
+            "<extension application='z'><title>not this</title></extension>",
+            about="<title>List</title><creator>me</creator><annotation>why</annotation>",
+        )
+    )
+    receipt, dataset = ingested("xspf", path)
+    assert tracks(dataset, "title", "artist", "album", "duration_ms", "recording") == [
+        (RECORDING, "One & two", "Ann", "A", 1234, MBID),
+        ("music/b c.mp3", None, None, None, None, None),
+        ("isrc:usrc17607839", None, None, None, None, "USRC17607839"),
+        ("name:bob/names only", "Names  Only", "BOB", None, None, None),
+        ("https://example.org/x%20y.ogg", None, None, None, None, None),
+    ]
+    assert dataset.playlists.select(["title", "description"]).to_pylist() == [
+        {"title": "List", "description": "why"}
+    ]
+    assert receipt.notes == {"playlists": 1, "durations left out": 1}
+
+
+def test_xspf_without_namespace_or_title(tmp_path: Path) -> None:
+    path = tmp_path / "mine.xspf"
+    path.write_text(
+        xspf("<location>a.mp3</location>", about="").replace(' xmlns="http', ' y="http')
+    )
+    _, dataset = ingested("xspf", path)
+    assert dataset.titles == ["mine"]
+
+
+def test_xspf_rows_that_cannot_be_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a.xspf"
+    path.write_text(
+        xspf(
+            "<location>../a.mp3</location>",
+            "<location>%2e%2e/a.mp3</location>",
+            "<location>file:///etc/passwd</location><title>t</title><creator>c</creator>",
+            "<title>no creator</title>",
+            "<location>/etc/passwd</location><location>good.mp3</location>",
+        )
+    )
+    receipt, dataset = ingested("xspf", path)
+    assert receipt.dropped == {
+        "path outside the source folder": 3,
+        "no identifier, no location, and not both title and creator": 1,
+    }
+    assert uris(dataset) == [["good.mp3"]]
+
+
+LAUGHS = '<!DOCTYPE p [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]>'
+OUTSIDE = '<!DOCTYPE p [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
+DTD = '<!DOCTYPE playlist SYSTEM "http://example.org/p.dtd">'
+
+
+@pytest.mark.parametrize("head", [LAUGHS, OUTSIDE, DTD, "<!DOCTYPE playlist>"])
+def test_xspf_with_entities_or_a_document_type_is_refused(tmp_path: Path, head: str) -> None:
+    path = tmp_path / "a.xspf"
+    path.write_text(xspf("<title>&a;</title>", head=head))
+    assert refusal("xspf", path) == (
+        f"{path}: has a document type or entities, which are not read; remove its DOCTYPE"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (xspf("<location>a.mp3</location>")[:-30], "is not whole XML ("),
+        ("#EXTM3U\na.mp3", "is not whole XML (syntax error: line 1, column 0); get it again"),
+        ("", "is not whole XML (no element found"),
+        ("<rss/>", "is not XSPF: its root is rss; check that it is of this format"),
+        (xspf().replace("xspf.org/ns/0", "other"), "is not XSPF: its root is {http://other/}"),
+        ('<?xml version="1.0" encoding="no-such"?><playlist/>', "is not whole XML (unknown enc"),
+        (xspf("<title>&undefined;</title>"), "is not whole XML (undefined entity"),
+    ],
+)
+def test_xspf_that_is_not_xspf(tmp_path: Path, content: str, says: str) -> None:
+    path = tmp_path / "a.xspf"
+    path.write_text(content)
+    assert refusal("xspf", path).startswith(f"{path}: {says}")
+
+
+# JSPF
+
+
+def jspf(*rows: Any, **about: Any) -> str:
+    return json.dumps({"playlist": {"title": "List", **about, "track": list(rows)}})
+
+
+def test_jspf_of_listenbrainz(tmp_path: Path) -> None:
+    artist = "https://musicbrainz.org/artist/f27ec8db-af05-4f36-916e-3d57f91ecf5e"
+    release = "https://musicbrainz.org/release/0b7a2b4b-0b3b-4b0e-9f5b-0e6b7c6d5e4f"
+    extension = {
+        "https://musicbrainz.org/doc/jspf#track": {
+            "artist_identifiers": [artist],
+            "release_identifier": release,
+            "additional_metadata": {"subsonic_identifier": "7"},
+            "added_at": "2020-01-01",
+        }
+    }
+    path = tmp_path / "a.jspf"
+    row = {"title": "One", "creator": "Ann", "album": "A", "duration": 1000}
+    path.write_text(
+        jspf(
+            {**row, "identifier": [RECORDING], "extension": extension},
+            {"identifier": RECORDING, "title": "as text"},
+            {"location": ["x%20y.mp3"], "duration": 12.5, "extension": {"x": 1}},
+            {"location": "z.mp3", "extension": "not as documented", "identifier": []},
+            annotation="why",
+        )
+    )
+    _, dataset = ingested("jspf", path)
+    columns = ("title", "artist", "artist_uri", "album", "album_uri", "duration_ms", "recording")
+    assert tracks(dataset, *columns) == [
+        (RECORDING, "One", "Ann", artist, "A", release, 1000, MBID),
+        ("x y.mp3", None, None, None, None, None, 12, None),
+        ("z.mp3", None, None, None, None, None, None, None),
+    ]
+    assert uris(dataset) == [[RECORDING, RECORDING, "x y.mp3", "z.mp3"]]
+    assert dataset.playlists["description"].to_pylist() == ["why"]
+
+
+def test_jspf_rows_that_cannot_be_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a.jspf"
+    path.write_text(
+        jspf(
+            {"identifier": "tag:a"},
+            {"identifier": ["tag:a", 7]},
+            {"identifier": "tag:b", "duration": -1},
+            {"title": 3},
+            "a.mp3",
+            {"location": "../a.mp3"},
+            {},
+        )
+    )
+    receipt, dataset = ingested("jspf", path)
+    assert receipt.dropped == {
+        "invalid field identifier[]": 1,
+        "invalid field duration": 1,
+        "invalid field title": 1,
+        "not an object": 1,
+        "path outside the source folder": 1,
+        "no identifier, no location, and not both title and creator": 1,
+    }
+    assert uris(dataset) == [["tag:a"]]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (jspf({"identifier": "a"})[:-3], "ends early: the JSON is cut off; get it again"),
+        ("{}", "Object missing required field `playlist`; check that it is of this format"),
+        ('{"playlist": {}}', "Object missing required field `track` - at `$.playlist`; check"),
+        ("<playlist/>", "is not JSON (JSON is malformed: invalid character (byte 0))"),
+    ],
+)
+def test_jspf_that_is_not_jspf(tmp_path: Path, content: str, says: str) -> None:
+    path = tmp_path / "a.jspf"
+    path.write_text(content)
+    assert refusal("jspf", path).startswith(f"{path}: {says}")

@@ -1,0 +1,313 @@
+"""Title: tracks for a playlist of which only the name is known (`title`).
+
+features = "words". Documents d are the distinct titles of training, each with the tracks of its
+playlists, and the names of artists, each with the artist's tracks. A title x is compared with
+them by cosine over its words and their character n-grams (weighted by idf), so that a name never
+seen before still finds names that look like it. Similar documents vote for their tracks; votes
+also reach tracks that share playlists with the voted ones; popularity fills up:
+
+    a_t      = sum over d of cos(x, d)^sharpness D_dt
+    score(t) = a_t + smoothing sqrt(n_t) v_t . z + popularity n_t / max n,
+    z        = sum over t of a_t / sqrt(n_t) v_t
+
+D_dt is the number of playlists called d that have t, and for an artist's name
+``artists n_t / sqrt(sum of n over the artist's tracks)``; n_t counts playlists and listeners that
+have t. The v are right singular vectors of the rows of plays, each entry divided by
+sqrt(length of its row) and n_t^(1/4).
+
+features = "name". The whole normalised name is one category (Volkovs et al. 2018, "Two-stage Model
+for Automatic Playlist Continuation at Scale", section 3.5). M are tracks (how many playlists of
+each name have the track) stacked on playlists (1 for the name), truncated M ~ P S Q^T:
+
+    score(t) = (P S)_name . (P S)_t,   where (P S)_name = Q_name and (P S)_t = M_t Q
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from msgspec import Meta
+
+from segue.answers import Float32, Int32, Queries, Query, Reason
+from segue.data.dataset import Dataset
+from segue.errors import DataError
+from segue.models.base import Config, DenseRecommender, Run, expect
+from segue.models.sparse import expect_rows, rows_as_tensors
+from segue.models.svd import right_vectors
+from segue.models.text import features, hashed, words
+
+Vector = npt.NDArray[np.float64]
+
+_LEAST = 0.05
+"""Documents that are less similar have no vote: they are many and say nothing."""
+
+
+class TitleConfig(Config, frozen=True):
+    """Settings of `title`."""
+
+    features: Annotated[
+        Literal["words", "name"],
+        Meta(description="words and character n-grams, or the whole name as one category"),
+    ] = "words"
+    factors: Annotated[
+        int, Meta(ge=1, le=4096, description="singular vectors; the paper has 200, for name")
+    ] = 64
+    sharpness: Annotated[
+        float, Meta(gt=0, description="(words) more listens to the most similar titles only")
+    ] = 2.0
+    artists: Annotated[
+        float, Meta(ge=0, description="(words) weight of artists' names beside titles")
+    ] = 6.0
+    smoothing: Annotated[
+        float, Meta(ge=0, description="(words) weight of tracks that share playlists with voted")
+    ] = 6.0
+    popularity: Annotated[
+        float, Meta(ge=0, description="(words) votes that the most popular track starts with")
+    ] = 1.0
+
+
+class Title(DenseRecommender):
+    """Tracks by the title alone: the history is not looked at.
+
+    `Title(features=...)` makes one of the two models below.
+    """
+
+    name: ClassVar[str] = "title"
+    Config = TitleConfig
+    vectors: Float32
+    """(tracks, factors) float32"""
+    features: npt.NDArray[np.uint64]
+    """Hashes of the known features, rising. (features,)"""
+
+    def __new__(cls, **settings: Any) -> Self:
+        kind: Any = _Names if settings.get("features") == "name" else _Words
+        made: Self = object.__new__(kind)
+        return made
+
+    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+        names = [" ".join(words(title or "")) for title in dataset.titles]
+        titled = np.array([row for row, name in enumerate(names) if name], np.int64)
+        if not len(titled):
+            raise DataError("has no playlist with a title", where=dataset.path)
+        distinct, which = np.unique([names[row] for row in titled], return_inverse=True)
+        binary = sp.csr_matrix(
+            (np.ones(plays.nnz, np.float32), plays.indices, plays.indptr), plays.shape
+        )
+        called = (np.ones(len(titled), np.float32), (which, titled))
+        votes = (sp.csr_matrix(called, (len(distinct), len(names))) @ binary[: len(names)]).tocsr()
+        votes.sort_indices()
+        rng = np.random.default_rng(run.seed)
+        self._learn([str(name) for name in distinct], np.bincount(which), votes, binary, rng)
+
+    @abstractmethod
+    def _learn(
+        self, names: list[str], count: Any, votes: Any, plays: Any, rng: np.random.Generator
+    ) -> None:
+        """From the distinct names, how many playlists have each, and their tracks."""
+
+    def scores(self, queries: Queries) -> Float32:
+        out = np.zeros((len(queries), len(self.catalog)), np.float32)
+        known = self.answerable(queries)
+        for q, title in enumerate(queries.titles):  # one by one: a batch is what its queries are
+            if known[q]:
+                out[q] = self._score(words(title or ""))
+        return out
+
+    @abstractmethod
+    def _score(self, title: list[str]) -> npt.NDArray[Any]:
+        """Score of every track. (tracks,)"""
+
+    def _find(self, hashes: Sequence[int]) -> npt.NDArray[np.int64]:
+        """Columns of hashed features, -1 for unknown ones."""
+        if not len(self.features):
+            return np.full(len(hashes), -1)
+        wanted = np.array(hashes, np.uint64)
+        at = np.minimum(np.searchsorted(self.features, wanted), len(self.features) - 1)
+        return np.where(self.features[at] == wanted, at, -1)
+
+
+class _Words(Title):
+    def _learn(
+        self, names: list[str], count: Any, votes: Any, plays: Any, rng: np.random.Generator
+    ) -> None:
+        _, first = self._artists()
+        artists = self.catalog.table["artist"].take(first).to_pylist()
+        documents = [name.split() for name in names] + [words(artist) for artist in artists]
+        rows = [self._weights(document) for document in documents]
+        hashes = np.array([h for row in rows for h in row], np.uint64)
+        self.features, columns = np.unique(hashes, return_inverse=True)
+        texts = sp.csr_matrix(
+            (
+                np.array([w for row in rows for w in row.values()]),
+                columns,
+                np.concatenate([[0], np.cumsum([len(row) for row in rows])]),
+            ),
+            (len(rows), len(self.features)),
+        )
+        frequency = (texts[: len(names)] > 0).T @ count
+        self.idf = (1 + np.log((1 + count.sum()) / (1 + frequency))).astype(np.float32)
+        texts = texts @ sp.diags_array(self.idf.astype(np.float64))
+        lengths = np.sqrt(np.asarray(texts.multiply(texts).sum(axis=1)).ravel())
+        self.texts = (sp.diags_array(1 / np.maximum(lengths, 1e-30)) @ texts).tocsr()
+        self.texts.sort_indices()
+        self.texts = self.texts.astype(np.float32)
+        self.votes = votes
+        row = np.maximum(np.diff(plays.indptr), 1) ** -0.5
+        column = np.maximum(self.catalog.plays, 1) ** -0.25
+        scaled = sp.diags_array(row) @ plays @ sp.diags_array(column)
+        self.vectors = right_vectors(scaled.astype(np.float32), self.config.factors, rng)
+        self._prepare()
+
+    def _artists(self) -> tuple[Int32, npt.NDArray[np.int64]]:
+        """Artist's number of each track (-1: unknown), and the first track of each artist."""
+        codes = self.catalog.codes("artist")
+        first = np.unique(codes, return_index=True)[1]
+        return codes, first[codes[first] >= 0]
+
+    def _prepare(self) -> None:
+        """What follows from the tensors and the catalog."""
+        plays = self.catalog.plays.astype(np.float64)
+        codes, first = self._artists()
+        known = np.flatnonzero((codes >= 0) & (plays > 0))
+        total = np.bincount(codes[known], plays[known], minlength=len(first))
+        weight = self.config.artists * plays[known] / np.sqrt(total[codes[known]])
+        by_artist = sp.csr_matrix(
+            (weight.astype(np.float32), (codes[known], known)), (len(first), len(plays))
+        )
+        self.documents = sp.vstack([self.votes, by_artist], format="csr")
+        self.by_feature = self.texts.tocsc()
+        self.root = np.sqrt(np.maximum(plays, 1)).astype(np.float32)
+        self.prior = self.config.popularity * plays / max(1.0, plays.max(initial=0))
+
+    def _weights(self, title: list[str]) -> dict[int, float]:
+        """Weights of a title's features, by hash, before idf."""
+        total: dict[int, float] = {}
+        for word in title:
+            for feature, weight in features(word).items():
+                total[feature] = total.get(feature, 0.0) + weight
+        return total
+
+    def _similar(self, title: list[str]) -> npt.NDArray[np.float64]:
+        """Cosine of each document with the title, word by word. (words, documents)
+
+        The sum over words is the cosine.
+        """
+        parts = np.zeros((len(title), self.documents.shape[0]))
+        weights = self._weights(title)
+        columns = dict(zip(weights, self._find(list(weights)), strict=True))
+        known = [h for h in weights if columns[h] >= 0]
+        length = np.sqrt(sum((weights[h] * self.idf[columns[h]]) ** 2 for h in known))
+        for part, word in zip(parts, title, strict=True):
+            own = {columns[h]: weight for h, weight in features(word).items() if columns[h] >= 0}
+            if own:
+                at = np.fromiter(own, np.int64)
+                values = np.fromiter(own.values(), np.float64) * self.idf[at] / length
+                part += self.by_feature[:, at] @ values
+        return parts
+
+    def _weigh(self, similar: Vector) -> Vector:
+        """How much each document's votes count. (documents,)"""
+        weights: Vector = np.where(similar >= _LEAST, similar, 0.0) ** self.config.sharpness
+        return weights
+
+    def _spread(self, weights: Vector) -> Vector:
+        """Votes of the documents and of what shares playlists with them. (tracks,)"""
+        some = np.flatnonzero(weights)
+        votes: Vector = self.documents[some].T @ weights[some]
+        z = (votes.astype(np.float32) / self.root) @ self.vectors
+        votes += self.config.smoothing * self.root * (self.vectors @ z)
+        return votes
+
+    def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
+        titles = [words(title or "") for title in queries.titles]
+        return np.array(
+            [bool((self._similar(title).sum(axis=0) >= _LEAST).any()) for title in titles], np.bool_
+        )
+
+    def _score(self, title: list[str]) -> Vector:
+        scores: Vector = self.prior + self._spread(self._weigh(self._similar(title).sum(axis=0)))
+        return scores
+
+    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+        title = words(query.title or "")
+        parts = self._similar(title)
+        similar = parts.sum(axis=0)
+        shares = self._weigh(similar) * parts / np.where(similar > 0, similar, 1.0)
+        amounts = [self._spread(share)[tracks] for share in shares]
+        return [
+            [Reason("popularity", None, float(self.prior[track]))]
+            + [
+                Reason("title", word, float(some[i]))
+                for word, some in zip(title, amounts, strict=True)
+            ]
+            for i, track in enumerate(tracks)
+        ]
+
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        return {
+            "features": self.features,
+            "idf": self.idf,
+            "vectors": self.vectors,
+            **rows_as_tensors("texts", self.texts.indptr, self.texts.indices),
+            "texts.weights": self.texts.data,
+            **rows_as_tensors("votes", self.votes.indptr, self.votes.indices),
+            "votes.counts": self.votes.data,
+        }
+
+    def restore(self, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
+        size = len(self.catalog)
+        self.features = expect(tensors, "features", np.uint64, None)
+        self.idf = expect(tensors, "idf", np.float32, len(self.features))
+        self.vectors = expect(tensors, "vectors", np.float32, size, None)
+        offsets, tracks = expect_rows(tensors, "votes", size)
+        counts = expect(tensors, "votes.counts", np.float32, len(tracks))
+        self.votes = sp.csr_matrix((counts, tracks, offsets), (len(offsets) - 1, size))
+        offsets, columns = expect_rows(tensors, "texts", len(self.features))
+        weights = expect(tensors, "texts.weights", np.float32, len(columns))
+        rows = self.votes.shape[0] + len(self._artists()[1])
+        expect(tensors, "texts.offsets", np.int64, rows + 1)
+        self.texts = sp.csr_matrix((weights, columns, offsets), (rows, len(self.features)))
+        self._prepare()
+
+
+class _Names(Title):
+    names: Float32
+    """(P S)_name of each known name. (features, factors)"""
+
+    def _learn(
+        self, names: list[str], count: Any, votes: Any, plays: Any, rng: np.random.Generator
+    ) -> None:
+        hashes = np.array([hashed(name) for name in names], np.uint64)
+        order = np.argsort(hashes)
+        self.features = hashes[order]
+        by_track = votes[order].T.tocsr()
+        # The playlists of a name are equal rows; for Q they are one row times their number's root.
+        own = sp.diags_array(np.sqrt(count[order]).astype(np.float32))
+        self.names = right_vectors(sp.vstack([by_track, own]), self.config.factors, rng)
+        self.vectors = by_track @ self.names
+
+    def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
+        return self._find([hashed(" ".join(words(title or ""))) for title in queries.titles]) >= 0
+
+    def _score(self, title: list[str]) -> npt.NDArray[Any]:
+        scores: Float32 = self.vectors @ self.names[self._find([hashed(" ".join(title))])[0]]
+        return scores
+
+    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+        title = words(query.title or "")
+        scores = self._score(title)
+        return [[Reason("title", " ".join(title), float(scores[track]))] for track in tracks]
+
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        return {"features": self.features, "names": self.names, "vectors": self.vectors}
+
+    def restore(self, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
+        self.features = expect(tensors, "features", np.uint64, None)
+        self.names = expect(tensors, "names", np.float32, len(self.features), None)
+        factors = self.names.shape[1]
+        self.vectors = expect(tensors, "vectors", np.float32, len(self.catalog), factors)

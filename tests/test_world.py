@@ -416,6 +416,18 @@ def test_skips_follow_the_truth(world: Dataset, known: dict[str, np.ndarray]) ->
         assert spearmanr(mismatch(points, tracks), skipped).statistic > 0.15
 
 
+def test_contexts_are_mostly_but_not_always_of_the_listeners_taste(
+    world: Dataset, known: dict[str, np.ndarray]
+) -> None:
+    owners, sessions = np.unique(column(world, "session"), return_index=True)
+    own = known["listener_genres"][column(world, "listener")[sessions]]
+    inside = (own == known["session_genres"][owners][:, None]).any(axis=1).mean()
+    assert 0.55 < inside < 0.9
+    tracks = known["track_genres"][column(world, "track")]
+    inside = tracks == known["session_genres"][column(world, "session")]
+    assert 0.4 < inside.mean() < 0.8
+
+
 def test_some_listeners_listen_far_more_than_others(world: Dataset) -> None:
     counts = np.sort(np.bincount(column(world, "listener"), minlength=SIZES.listeners))[::-1]
     assert 0.3 < counts[: SIZES.listeners // 10].sum() / counts.sum() < 0.7

@@ -108,7 +108,7 @@ class Lexicon:
 
 
 def make_lexicon(rng: np.random.Generator, genres: int) -> Lexicon:
-    """Words for so many genres (up to 1,000)."""
+    """Words for so many genres (up to 400)."""
     pairs = rng.permutation(len(_PREFIXES) * len(_SUFFIXES))[:genres]
     start = int(rng.integers(0, 1000))
     words = []

@@ -183,6 +183,21 @@ def test_hashes_depend_on_every_track_and_on_the_order(tmp_path: Path) -> None:
     assert (np.diff(hashes.astype(object)) > 0).all()
 
 
+def test_hashes_stay_what_saved_bundles_hold(tmp_path: Path) -> None:
+    dataset = write_dataset(
+        tmp_path / "d",
+        [[0, 1], [1, 0]],
+        [None] * 2,
+        [{"uri": "spotify:track:a"}, {"uri": "Sigur Rós"}],
+        listens={"listener": [0], "track": [1], "outcome": [1], "plays": [3]},
+    )
+    assert [f"{h:016x}" for h in learned_hashes(dataset).tolist()] == [
+        "ab2f065a139c7618",
+        "c1afb6f39794cc10",
+        "c89695f3d1ad8012",
+    ]
+
+
 def test_hashes_are_of_the_rows_that_training_sees(world: Dataset) -> None:
     split = CHALLENGE.split(world, 0)
     full, seen = learned_hashes(world), learned_hashes(split.train)

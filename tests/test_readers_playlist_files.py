@@ -129,7 +129,7 @@ def test_m3u_paths_that_leave_the_source_are_dropped(tmp_path: Path) -> None:
         "../out/secret.mp3",
         "link.mp3",
         "x" * 5000,
-        "a\0b",
+        "a\x01b",
         ".",
         "..",
         "folder/",
@@ -169,6 +169,12 @@ def test_m3u_that_is_xml_is_refused(tmp_path: Path) -> None:
     assert refusal("m3u", path) == (
         f"{path}: is not M3U: it looks like XML or JSON; try xspf or jspf"
     )
+
+
+def test_m3u_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.m3u"
+    path.write_bytes(b"ID3\x03\x00\x00\xff\xfb")
+    assert refusal("m3u", path) == f"{path}: is not text; check that it is of this format"
 
 
 def test_a_folder_without_playlists_gives_one_line(tmp_path: Path) -> None:

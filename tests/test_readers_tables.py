@@ -206,8 +206,8 @@ def test_rows_that_cannot_be_kept_are_counted_once(tmp_path: Path) -> None:
     ("content", "says"),
     [
         (b"", "is empty"),
-        (b"listener,track\n" + b"a,b\n" * 99_999 + b"a,\xff\n", "cannot be read as a table ("),
-        (b"\xff\xfe\n", "is not CSV in UTF-8 ("),
+        (b"listener,track\n" + b"a,b\n" * 99_999 + b"a,\xff\n", "is not UTF-8 ("),
+        (b"\xff\xfe\n", "is not UTF-8 (invalid start byte); convert it to UTF-8"),
         (gzip.compress(b"listener,track\n" + b"a,b\n" * 9999)[:-20], "ends early: the packed data"),
         (b"listener,track\n", "nothing to keep in 0 rows; check"),
     ],

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 from collections.abc import Iterator
-from io import StringIO
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -33,12 +34,32 @@ def _header(source: Input) -> list[str]:
                 break
     try:
         text = bytes(start).rpartition(b"\n")[0] or bytes(start)
-        rows = csv.reader(StringIO(text.decode("utf-8-sig")), delimiter=_delimiter(source))
+        rows = csv.reader(io.StringIO(text.decode("utf-8-sig")), delimiter=_delimiter(source))
         return next(rows)
     except StopIteration as error:
         raise DataError("is empty", where=source) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"is not CSV in UTF-8 ({error})", where=source) from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"is not UTF-8 ({error.reason})", where=source, do="convert it to UTF-8"
+        ) from error
+    except csv.Error as error:
+        raise DataError(f"has no header of CSV ({error})", where=source) from error
+
+
+class _Utf8(io.RawIOBase):
+    """A stream that stops at what is not UTF-8, before the parser could see it."""
+
+    def __init__(self, stream: io.RawIOBase) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        n = self._stream.readinto(buffer) or 0
+        self._decoder.decode(memoryview(buffer)[:n], final=n == 0)
+        return n
 
 
 def batches(
@@ -77,10 +98,14 @@ def batches(
     try:
         with (
             opened(source, reading.tick) as stream,
-            pacsv.open_csv(stream, options, parse, convert) as rows,
+            pacsv.open_csv(_Utf8(stream), options, parse, convert) as rows,
         ):
             yield from rows
-    except (pa.ArrowException, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"is not UTF-8 ({error.reason})", where=source, do="convert it to UTF-8"
+        ) from error
+    except pa.ArrowException as error:
         raise DataError(f"cannot be read as a table ({error})", where=source) from error
 
 

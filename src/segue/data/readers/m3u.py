@@ -60,6 +60,8 @@ def _text(source: Input, reading: Reading) -> str:
 def _playlist(source: Input, reading: Reading) -> tuple[str, list[Track]]:
     """Title and tracks of one file."""
     text = _text(source, reading)
+    if "\0" in text:
+        raise DataError("is not text", where=source, do="check that it is of this format")
     if text.lstrip()[:1] in ("<", "{", "["):
         raise DataError(
             "is not M3U: it looks like XML or JSON", where=source, do="try xspf or jspf"

@@ -1,0 +1,242 @@
+"""The dataset folder: writing in a stream, opening with checks, the views models learn from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from segue.data import dataset as module
+from segue.data.dataset import Dataset, Receipt, writing_dataset
+from segue.data.schema import TABLES, Outcome
+from segue.errors import DataError
+
+
+def write(folder: Path) -> Path:
+    """Two playlists, two listeners, four tracks."""
+    with writing_dataset(folder) as writer:
+        names = ["a", "b", "a", "c"]
+        rows = writer.track_ids(names, lambda i: (names[i].upper(), *[None] * 6))
+        assert rows == [0, 1, 0, 2]
+        writer.add_playlists({"uri": ["p", "q"], "title": ["P", None]}, [3, 1], rows)
+        [d] = writer.track_ids(["d"], lambda i: ["D", *[None] * 6])
+        writer.add("listeners", {"uri": ["l", "m"]})
+        writer.add(
+            "listens",
+            {
+                "listener": [0, 0, 1],
+                "session": [0, 0, None],
+                "position": [0, 1, None],
+                "track": [0, d, 1],
+                "outcome": [int(Outcome.FINISHED), int(Outcome.SKIPPED), int(Outcome.UNKNOWN)],
+                "plays": [1, 1, 5],
+            },
+        )
+        receipt = Receipt(format="test", unit="playlists")
+        receipt.keep(2)
+        receipt.drop("not good", 3)
+        writer.finish([receipt], simulated=True)
+    return folder
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    dataset = Dataset.open(write(tmp_path / "d"))
+    assert (dataset.track_count, dataset.playlist_count, dataset.listener_count) == (4, 2, 2)
+    assert dataset.titles == ["P", None]
+    assert dataset.tracks["title"].to_pylist() == ["A", "B", "C", "D"]
+    assert dataset.entries.tolist() == [0, 1, 0, 2]
+    assert dataset.entry_playlists.tolist() == [0, 0, 0, 1]
+    assert dataset.offsets.tolist() == [0, 3, 4]
+    assert dataset.info.simulated
+    [source] = dataset.info.sources
+    assert (source.read, source.kept, source.dropped) == (5, 2, {"not good": 3})
+
+
+def test_plays_count_what_was_not_skipped(tmp_path: Path) -> None:
+    plays = Dataset.open(write(tmp_path / "d")).plays()
+    assert plays.toarray().tolist() == [[2, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0], [0, 5, 0, 0]]
+    assert plays.has_canonical_format
+
+
+def test_keeping_some_rows_leaves_playlists_and_tracks_in_place(tmp_path: Path) -> None:
+    dataset = Dataset.open(write(tmp_path / "d"))
+    part = dataset.keeping(np.array([0, 1, 0, 1], bool), np.array([0, 1, 1], bool))
+    assert part.entries.tolist() == [1, 2]
+    assert part.offsets.tolist() == [0, 1, 2]
+    assert len(part.listens) == 2
+    assert part.plays().toarray().tolist() == [
+        [0, 1, 0, 0],
+        [0, 0, 1, 0],
+        [0, 0, 0, 0],
+        [0, 5, 0, 0],
+    ]
+
+
+def test_describe(tmp_path: Path) -> None:
+    assert Dataset.open(write(tmp_path / "d")).describe() == {
+        "tracks": 4,
+        "playlists": 2,
+        "playlist_tracks": 4,
+        "listeners": 2,
+        "sessions": 1,
+        "listens": 3,
+        "outcomes": {"unknown": 1, "finished": 1, "partial": 0, "skipped": 1, "disliked": 0},
+        "audio": 0,
+    }
+
+
+def test_files_have_the_written_schema(tmp_path: Path) -> None:
+    folder = write(tmp_path / "d")
+    for name, schema in TABLES.items():
+        assert pq.read_schema(folder / f"{name}.parquet").equals(schema)
+
+
+def test_batches_flow_to_disk_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BATCH_ROWS", 7)
+    with writing_dataset(tmp_path / "d") as writer:
+        for i in range(50):
+            rows = writer.track_ids([f"t{i}", "t0"], lambda i: [None] * 7)
+            writer.add_playlists({"uri": [f"p{i}"]}, [2], rows)
+            assert sum(map(len, writer._pending.get("playlist_tracks", []))) < 7
+        writer.finish([], simulated=False)
+    dataset = Dataset.open(tmp_path / "d")
+    assert dataset.entries.tolist() == [t for i in range(50) for t in (i, 0)]
+    assert dataset.tracks["uri"].to_pylist() == [f"t{i}" for i in range(50)]
+    table = pq.read_table(tmp_path / "d" / "playlist_tracks.parquet")
+    assert table["position"].to_pylist() == [0, 1] * 50
+
+
+def test_a_value_that_does_not_fit_its_column_names_it(tmp_path: Path) -> None:
+    with (
+        pytest.raises(DataError, match=r"^playlists\.followers: "),
+        writing_dataset(tmp_path / "d") as writer,
+    ):
+        writer.add("playlists", {"uri": ["p"], "followers": [2**40]})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_receipt_that_does_not_add_up_is_never_written(tmp_path: Path) -> None:
+    receipt = Receipt(format="test", unit="rows", read=3, kept=1)
+    with (
+        pytest.raises(AssertionError, match="does not add up"),
+        writing_dataset(tmp_path / "d") as writer,
+    ):
+        writer.finish([receipt], simulated=False)
+    assert not list(tmp_path.iterdir())
+
+
+# Opening what is damaged
+
+
+def change_info(**changes: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        path = folder / "dataset.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return change
+
+
+def change_table(name: str, **columns: pa.Array) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        path = folder / f"{name}.parquet"
+        table = pq.read_table(path)
+        for column, values in columns.items():
+            table = table.set_column(table.column_names.index(column), column, values)
+        pq.write_table(table, path)
+
+    return change
+
+
+def truncate(folder: Path) -> None:
+    path = folder / "tracks.parquet"
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def flip_bytes(folder: Path) -> None:
+    path = folder / "playlist_tracks.parquet"
+    content = bytearray(path.read_bytes())
+    content[4:60] = bytes(b ^ 0x5A for b in content[4:60])
+    path.write_bytes(content)
+
+
+def int32(*values: int | None) -> pa.Array:
+    return pa.array(values, pa.int32())
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (
+            lambda d: (d / "dataset.json").unlink(),
+            ": is not a dataset (no dataset.json); make one with segue ingest",
+        ),
+        (lambda d: (d / "dataset.json").write_text("{"), "/dataset.json: is not valid JSON ("),
+        (lambda d: (d / "dataset.json").write_bytes(b'{"a": "\xff"}'), "/dataset.json: is not va"),
+        (
+            lambda d: (d / "dataset.json").write_text("[]"),
+            "/dataset.json: is not the file of a segue dataset",
+        ),
+        (
+            change_info(version=99),
+            "/dataset.json: has version 99, this segue reads up to 1; use a newer segue",
+        ),
+        (change_info(rows=3), "/dataset.json: Expected `object`, got `int` - at `$.rows`"),
+        (
+            lambda d: (d / "tracks.parquet").unlink(),
+            "/tracks.parquet: is missing; ingest again",
+        ),
+        (
+            lambda d: (d / "listens.parquet").unlink(),
+            "/listens.parquet: is missing; ingest again",
+        ),
+        (truncate, "/tracks.parquet: is not readable Parquet ("),
+        (flip_bytes, "/playlist_tracks.parquet: is damaged ("),
+        (
+            change_table("playlists", followers=pa.array(["1", "2"])),
+            "/playlists.parquet: followers: has type string, needs int32",
+        ),
+        (
+            lambda d: pq.write_table(pa.table({"uri": ["x"]}), d / "playlists.parquet"),
+            "/playlists.parquet: has no column title",
+        ),
+        (
+            lambda d: pq.write_table(TABLES["playlists"].empty_table(), d / "playlists.parquet"),
+            "/playlists.parquet: has 0 rows, dataset.json says 2; ingest again",
+        ),
+        (
+            change_table("playlist_tracks", track=int32(0, 1, 0, 4)),
+            "/playlist_tracks.parquet: track: points outside the table tracks",
+        ),
+        (
+            change_table("playlist_tracks", track=int32(0, 1, 0, -1)),
+            "/playlist_tracks.parquet: track: points outside the table tracks",
+        ),
+        (
+            change_table("playlist_tracks", playlist=int32(0, 1, 0, 1)),
+            "/playlist_tracks.parquet: playlist: is not in rising order",
+        ),
+        (
+            change_table("listens", track=int32(0, None, 1)),
+            "/listens.parquet: track: has nulls",
+        ),
+        (
+            change_table("listens", listener=int32(0, 0, 2)),
+            "/listens.parquet: listener: points outside the table listeners",
+        ),
+    ],
+)
+def test_opening_what_is_damaged_says_where(
+    tmp_path: Path, damage: Callable[[Path], object], says: str
+) -> None:
+    folder = write(tmp_path / "d")
+    damage(folder)
+    with pytest.raises(DataError) as error:
+        Dataset.open(folder)
+    assert str(error.value).startswith(f"{folder}{says}")
+    assert "\n" not in str(error.value)

@@ -27,8 +27,10 @@ from segue.data.ingest import ingest
 from segue.data.schema import TABLES
 from segue.errors import BundleError, UsageError
 from segue.evaluation import evaluate as module
+from segue.evaluation.challenge import TYPES
 from segue.evaluation.evaluate import Evaluation, evaluate, reported
 from segue.evaluation.matching import artist_codes, match_tracks
+from segue.evaluation.metrics import AT_CUTOFF, PLAIN
 from segue.evaluation.protocols import PROTOCOLS
 from segue.evaluation.submission import check_submission, read_challenge_set, submit
 
@@ -338,3 +340,23 @@ def test_real_playlists_give_all_ten_types_and_a_valid_submission(
     assert check_submission(tmp_path / "s.csv", challenge) == []
     assert receipt.playlists == 40
     assert 0 < receipt.seeds_missing < receipt.seeds
+
+
+def test_docs_name_every_type_metric_and_field(evaluation: Evaluation) -> None:
+    docs = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text()
+    for protocol in PROTOCOLS:
+        assert f"## Protocol `{protocol}`" in docs
+    for kind in TYPES:
+        assert f"| {kind.name} |" in docs
+    for metric in (*PLAIN, "coverage", *(f"{name}@K" for name in AT_CUTOFF)):
+        assert f"| `{metric}` |" in docs
+
+    def fields(value: object) -> set[str]:
+        found = set(value.__struct_fields__) if isinstance(value, msgspec.Struct) else set()
+        for inner in found.copy():
+            part = getattr(value, inner)
+            found |= fields(part[0] if isinstance(part, list) and part else part)
+        return found
+
+    for field in fields(evaluation) | {"mean", "ci95"}:
+        assert f'"{field}":' in docs

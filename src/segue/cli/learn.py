@@ -53,8 +53,8 @@ def train(
     if json:
         emit(result)
         return
-    metrics = result.pop("metrics")
-    facts(result | {f"learned from: {name}": int(n) for name, n in metrics.items()})
+    learned = ", ".join(f"{int(n):,} {name}" for name, n in result.pop("metrics").items())
+    facts({"learned from": learned} | result)
 
 
 def evaluate(

@@ -7,9 +7,9 @@ from segue.evaluation.evaluate import Evaluation
 from segue.evaluation.significance import Estimate
 
 
-def _interval(estimate: Estimate | None) -> str:
-    """``mean ± half of the interval``."""
-    if estimate is None or estimate.mean is None:
+def _interval(estimate: Estimate) -> str:
+    """``mean ±half of the interval``."""
+    if estimate.mean is None:
         return "-"
     if estimate.ci95 is None:
         return f"{estimate.mean:.4f}"
@@ -17,7 +17,7 @@ def _interval(estimate: Estimate | None) -> str:
 
 
 def show_evaluation(result: Evaluation) -> None:
-    """Every metric of every bundle, one of them by slice, and the paired comparisons."""
+    """Every metric of every bundle, NDCG by slice, and three metrics compared in pairs."""
     names = [model.bundle for model in result.models]
     print(f"{result.protocol}: {result.queries:,} queries, lists of {result.n}, 95 % intervals")
     for note in result.notes:
@@ -29,16 +29,12 @@ def show_evaluation(result: Evaluation) -> None:
         [(m, *(_interval(model.metrics[m]) for model in result.models)) for m in metrics],
         numeric=names,
     )
-    by_slice = next((metric for metric in metrics if metric.startswith("ndcg@")), metrics[0])
+    by_slice = f"ndcg@{result.n}"
     print()
     table(
         (f"{by_slice} by slice", "queries", *names),
         [
-            (
-                label,
-                f"{queries:,}",
-                *(_interval(model.slices[label].get(by_slice)) for model in result.models),
-            )
+            (label, f"{queries:,}", *(_interval(m.slices[label][by_slice]) for m in result.models))
             for label, queries in result.models[0].slice_queries.items()
         ],
         numeric=("queries", *names),
@@ -55,6 +51,7 @@ def show_evaluation(result: Evaluation) -> None:
                     "-" if pair.p_holm is None else f"{pair.p_holm:.2g}",
                 )
                 for pair in result.paired
+                if pair.metric in ("rprec", by_slice, "clicks")
             ],
             numeric=("difference", "p (Holm)"),
         )

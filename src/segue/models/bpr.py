@@ -28,7 +28,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
-from numba import njit, prange
+from numba import njit
 
 from segue.answers import Float32, Int32, Queries, Query, Reason
 from segue.data.dataset import Dataset
@@ -36,7 +36,9 @@ from segue.errors import BundleError, ConfigError
 from segue.models.base import Config, DotRecommender, Run, expect
 from segue.progress import task
 
-_NEGATIVES = 1000
+Float64 = npt.NDArray[np.float64]
+
+_NEGATIVES = 2000
 """Tracks that a query's history is compared with in fold-in."""
 _INITIAL = 0.1
 """Expected length of a vector at the start."""
@@ -106,126 +108,47 @@ def _epoch(owner, tracks, offsets, rows, vectors, bias, rate, reg, bias_reg, sta
     return state, total
 
 
-@njit(cache=True)
-def _loss(liked, others, reg, u):  # type: ignore[no-untyped-def]
-    """What Newton's method brings down. liked, others: scores of history and sample."""
-    total = 0.0
-    for x in liked:
-        for y in others:
-            total += np.log1p(np.exp(y - x)) if x >= y else y - x + np.log1p(np.exp(x - y))
-    return total / (len(liked) * len(others)) + reg / 2 * np.dot(u, u)
+def _fold_in(
+    liked: Float64, liked_bias: Float64, others: Float64, others_bias: Float64, reg: float
+) -> tuple[Float64, Float64]:
+    """The vector of a query (factors,), and the share of each track of its history in it.
 
+    At the maximum the gradient is 0, so u = sum over i of share_i v_i - (the same for the sample).
 
-@njit(cache=True)
-def _apply(vectors, bias, u):  # type: ignore[no-untyped-def]
-    """Scores vectors @ u + bias, in a fixed order of operations."""
-    scores = bias.copy()
-    for t in range(len(vectors)):
-        for f in range(len(u)):
-            scores[t] += vectors[t, f] * u[f]
-    return scores
-
-
-@njit(cache=True)
-def _solve(matrix, right):  # type: ignore[no-untyped-def]
-    """matrix^-1 right by Cholesky; `matrix` (its lower half is read) and `right` are changed."""
-    n = len(right)
-    for k in range(n):
-        matrix[k, k] = np.sqrt(matrix[k, k])
-        for r in range(k + 1, n):
-            matrix[r, k] /= matrix[k, k]
-        for r in range(k + 1, n):
-            for c in range(k + 1, r + 1):
-                matrix[r, c] -= matrix[r, k] * matrix[c, k]
-    for r in range(n):
-        for c in range(r):
-            right[r] -= matrix[r, c] * right[c]
-        right[r] /= matrix[r, r]
-    for r in range(n - 1, -1, -1):
-        for c in range(r + 1, n):
-            right[r] -= matrix[c, r] * right[c]
-        right[r] /= matrix[r, r]
-
-
-@njit(cache=True)
-def _fold_in(liked, liked_bias, others, others_bias, reg, pulls):  # type: ignore[no-untyped-def]
-    """The query vector (factors,) float64; `pulls` (history,) gets the share of each track in it.
-
-    At the maximum the gradient is 0, so u = sum of pulls_i v_i - (the same over the sample).
+    Args:
+        liked, liked_bias: of the history. (history, factors), (history,)
+        others, others_bias: of the sample. (sample, factors), (sample,)
+        reg: regularisation.
     """
-    factors = liked.shape[1]
-    u = np.zeros(factors)
-    pairs = len(liked) * len(others)
-    x, y = _apply(liked, liked_bias, u), _apply(others, others_bias, u)
-    loss = _loss(x, y, reg, u)
+    u = before = step = np.zeros(liked.shape[1])
+    pull = np.zeros((len(liked), len(others)))
+    if not pull.size:
+        return u, pull.sum(axis=1)
+    last, size = np.inf, 1.0
     for _ in range(_STEPS):
-        gradient = reg * u
-        hessian = np.zeros((factors, factors))
-        other_pull, other_weight = np.zeros(len(others)), np.zeros(len(others))
-        for i in range(len(liked)):
-            pull, weight = 0.0, 0.0
-            mixed = np.zeros(factors)  # sum over j of w_ij v_j
-            for j in range(len(others)):
-                p = 1.0 / (1.0 + np.exp(x[i] - y[j]))
-                w = p * (1.0 - p)
-                pull += p
-                weight += w
-                other_pull[j] += p
-                other_weight[j] += w
-                for f in range(factors):
-                    mixed[f] += w * others[j, f]
-            pulls[i] = pull / (pairs * reg)
-            for f in range(factors):
-                gradient[f] -= pull * liked[i, f] / pairs
-                for g in range(f + 1):
-                    hessian[f, g] += (
-                        weight * liked[i, f] * liked[i, g]
-                        - mixed[f] * liked[i, g]
-                        - liked[i, f] * mixed[g]
-                    )
-        for j in range(len(others)):
-            for f in range(factors):
-                gradient[f] += other_pull[j] * others[j, f] / pairs
-                scaled = other_weight[j] * others[j, f]
-                for g in range(f + 1):
-                    hessian[f, g] += scaled * others[j, g]
-        hessian /= pairs
-        for f in range(factors):
-            hessian[f, f] += reg
-        step = gradient.copy()
-        _solve(hessian, step)
-        decrease = np.dot(gradient, step)
-        if decrease < _TOLERANCE:
-            break
-        size = 1.0
-        while size > 1e-6:
-            tried = u - size * step
-            x, y = _apply(liked, liked_bias, tried), _apply(others, others_bias, tried)
-            now = _loss(x, y, reg, tried)
-            if now <= loss - 0.1 * size * decrease:
-                break
+        d = (liked @ u + liked_bias)[:, None] - (others @ u + others_bias)
+        e = np.exp(-np.abs(d))
+        loss = np.mean(np.log1p(e) + np.maximum(-d, 0)) + reg / 2 * (u @ u)
+        if loss > last + _TOLERANCE:  # the step was too long
             size /= 2
-        u, loss = tried, now
-    return u
-
-
-@njit(cache=True)
-def _fold_in_one(history, vectors, bias, negatives, reg, pulls):  # type: ignore[no-untyped-def]
-    """Fold-in of one history (rising, without repeats)."""
-    others = np.array([j for j in negatives if not _has(history, 0, len(history), j)])
-    if len(history) == 0 or len(others) == 0:
-        return np.zeros(vectors.shape[1])
-    return _fold_in(
-        vectors[history].astype(np.float64), bias[history].astype(np.float64),
-        vectors[others].astype(np.float64), bias[others].astype(np.float64), reg, pulls,
-    )  # fmt: skip
-
-
-@njit(parallel=True, cache=True)
-def _fold_in_all(starts, tracks, vectors, bias, negatives, reg, out):  # type: ignore[no-untyped-def]
-    for q in prange(len(starts) - 1):
-        history = np.unique(tracks[starts[q] : starts[q + 1]])
-        out[q] = _fold_in_one(history, vectors, bias, negatives, reg, np.zeros(len(history)))
+            u = before - size * step
+            continue
+        sigma = np.where(d > 0, e, 1) / (1 + e)  # of -d
+        pull, weight = sigma / d.size, sigma * (1 - sigma) / d.size
+        gradient = reg * u + pull.sum(axis=0) @ others - pull.sum(axis=1) @ liked
+        mixed = liked.T @ (weight @ others)
+        hessian = (
+            (liked.T * weight.sum(axis=1)) @ liked
+            + (others.T * weight.sum(axis=0)) @ others
+            - (mixed + mixed.T)
+            + reg * np.eye(len(u))
+        )
+        step = np.linalg.solve(hessian, gradient)
+        if gradient @ step < _TOLERANCE:
+            break
+        before, last, size = u, loss, 1.0
+        u = before - step
+    return u, pull.sum(axis=1) / reg
 
 
 class BprConfig(Config, frozen=True):
@@ -270,20 +193,19 @@ class Bpr(DotRecommender):
         size = min(_NEGATIVES, plays.shape[1])
         self.negatives = np.sort(rng.choice(plays.shape[1], size, replace=False)).astype(np.int32)
         state = rng.integers(1, 2**63, dtype=np.uint64)
-        rates = [
-            np.float32(rate)
-            for rate in (config.learning_rate, config.regularisation, config.bias_regularisation)
-        ]
+        rate, reg, bias_reg = (
+            np.float32(each)
+            for each in (config.learning_rate, config.regularisation, config.bias_regularisation)
+        )
         with task("fitting bpr", config.epochs, "epochs", show=run.progress) as advance:
             for epoch in range(config.epochs):
                 state, total = _epoch(
-                    owner, tracks, offsets, rows, vectors, biases, *rates, np.uint64(state)
-                )
+                    owner, tracks, offsets, rows, vectors, biases,
+                    rate, reg, bias_reg, np.uint64(state),
+                )  # fmt: skip
                 if not np.isfinite(total):
                     raise ConfigError(
-                        f"training diverged in epoch {epoch + 1}",
-                        where="bpr",
-                        do="lower learning_rate",
+                        f"diverged in epoch {epoch + 1}", where="bpr", do="lower learning_rate"
                     )
                 advance(1)
         self.vectors, self.biases = vectors, biases
@@ -296,17 +218,25 @@ class Bpr(DotRecommender):
     def query_vectors(self, queries: Queries) -> Float32:
         starts, tracks = queries.liked()
         out = np.empty((len(queries), self.vectors.shape[1]), np.float32)
-        _fold_in_all(
-            starts, tracks, self.vectors, self.biases, self.negatives,
-            self.config.regularisation, out,
-        )  # fmt: skip
+        for q in range(len(queries)):  # one by one: a batch is what its queries are
+            out[q] = self._fold_in(self._known(tracks[starts[q] : starts[q + 1]]))[0]
         return out
 
+    def _known(self, tracks: Int32) -> Int32:
+        """Tracks that somebody played, rising, without repeats."""
+        return np.unique(tracks[self.catalog.plays[tracks] > 0])
+
+    def _fold_in(self, history: Int32) -> tuple[Float64, Float64]:
+        others = np.setdiff1d(self.negatives, history)
+        return _fold_in(
+            self.vectors[history].astype(np.float64), self.biases[history].astype(np.float64),
+            self.vectors[others].astype(np.float64), self.biases[others].astype(np.float64),
+            self.config.regularisation,
+        )  # fmt: skip
+
     def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
-        history = np.unique(Queries.of([query]).liked()[1])
-        pulls = np.zeros(len(history))
-        reg = self.config.regularisation
-        u = _fold_in_one(history, self.vectors, self.biases, self.negatives, reg, pulls)
+        history = self._known(Queries.of([query]).liked()[1])
+        u, pulls = self._fold_in(history)
         reasons = []
         for t in tracks:
             shares = pulls * (self.vectors[history].astype(np.float64) @ self.vectors[t])

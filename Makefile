@@ -1,0 +1,54 @@
+# Everything works from Python (3.11 or newer) and make; the rest goes into .venv.
+
+PYTHON ?= python3
+JOBS ?= 2
+BIN := .venv/bin
+READY := .venv/.ready
+BENCHMARKS := $(filter-out _% data,$(basename $(notdir $(wildcard benchmarks/*.py))))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test bench check results clean
+
+help: ## show this
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
+		printf 'make %-9s %s\n' "$$name" "$$what"; done
+
+setup: $(READY) ## make .venv with everything for development
+
+$(READY): pyproject.toml constraints.txt
+	@for python in "$(PYTHON)" python3 python3.14 python3.13 python3.12 python3.11 python; do \
+		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+		echo "no Python 3.11 or newer found; name one: make $(MAKECMDGOALS) PYTHON=/path/to/python"; \
+		exit 1; fi; \
+	echo "setting up .venv with $$("$$found" --version) (a few minutes the first time)"; \
+	[ -x $(BIN)/python ] || "$$found" -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY) ## train, evaluate and ask recommenders on a simulated world, in ./demo
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh demo.sh
+
+test: $(READY) ## run the tests
+	@$(BIN)/python -m pytest -n $(JOBS)
+
+bench: $(READY) ## measure against peers: speed at equal quality
+	@for name in $(BENCHMARKS); do \
+		echo "== python -m benchmarks.$$name"; \
+		$(BIN)/python -m benchmarks.$$name || exit 1; \
+	done
+
+check: $(READY) ## formatting, lint, types
+	@$(BIN)/ruff format --check --quiet . || { echo "ruff format . would change files"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+
+results: $(READY) ## figures on real playlists: make results MPD=folder of Million Playlist slices
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh results.sh "$(MPD)"
+
+clean: ## remove .venv, demo, results and caches
+	@rm -rf .venv demo results build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

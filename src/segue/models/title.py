@@ -25,7 +25,7 @@ each name have the track) stacked on playlists (1 for the name), truncated M ~ P
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -39,11 +39,11 @@ from segue.errors import DataError
 from segue.models.base import Config, DenseRecommender, Run, expect
 from segue.models.sparse import expect_rows, rows_as_tensors
 from segue.models.svd import right_vectors
-from segue.models.text import features, hashed, words
+from segue.models.text import Vocabulary, find, hashed, words
 
 Vector = npt.NDArray[np.float64]
 
-_LEAST = 0.05
+_LEAST = 0.1
 """Documents that are less similar have no vote: they are many and say nothing."""
 
 
@@ -81,8 +81,6 @@ class Title(DenseRecommender):
     Config = TitleConfig
     vectors: Float32
     """(tracks, factors) float32"""
-    features: npt.NDArray[np.uint64]
-    """Hashes of the known features, rising. (features,)"""
 
     def __new__(cls, **settings: Any) -> Self:
         kind: Any = _Names if settings.get("features") == "name" else _Words
@@ -122,14 +120,6 @@ class Title(DenseRecommender):
     def _score(self, title: list[str]) -> npt.NDArray[Any]:
         """Score of every track. (tracks,)"""
 
-    def _find(self, hashes: Sequence[int]) -> npt.NDArray[np.int64]:
-        """Columns of hashed features, -1 for unknown ones."""
-        if not len(self.features):
-            return np.full(len(hashes), -1)
-        wanted = np.array(hashes, np.uint64)
-        at = np.minimum(np.searchsorted(self.features, wanted), len(self.features) - 1)
-        return np.where(self.features[at] == wanted, at, -1)
-
 
 class _Words(Title):
     def _learn(
@@ -138,24 +128,11 @@ class _Words(Title):
         _, first = self._artists()
         artists = self.catalog.table["artist"].take(first).to_pylist()
         documents = [name.split() for name in names] + [words(artist) for artist in artists]
-        rows = [self._weights(document) for document in documents]
-        hashes = np.array([h for row in rows for h in row], np.uint64)
-        self.features, columns = np.unique(hashes, return_inverse=True)
-        texts = sp.csr_matrix(
-            (
-                np.array([w for row in rows for w in row.values()]),
-                columns,
-                np.concatenate([[0], np.cumsum([len(row) for row in rows])]),
-            ),
-            (len(rows), len(self.features)),
+        self.vocabulary = Vocabulary.learn(
+            documents, np.concatenate([count, np.zeros(len(artists))])
         )
-        frequency = (texts[: len(names)] > 0).T @ count
-        self.idf = (1 + np.log((1 + count.sum()) / (1 + frequency))).astype(np.float32)
-        texts = texts @ sp.diags_array(self.idf.astype(np.float64))
-        lengths = np.sqrt(np.asarray(texts.multiply(texts).sum(axis=1)).ravel())
-        self.texts = (sp.diags_array(1 / np.maximum(lengths, 1e-30)) @ texts).tocsr()
+        self.texts = self.vocabulary.vectors(documents).astype(np.float32)
         self.texts.sort_indices()
-        self.texts = self.texts.astype(np.float32)
         self.votes = votes
         row = np.maximum(np.diff(plays.indptr), 1) ** -0.5
         column = np.maximum(self.catalog.plays, 1) ** -0.25
@@ -180,34 +157,12 @@ class _Words(Title):
             (weight.astype(np.float32), (codes[known], known)), (len(first), len(plays))
         )
         self.documents = sp.vstack([self.votes, by_artist], format="csr")
-        self.by_feature = self.texts.tocsc()
         self.root = np.sqrt(np.maximum(plays, 1)).astype(np.float32)
         self.prior = self.config.popularity * plays / max(1.0, plays.max(initial=0))
 
-    def _weights(self, title: list[str]) -> dict[int, float]:
-        """Weights of a title's features, by hash, before idf."""
-        total: dict[int, float] = {}
-        for word in title:
-            for feature, weight in features(word).items():
-                total[feature] = total.get(feature, 0.0) + weight
-        return total
-
-    def _similar(self, title: list[str]) -> npt.NDArray[np.float64]:
-        """Cosine of each document with the title, word by word. (words, documents)
-
-        The sum over words is the cosine.
-        """
-        parts = np.zeros((len(title), self.documents.shape[0]))
-        weights = self._weights(title)
-        columns = dict(zip(weights, self._find(list(weights)), strict=True))
-        known = [h for h in weights if columns[h] >= 0]
-        length = np.sqrt(sum((weights[h] * self.idf[columns[h]]) ** 2 for h in known))
-        for part, word in zip(parts, title, strict=True):
-            own = {columns[h]: weight for h, weight in features(word).items() if columns[h] >= 0}
-            if own:
-                at = np.fromiter(own, np.int64)
-                values = np.fromiter(own.values(), np.float64) * self.idf[at] / length
-                part += self.by_feature[:, at] @ values
+    def _similar(self, title: list[str]) -> Vector:
+        """Parts of each document's cosine with the title, one a word. (words, documents)"""
+        parts: Vector = (self.texts @ self.vocabulary.parts(title).T).toarray().T
         return parts
 
     def _weigh(self, similar: Vector) -> Vector:
@@ -250,8 +205,8 @@ class _Words(Title):
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         return {
-            "features": self.features,
-            "idf": self.idf,
+            "features": self.vocabulary.hashes,
+            "idf": self.vocabulary.idf,
             "vectors": self.vectors,
             **rows_as_tensors("texts", self.texts.indptr, self.texts.indices),
             "texts.weights": self.texts.data,
@@ -261,23 +216,25 @@ class _Words(Title):
 
     def restore(self, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
         size = len(self.catalog)
-        self.features = expect(tensors, "features", np.uint64, None)
-        self.idf = expect(tensors, "idf", np.float32, len(self.features))
+        hashes = expect(tensors, "features", np.uint64, None)
+        self.vocabulary = Vocabulary(hashes, expect(tensors, "idf", np.float32, len(hashes)))
         self.vectors = expect(tensors, "vectors", np.float32, size, None)
         offsets, tracks = expect_rows(tensors, "votes", size)
         counts = expect(tensors, "votes.counts", np.float32, len(tracks))
         self.votes = sp.csr_matrix((counts, tracks, offsets), (len(offsets) - 1, size))
-        offsets, columns = expect_rows(tensors, "texts", len(self.features))
+        offsets, columns = expect_rows(tensors, "texts", len(hashes))
         weights = expect(tensors, "texts.weights", np.float32, len(columns))
         rows = self.votes.shape[0] + len(self._artists()[1])
         expect(tensors, "texts.offsets", np.int64, rows + 1)
-        self.texts = sp.csr_matrix((weights, columns, offsets), (rows, len(self.features)))
+        self.texts = sp.csr_matrix((weights, columns, offsets), (rows, len(hashes)))
         self._prepare()
 
 
 class _Names(Title):
+    features: npt.NDArray[np.uint64]
+    """Hashes of the known names, rising. (names,)"""
     names: Float32
-    """(P S)_name of each known name. (features, factors)"""
+    """(P S)_name of each known name. (names, factors)"""
 
     def _learn(
         self, names: list[str], count: Any, votes: Any, plays: Any, rng: np.random.Generator
@@ -292,10 +249,15 @@ class _Names(Title):
         self.vectors = by_track @ self.names
 
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
-        return self._find([hashed(" ".join(words(title or ""))) for title in queries.titles]) >= 0
+        return (
+            find(self.features, [hashed(" ".join(words(title or ""))) for title in queries.titles])
+            >= 0
+        )
 
     def _score(self, title: list[str]) -> npt.NDArray[Any]:
-        scores: Float32 = self.vectors @ self.names[self._find([hashed(" ".join(title))])[0]]
+        scores: Float32 = (
+            self.vectors @ self.names[find(self.features, [hashed(" ".join(title))])[0]]
+        )
         return scores
 
     def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:

@@ -98,12 +98,12 @@ def test_files_have_the_written_schema(tmp_path: Path) -> None:
 
 
 def test_batches_flow_to_disk_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_BATCH_ROWS", 7)
+    monkeypatch.setattr(module, "_BATCH_BYTES", 100)
     with writing_dataset(tmp_path / "d") as writer:
         for i in range(50):
             rows = writer.track_ids([f"t{i}", "t0"], lambda i: [None] * 7)
             writer.add_playlists({"uri": [f"p{i}"]}, [2], rows)
-            assert sum(map(len, writer._pending.get("playlist_tracks", []))) < 7
+            assert sum(map(len, writer._pending.get("playlist_tracks", []))) < 9
         writer.finish([], simulated=False)
     dataset = Dataset.open(tmp_path / "d")
     assert dataset.entries.tolist() == [t for i in range(50) for t in (i, 0)]

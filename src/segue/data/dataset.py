@@ -319,7 +319,8 @@ class Dataset:
         }
 
 
-_BATCH_ROWS = 1 << 18
+_BATCH_BYTES = 8 << 20
+"""Rows are gathered to this size before they are written, for row groups that read well."""
 
 
 class DatasetWriter:
@@ -333,7 +334,7 @@ class DatasetWriter:
         self._writers: dict[str, pq.ParquetWriter] = {}
         self._rows: Counter[str] = Counter()
         self._pending: dict[str, list[pa.RecordBatch]] = {}
-        self._written: Counter[str] = Counter()
+        self._pending_bytes: Counter[str] = Counter()
         self._index: dict[str, int] = {}
 
     @property
@@ -388,10 +389,11 @@ class DatasetWriter:
                 )
             except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
                 raise DataError(str(error), where=f"{table}.{column.name}") from error
-        pending = self._pending.setdefault(table, [])
-        pending.append(pa.record_batch(arrays, schema=schema))
+        batch = pa.record_batch(arrays, schema=schema)
+        self._pending.setdefault(table, []).append(batch)
         self._rows[table] += rows
-        if self._rows[table] - self._written[table] >= _BATCH_ROWS:
+        self._pending_bytes[table] += batch.nbytes
+        if self._pending_bytes[table] >= _BATCH_BYTES:
             self._flush(table)
 
     def add_playlists(
@@ -426,7 +428,7 @@ class DatasetWriter:
             )
         if batches:
             self._writers[table].write_table(pa.Table.from_batches(batches, TABLES[table]))
-            self._written[table] = self._rows[table]
+            self._pending_bytes[table] = 0
 
     def finish(self, sources: list[Receipt], *, simulated: bool) -> DatasetInfo:
         """Close the tables and write dataset.json."""

@@ -191,13 +191,13 @@ def opened(source: Input, tick: Tick = _ignore, limit: int | None = None) -> Ite
         yield stack.enter_context(Bounded(source, stream, raw, tick, limit))
 
 
-def read(source: Input, tick: Tick = _ignore) -> bytes:
+def read(source: Input, tick: Tick = _ignore) -> bytearray:
     """The whole file, unpacked; at most `MAX_FILE_BYTES`."""
     with opened(source, tick, MAX_FILE_BYTES) as stream:
         content = bytearray()
         while chunk := stream.read(_CHUNK):
             content += chunk
-    return bytes(content)
+    return content
 
 
 def _posix(path: str) -> str:

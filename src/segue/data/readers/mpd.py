@@ -54,7 +54,7 @@ _raw_slice = msgspec.json.Decoder(_RawSlice)
 _playlist = msgspec.json.Decoder(_Playlist)
 
 
-def _one_by_one(content: bytes, reading: Reading) -> Iterator[_Playlist]:
+def _one_by_one(content: bytearray, reading: Reading) -> Iterator[_Playlist]:
     for raw in _raw_slice.decode(content).playlists:
         try:
             yield _playlist.decode(raw)

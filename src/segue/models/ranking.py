@@ -1,182 +1,49 @@
 """The best n of a catalog, exactly and in total order: score descending, then track index.
 
-Dot products of a whole catalog are fast as matrix products, whose last bits depend on the shape
-of the batch, the number of threads and the library. An order that depends on the batch is not
-allowed here, so a product only *finds* candidates: everything that could be among the best n
-within the product's error bound. Their scores are then computed one by one in a fixed order of
-operations in float64. The answer is the same for a batch as for a single query.
+A float32 product is fast, but its last bits depend on how it is summed, and an order that depends
+on the batch, the threads or the library is not allowed here. So a product only *finds*
+candidates: all tracks that could be among the best n within the product's error bound. Their
+scores are then computed one by one in a fixed order of operations in float64 and rounded to
+float32 once. The answer is the same for a batch as for a single query.
+
+Finding is one pass over tiles of tracks that stay in the cache. A query's bar is the score that a
+track must reach to matter, given the tracks seen so far. Tracks are visited from the longest
+vector to the shortest, so bars rise early, and a tile is skipped when even a vector that points
+the query's way could not reach the bar (Cauchy-Schwarz).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+
+from segue.models.ranking_kernels import (
+    BLOCK,
+    CHUNK,
+    TILE,
+    best_dense,
+    best_found,
+    exact_scores,
+    near_scores,
+)
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Best = tuple[Int32, Float32, Int64]
+_Number = TypeVar("_Number", np.int32, np.int64, np.float32)
 
-_TILE_TRACKS = 4096
-_TILE_QUERIES = 256
-_LANES = 16
-
-
-@njit(inline="always")
-def _dot(a, b):  # type: ignore[no-untyped-def]
-    """Dot product of two float32 vectors in float64, in an order fixed by the code."""
-    lanes = np.zeros(_LANES)
-    n = len(a)
-    whole = n - n % _LANES
-    for k in range(0, whole, _LANES):
-        for lane in range(_LANES):
-            lanes[lane] += np.float64(a[k + lane]) * np.float64(b[k + lane])
-    total = 0.0
-    for lane in range(_LANES):
-        total += lanes[lane]
-    for k in range(whole, n):
-        total += np.float64(a[k]) * np.float64(b[k])
-    return total
+_TILE_BYTES = 8 << 20  # tiles that are laid out at a time
+_BUFFER_BYTES = 64 << 20  # candidates of the queries that are ranked at a time
+_DENSE_BYTES = 16 << 20  # scores of whole catalogs that are held at a time
+_FEW_QUERIES = 32  # from here on, laying out tiles pays
 
 
-@njit(cache=True)
-def _shrink(values, tracks, count, n, slack):  # type: ignore[no-untyped-def]
-    """Keep what may be among the best n; returns (kept, bar below which nothing can be)."""
-    nth = np.partition(values[:count], count - n)[count - n]
-    bar = nth - slack
-    kept = 0
-    if slack > 0:
-        for i in range(count):
-            if values[i] >= bar:
-                values[kept] = values[i]
-                tracks[kept] = tracks[i]
-                kept += 1
-        return kept, bar
-    above = 0
-    for i in range(count):
-        if values[i] > nth:
-            above += 1
-    ties = n - above  # the first ones in track order, which is the order of the buffer
-    for i in range(count):
-        tie = values[i] == nth
-        if values[i] > nth or (tie and ties > 0):
-            if tie:
-                ties -= 1
-            values[kept] = values[i]
-            tracks[kept] = tracks[i]
-            kept += 1
-    return kept, nth
-
-
-@njit(parallel=True, cache=True)
-def _scan(tile, first, offsets, excluded, at, n, slack, values, tracks, counts, bars):  # type: ignore[no-untyped-def]
-    """Offer the scores of one tile of tracks (queries, tile) to every query's buffer.
-
-    `at` walks through the excluded tracks; a count of -1 marks a buffer that overflowed.
-    """
-    width = tile.shape[1]
-    room = values.shape[1]
-    for q in prange(tile.shape[0]):
-        row = tile[q]
-        e = at[q]
-        while e < offsets[q + 1] and excluded[e] < first + width:
-            row[excluded[e] - first] = -np.inf
-            e += 1
-        at[q] = e
-        count = counts[q]
-        bar = bars[q]
-        if count < 0:
-            continue
-        full = slack[q] > 0
-        for t in range(width):
-            score = row[t]
-            # With no slack a tie with the bar comes later in track order, so it loses.
-            if score > bar or (full and score == bar):
-                if score == -np.inf:
-                    continue
-                if count == room:
-                    count, bar = _shrink(values[q], tracks[q], count, n, slack[q])
-                    if count > room - room // 8:
-                        count = -1
-                        break
-                    if score < bar or (score == bar and not full):
-                        continue
-                values[q, count] = score
-                tracks[q, count] = first + t
-                count += 1
-        counts[q] = count
-        bars[q] = bar
-
-
-@njit(parallel=True, cache=True)
-def _finish(values, tracks, counts, n, out_tracks, out_scores, out_counts):  # type: ignore[no-untyped-def]
-    """Sort each buffer by score descending, then track, and hand out the best n."""
-    for q in prange(len(counts)):
-        count = counts[q]
-        if count < 0:
-            continue
-        some = tracks[q, :count]
-        by_track = np.argsort(some)
-        score = values[q, :count][by_track]
-        some = some[by_track]
-        order = np.argsort(-score, kind="mergesort")
-        m = min(n, count)
-        for i in range(m):
-            out_tracks[q, i] = some[order[i]]
-            out_scores[q, i] = score[order[i]]
-        out_counts[q] = m
-
-
-@njit(parallel=True, cache=True)
-def _rescore(queries, vectors, bias, values, tracks, counts):  # type: ignore[no-untyped-def]
-    """Replace the candidates' scores by their exact ones."""
-    for q in prange(len(counts)):
-        for i in range(counts[q]):
-            t = tracks[q, i]
-            values[q, i] = _dot(queries[q], vectors[t]) + bias[t]
-
-
-@njit(parallel=True, cache=True)
-def _score_all(queries, vectors, bias, out):  # type: ignore[no-untyped-def]
-    for t in prange(len(vectors)):
-        for q in range(len(queries)):
-            out[q, t] = _dot(queries[q], vectors[t]) + bias[t]
-
-
-class _Best:
-    """Buffers of candidates for a block of queries."""
-
-    def __init__(self, offsets: Int64, excluded: Int32, n: int, slack: Float32) -> None:
-        q = len(offsets) - 1
-        self.n, self.slack = n, slack
-        self.offsets, self.excluded, self.at = offsets, excluded, offsets[:-1].copy()
-        room = 3 * n + 1024
-        self.values = np.empty((q, room), np.float32)
-        self.tracks = np.empty((q, room), np.int32)
-        self.counts = np.zeros(q, np.int64)
-        self.bars = np.full(q, -np.inf, np.float32)
-
-    def offer(self, tile: Float32, first: int) -> None:
-        _scan(
-            tile, first, self.offsets, self.excluded, self.at, self.n, self.slack,
-            self.values, self.tracks, self.counts, self.bars,
-        )  # fmt: skip
-
-    def finish(self, tracks: Int32, scores: Float32, counts: Int64) -> None:
-        _finish(self.values, self.tracks, self.counts, self.n, tracks, scores, counts)
-
-
-def _outputs(queries: int, n: int) -> tuple[Int32, Float32, Int64]:
-    return (
-        np.full((queries, n), -1, np.int32),
-        np.full((queries, n), np.nan, np.float32),
-        np.zeros(queries, np.int64),
-    )
-
-
-def best_of_scores(
-    scores: Float32, offsets: Int64, excluded: Int32, n: int
-) -> tuple[Int32, Float32, Int64]:
+def best_of_scores(scores: Float32, offsets: Int64, excluded: Int32, n: int) -> Best:
     """The best n tracks of dense scores.
 
     Args:
@@ -190,9 +57,10 @@ def best_of_scores(
     n = min(n, scores.shape[1])
     out = _outputs(len(scores), n)
     if n:
-        best = _Best(offsets, excluded, n, np.zeros(len(scores), np.float32))
-        best.offer(scores, 0)
-        best.finish(*out)
+        nothing = _fixed(np.empty((len(scores), 0)), np.float32)
+        offsets, excluded = _fixed(offsets, np.int64), _fixed(excluded, np.int32)
+        exact = np.zeros(len(scores))
+        _dense(nothing, nothing, nothing.ravel(), scores, exact, offsets, excluded, n, out)
     return out
 
 
@@ -203,50 +71,160 @@ def best_of_products(
     offsets: Int64,
     excluded: Int32,
     n: int,
-) -> tuple[Int32, Float32, Int64]:
+) -> Best:
     """The best n tracks by ``queries @ vectors.T + bias``, exact and independent of the batch.
 
+    A score is summed in float64 and rounded to float32 once; beyond float32 it is the largest
+    finite number. Memory besides inputs and outputs is 0.1 GB, and 30 bytes for each track and
+    4 for each entry of `queries` and `excluded`, while n is below 10,000.
+
     Args:
-        queries: (queries, factors) float32.
-        vectors: (tracks, factors) float32.
-        bias: (tracks,) float32.
+        queries: (queries, factors) float32, finite.
+        vectors: (tracks, factors) float32, finite.
+        bias: (tracks,) float32, finite.
         offsets, excluded, n, returns: as in `best_of_scores`.
     """
-    n = min(n, len(vectors))
-    tracks, scores, counts = _outputs(len(queries), n)
+    size, factors = vectors.shape
+    n = min(n, size)
+    out = _outputs(len(queries), n)
     if not n:
-        return tracks, scores, counts
-    factors = vectors.shape[1]
-    longest = float(np.sqrt(np.einsum("tf,tf->t", vectors, vectors).max(initial=0.0)))
-    highest = float(np.abs(bias).max(initial=0.0))
-    # A float32 dot product errs by at most about factors * 2^-24 * |q| |v|; twice that on each
-    # of the two scores that a comparison is between.
-    lengths = np.sqrt(np.einsum("qf,qf->q", queries, queries))
-    unit = np.float32(2.0**-24)
-    slack = (4 * (factors + 2) * unit * (lengths * longest + highest)).astype(np.float32)
-    slack += np.float32(1e-30)
-    for start in range(0, len(queries), _TILE_QUERIES):
-        rows = slice(start, min(start + _TILE_QUERIES, len(queries)))
-        base = offsets[rows.start]
-        best = _Best(
-            offsets[rows.start : rows.stop + 1] - base,
-            excluded[base : offsets[rows.stop]],
-            n,
-            slack[rows],
-        )
-        block = np.ascontiguousarray(queries[rows])
-        for first in range(0, len(vectors), _TILE_TRACKS):
-            tile = block @ vectors[first : first + _TILE_TRACKS].T
-            tile += bias[first : first + _TILE_TRACKS]
-            best.offer(tile, first)
-        _rescore(block, vectors, bias, best.values, best.tracks, best.counts)
-        best.finish(tracks[rows], scores[rows], counts[rows])
-        for q in np.flatnonzero(best.counts < 0) + start:  # too many near-ties for the buffer
-            dense = np.empty((1, len(vectors)), np.float32)
-            _score_all(queries[q : q + 1], vectors, bias, dense)
-            some = offsets[q : q + 2] - offsets[q]
-            banned = excluded[offsets[q] : offsets[q + 1]]
-            tracks[q], scores[q], counts[q] = (
-                part[0] for part in best_of_scores(dense, some, banned, n)
-            )
-    return tracks, scores, counts
+        return out
+    queries, vectors = _fixed(queries, np.float32), _fixed(vectors, np.float32)
+    bias = _fixed(bias, np.float32)
+    offsets, excluded = _fixed(offsets, np.int64), _fixed(excluded, np.int32)
+    reach = np.sqrt(np.square(queries, dtype=np.float64).sum(axis=1)) * (1 + 1e-9)
+    lengths = np.empty(size)
+    if len(queries) >= _FEW_QUERIES and _room(n, size) < size and factors:
+        near_scores(queries[:0], vectors, bias, lengths, np.empty((0, size), np.float32))
+        slack = _slack(reach, lengths, bias, factors)
+        _find(queries, vectors, bias, reach, slack, lengths, offsets, excluded, n, out)
+    else:
+        for rows in _steps(len(queries), _DENSE_BYTES // (4 * size)):
+            scores = np.empty((rows.stop - rows.start, size), np.float32)
+            near_scores(queries[rows], vectors, bias, lengths, scores)
+            slack = _slack(reach[rows], lengths, bias, factors)
+            some = offsets[rows.start : rows.stop + 1]
+            part = (out[0][rows], out[1][rows], out[2][rows])
+            _dense(queries[rows], vectors, bias, scores, slack, some, excluded, n, part)
+    for q in np.flatnonzero(out[2] < 0):  # too many candidates, or too large for float32
+        scores = np.empty((1, size), np.float32)
+        exact_scores(queries[q], vectors, bias, scores[0])
+        one = best_of_scores(scores, offsets[q : q + 2], excluded, n)
+        out[0][q], out[1][q], out[2][q] = one[0][0], one[1][0], one[2][0]
+    return out
+
+
+def _slack(reach: Float64, lengths: Float64, bias: Float32, factors: int) -> Float64:
+    """How far below the n-th best score found, p, the bar must lie; inf where float32 fails.
+
+    Let u = 2^-24, M = |q| L + B with the longest track vector L and the largest |bias| B, f the
+    factors and g = (f + 1) u / (1 - (f + 1) u).
+
+    - A float32 sum of f products and a bias, in any order and with or without fused operations,
+      rounds each term at most f + 1 times, so it errs by at most g (sum_k |q_k v_k| + |b|) <= g M
+      (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1, and
+      Cauchy-Schwarz). Results below the normal range add at most 2^-126 for each of the 2 f + 1
+      operations, even where the processor flushes them to zero.
+    - The exact score is rounded to float32 once: u M, and 2^-126. (Its float64 sum errs 2^-29
+      times less than the float32 one; the factor 1.001 below covers it and the rounding of M.)
+    - So a found score and the score differ by at most E = (g + u) M + (2 f + 2) 2^-126. At least
+      n tracks have a score of p - E or more, and a track found below p - 2 E has a lower one.
+    - The bar itself is rounded to float32: another u M, and 2^-126.
+
+    With M <= 1e38 no partial sum of any order leaves float32. A tile may be skipped when no found
+    score in it can reach the bar: they are at most |q| L' + B' + E with L' and B' of the tile.
+    """
+    unit = 2.0**-24
+    g = (factors + 1) * unit / (1 - (factors + 1) * unit)
+    most = reach * lengths.max() + float(np.abs(bias).max())
+    slack = 1.001 * (2 * g + 3 * unit) * most + (4 * factors + 5) * 2.0**-126
+    return np.where(most < 1e38, slack, np.inf)
+
+
+def _find(
+    queries: Float32,
+    vectors: Float32,
+    bias: Float32,
+    reach: Float64,
+    slack: Float64,
+    lengths: Float64,
+    offsets: Int64,
+    excluded: Int32,
+    n: int,
+    out: Best,
+) -> None:
+    """Rank many queries: tracks in tiles, by falling length."""
+    size, factors = vectors.shape
+    order = np.argsort(-(lengths * reach.mean() + bias)).astype(np.int32)
+    place = np.empty(size, np.int64)
+    place[order] = np.arange(size)
+    order = np.concatenate([order, np.repeat(order[-1:], -size % TILE)])
+    padded = np.zeros((len(queries), factors + -factors % 4), np.float32)
+    padded[:, :factors] = queries
+    count = max(1, min(_TILE_BYTES // (4 * TILE * factors), len(order) // TILE))
+    tiles, bases = _aligned(count, padded.shape[1], TILE), _aligned(count, TILE)
+    room = _room(n, size)
+    for rows in _steps(len(queries), max(BLOCK, _BUFFER_BYTES // (8 * room))):
+        width = rows.stop - rows.start
+        some = offsets[rows.start : rows.stop + 1]
+        banned = excluded[some[0] : some[-1]]
+        # Sorted by query, then by place in the order.
+        places = np.repeat(np.arange(width), np.diff(some)) * size + place[banned]
+        places.sort()
+        places %= size
+        best_found(
+            queries[rows], padded[rows], reach[rows], slack[rows], some - some[0], places,
+            vectors, bias, lengths, order, tiles, bases, _aligned(-(-width // BLOCK), 4, TILE),
+            n, np.empty((width, room), np.float32), np.empty((width, room), np.int32),
+            out[0][rows], out[1][rows], out[2][rows],
+        )  # fmt: skip
+
+
+def _dense(
+    queries: Float32,
+    vectors: Float32,
+    bias: Float32,
+    scores: Float32,
+    slack: Float64,
+    offsets: Int64,
+    excluded: Int32,
+    n: int,
+    out: Best,
+) -> None:
+    size = scores.shape[1]
+    ids = np.arange(size, dtype=np.int32)
+    room = _room(n, size)
+    best_dense(queries, vectors, bias, scores, slack, offsets, excluded, ids, n, room, *out)
+
+
+def _room(n: int, tracks: int) -> int:
+    """Length of a buffer of candidates."""
+    return min(3 * n + 1024, tracks + 2 * CHUNK)
+
+
+def _steps(total: int, step: int) -> Iterator[slice]:
+    for start in range(0, total, max(1, step)):
+        yield slice(start, min(start + max(1, step), total))
+
+
+def _outputs(queries: int, n: int) -> Best:
+    return (
+        np.full((queries, n), -1, np.int32),
+        np.full((queries, n), np.nan, np.float32),
+        np.zeros(queries, np.int64),
+    )
+
+
+def _fixed(array: npt.NDArray[Any], dtype: type[_Number]) -> npt.NDArray[_Number]:
+    """The array as kernels take it, never to be written to; so each is compiled only once."""
+    view: npt.NDArray[_Number] = np.require(array, dtype, ["C", "A"]).view()
+    view.flags.writeable = False
+    return view
+
+
+def _aligned(*shape: int) -> Float32:
+    """Zeros that start at a cache line: loads of whole vectors are a third faster."""
+    size = int(np.prod(shape))
+    raw = np.zeros(size + 15, np.float32)
+    first = -(raw.ctypes.data // 4) % 16
+    return raw[first : first + size].reshape(shape)

@@ -74,7 +74,7 @@ def make_slices(folder: Path, slices: int, seed: int = 0) -> None:
 
 def _segue(paths: list[Path], folder: Path) -> dict[str, Any]:
     receipt = ingest("mpd", paths, folder / "dataset")
-    return {"entries": receipt.notes["tracks"], "playlists": receipt.kept}
+    return {"entries": receipt.notes["tracks in playlists"], "playlists": receipt.kept}
 
 
 def _decode(decode: Callable[[bytes], Any]) -> Callable[[list[Path], Path], dict[str, Any]]:

@@ -21,7 +21,7 @@ def test_columns_of_playlists_and_tracks(tmp_path: Path) -> None:
     write_slice(tmp_path / "mpd", 0, playlist(7, "a", "b", "a", description="for runs"))
     receipt, dataset = ingested("mpd", tmp_path / "mpd")
     assert (receipt.read, receipt.kept, receipt.unit) == (1, 1, "playlists")
-    assert receipt.notes == {"tracks": 3}
+    assert receipt.notes == {"tracks in playlists": 3}
     assert dataset.playlists.to_pylist() == [
         {
             "uri": "mpd:7",
@@ -170,7 +170,7 @@ def test_a_damaged_slice_stops_the_ingest_with_one_line(
 def test_a_slice_that_is_good_json_but_wholly_invalid_says_why(tmp_path: Path) -> None:
     write_slice(tmp_path / "mpd", 0, {"pid": 0}, {"pid": 1})
     with pytest.raises(
-        DataError, match=r"nothing to keep in 2 playlists \(missing field tracks: 2"
+        DataError, match=r"nothing to keep \(playlists read: 2, missing field tracks: 2\)"
     ):
         ingest("mpd", [tmp_path / "mpd"], tmp_path / "dataset")
 

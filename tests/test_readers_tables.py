@@ -209,7 +209,7 @@ def test_rows_that_cannot_be_kept_are_counted_once(tmp_path: Path) -> None:
         (b"listener,track\n" + b"a,b\n" * 99_999 + b"a,\xff\n", "is not UTF-8 ("),
         (b"\xff\xfe\n", "is not UTF-8 (invalid start byte); convert it to UTF-8"),
         (gzip.compress(b"listener,track\n" + b"a,b\n" * 9999)[:-20], "ends early: the packed data"),
-        (b"listener,track\n", "nothing to keep in 0 rows; check"),
+        (b"listener,track\n", "nothing to keep (rows read: 0); check"),
     ],
 )
 def test_a_csv_that_cannot_be_read(tmp_path: Path, content: bytes, says: str) -> None:

@@ -57,10 +57,9 @@ def ingest(
             inputs, Reading(writer, receipt, columns or {}, lambda step: advance(step / _MB))
         )
         if not receipt.kept:
-            reasons = ", ".join(f"{reason}: {n}" for reason, n in receipt.dropped.items())
+            counts = {f"{receipt.unit} read": receipt.read, **receipt.dropped}
             raise DataError(
-                f"nothing to keep in {receipt.read} {receipt.unit}"
-                + (f" ({reasons})" if reasons else ""),
+                f"nothing to keep ({', '.join(f'{what}: {n}' for what, n in counts.items())})",
                 where=" ".join(receipt.files),
                 do="check that the source is of this format",
             )

@@ -116,7 +116,7 @@ def _write(playlists: list[_Playlist], reading: Reading) -> None:
         [len(p.tracks) for p in playlists],
         np.array(ids, np.int32),
     )
-    reading.note("tracks", len(tracks))
+    reading.note("tracks in playlists", len(tracks))
 
 
 def _number(source: Input) -> int:

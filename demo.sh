@@ -2,8 +2,19 @@
 # What segue does, on a world that it makes up: make demo.
 set -eu
 
+show() {
+    printf '\n$'
+    for word in "$@"; do
+        case $word in
+            *' '*) printf ' "%s"' "$word" ;;
+            *) printf ' %s' "$word" ;;
+        esac
+    done
+}
+
 run() {
-    printf '\n$ %s\n' "$*"
+    show "$@"
+    echo
     "$@"
 }
 
@@ -24,14 +35,12 @@ run segue evaluate demo/popularity demo/title demo/item-knn demo/wrmf demo/world
     --protocol challenge --report demo/report.html
 
 run segue continue demo/title --title "Night Folk classics" -n 10
-run segue continue demo/wrmf --track "Lijeri Lantern and Queen" --track "The Timopus The Snow" \
-    --skipped "Kunepi Anchor Arrow" -n 10 --artist-spacing 2 --one-recording
+run segue continue demo/wrmf --track "Lijeri Lantern and Queen" --track "Jetupi The Sign" \
+    --skipped "DJ Fiyefa The Field" -n 10 --artist-spacing 2 --one-recording
 
-list() {
-    printf '\n$ segue %s > demo/next.m3u8\n' "$*"
-    segue "$@" > demo/next.m3u8
-}
-list continue demo/wrmf --track "Lijeri Lantern and Queen" -n 20 --format m3u8
+show segue continue demo/wrmf --track "Lijeri Lantern and Queen" --format m3u8
+echo ' > demo/next.m3u8'
+segue continue demo/wrmf --track "Lijeri Lantern and Queen" --format m3u8 > demo/next.m3u8
 
 printf '\nReport with plots:   demo/report.html\nPlaylist to play:    demo/next.m3u8\n'
 printf 'Dataset, bundles:    demo/world, demo/popularity, demo/title, demo/item-knn, demo/wrmf\n'

@@ -143,7 +143,7 @@ def _show(answered: Answer, json: bool) -> None:
                 track.artist or "",
                 track.title or track.uri,
                 f"{track.score:.4g}",
-                _because(track.reasons, track.score),
+                _because(track.reasons),
             )
             for place, track in enumerate(answered.tracks, start=1)
         ],
@@ -152,11 +152,10 @@ def _show(answered: Answer, json: bool) -> None:
     say(f"{len(answered.tracks)} tracks, ranked by {answered.model}")
 
 
-def _because(reasons: list[NamedReason], score: float, most: int = 2) -> str:
-    """The largest parts of a score, with their share of it."""
-    parts = [
-        f"{reason.what or reason.kind} {reason.amount / score:.0%}"
-        for reason in reasons[:most]
-        if score > 0 and reason.amount > 0
-    ]
-    return ", ".join(parts)
+def _because(reasons: list[NamedReason], most: int = 2) -> str:
+    """The largest parts that speak for a track, each with its share in all of them."""
+    parts = [reason for reason in reasons if reason.amount > 0]
+    total = sum(reason.amount for reason in parts)
+    return ", ".join(
+        f"{reason.what or reason.kind} {reason.amount / total:.0%}" for reason in parts[:most]
+    )

@@ -18,7 +18,9 @@ DatasetOut = Annotated[
 def ingest(
     format: Annotated[
         str,
-        typer.Argument(help="mpd, taste-profile, m3u, xspf, jspf, csv or parquet."),
+        typer.Argument(
+            metavar="FORMAT", help="mpd, taste-profile, m3u, xspf, jspf, csv or parquet."
+        ),
     ],
     sources: Annotated[
         list[Path], typer.Argument(metavar="SOURCE...", help="Files, folders or zips.")

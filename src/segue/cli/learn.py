@@ -14,7 +14,11 @@ from segue.errors import UsageError
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="Name of a shipped recipe (see docs/models.md), or a .toml file.")
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            help="popularity, title, item-knn, user-knn, bpr, wrmf, or your own .toml file.",
+        ),
     ],
     dataset: Annotated[Path, typer.Argument(metavar="DIR", help="Dataset folder.")],
     bundle: Annotated[Path, typer.Option(metavar="OUT", help="Bundle to write or replace.")],

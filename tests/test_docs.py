@@ -1,0 +1,144 @@
+"""The documentation names everything that there is."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from functools import cache
+from pathlib import Path
+
+import msgspec
+import pytest
+import typer
+
+from segue.asking import Answer, NamedReason, NamedTrack
+from segue.bundle import Manifest
+from segue.cli import app
+from segue.data.readers import FORMATS
+from segue.data.schema import TABLES, Outcome
+from segue.evaluation.evaluate import reported
+from segue.evaluation.protocols import PROTOCOLS
+from segue.models import RECOMMENDERS
+from segue.playlist_files import PLAYLIST_FORMATS
+from segue.recipe import shipped
+from segue.slate import ListStage
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+@cache
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def section(name: str, heading: str) -> str:
+    """Text under a heading of a page, up to the next one of its level."""
+    found = re.search(rf"^(#+) {re.escape(heading)}$(.*?)(?=^\1 |\Z)", page(name), re.M | re.S)
+    assert found, f"docs/{name} has no heading {heading!r}"
+    return found[2]
+
+
+def named(text: str) -> set[str]:
+    """Words in `code`, also the parts of longer code and of blocks."""
+    code = re.findall(r"```.*?```|`[^`\n]+`", text, re.S)
+    return {word.strip(".") for some in code for word in re.findall(r"[\w@.-]+", some)}
+
+
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_every_verb_and_option_is_in_cli_md(verb):
+    text = section("cli.md", f"segue {verb}")
+    for parameter in COMMANDS[verb].params:
+        wanted = parameter.opts if parameter.param_type_name == "option" else [parameter.metavar]
+        for name in wanted:
+            for word in str(name).replace("...", "").split():
+                assert word in named(text), f"segue {verb}: {name}"
+
+
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_every_option_has_one_line_of_help(verb):
+    assert COMMANDS[verb].help
+    for parameter in COMMANDS[verb].params:
+        assert parameter.help, f"segue {verb}: {parameter.name}"
+        assert len(parameter.help) < 90
+        assert parameter.help.endswith(".")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_that_is_read_is_documented(name):
+    assert name in named(section("cli.md", "segue ingest"))
+    assert name in named(page("dataset.md"))
+    (argument,) = (p for p in COMMANDS["ingest"].params if p.name == "format")
+    assert re.search(rf"\b{name}\b", argument.help)
+
+
+@pytest.mark.parametrize("name", PLAYLIST_FORMATS)
+def test_every_format_that_is_written_is_documented(name):
+    assert name in named(section("cli.md", "segue continue"))
+    (option,) = (p for p in COMMANDS["continue"].params if p.name == "format")
+    assert re.search(rf"\b{name}\b", option.help)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_recipe_is_documented(name):
+    assert name in named(page("models.md"))
+    (argument,) = (p for p in COMMANDS["train"].params if p.name == "recipe")
+    assert re.search(rf"\b{name}\b", argument.help)
+
+
+@pytest.mark.parametrize("name", RECOMMENDERS)
+def test_every_recommender_and_setting_is_documented(name):
+    words = named(page("models.md"))
+    assert name in words
+    for setting in msgspec.structs.fields(RECOMMENDERS[name].Config):
+        assert setting.name in words, f"{name}: {setting.name}"
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_every_protocol_is_documented(name):
+    assert section("evaluation.md", f"Protocol `{name}`").strip()
+
+
+@pytest.mark.parametrize("name", [*reported(500), "coverage"])
+def test_every_metric_is_documented(name):
+    words = named(page("evaluation.md"))
+    assert {name, re.sub(r"@\d+", "@K", name), re.sub(r"@\d+", "@n", name)} & words
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(ListStage), ids=lambda field: field.name)
+def test_every_option_of_the_list_stage_is_documented(field):
+    option = "--" + field.name.replace("_", "-")
+    assert option in named(section("cli.md", "segue continue"))
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_table_and_column_is_documented(table):
+    words = named(page("dataset.md"))
+    assert table in words
+    assert set(TABLES[table].names) <= words
+
+
+def test_every_outcome_is_documented():
+    words = named(page("dataset.md"))
+    assert {outcome.name.lower() for outcome in Outcome} <= {word.lower() for word in words}
+
+
+def test_every_field_of_the_manifest_is_documented():
+    words = named(page("bundle.md"))
+    assert {field.name for field in msgspec.structs.fields(Manifest)} <= words
+
+
+@pytest.mark.parametrize("kind", [Answer, NamedTrack, NamedReason])
+def test_every_field_of_an_answer_is_documented(kind):
+    words = named(section("cli.md", "segue continue"))
+    assert {field.name for field in msgspec.structs.fields(kind)} <= words
+
+
+@pytest.mark.parametrize(
+    "file", [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"], ids=lambda file: file.name
+)
+def test_links_between_pages_lead_somewhere(file):
+    text = re.sub(r"```.*?```", "", file.read_text(encoding="utf-8"), flags=re.S)
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+        if "://" not in target:
+            assert (file.parent / target).exists(), target

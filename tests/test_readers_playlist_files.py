@@ -18,6 +18,7 @@ from segue.data.ingest import ingest
 from segue.data.readers._open import Input
 from segue.data.readers._places import Refused, track_uri
 from segue.errors import DataError
+from segue.playlist_files import PLAYLIST_FORMATS
 
 MBID = "8f3471b5-7e6a-48da-86a9-c1c07a0f47ae"
 RECORDING = f"https://musicbrainz.org/recording/{MBID}"
@@ -365,3 +366,31 @@ def test_jspf_that_is_not_jspf(tmp_path: Path, content: str, says: str) -> None:
     path = tmp_path / "a.jspf"
     path.write_text(content)
     assert refusal("jspf", path).startswith(f"{path}: {says}")
+
+
+# What is written is read
+
+
+@pytest.mark.parametrize("written", ["m3u8", "xspf", "jspf"])
+def test_a_playlist_that_segue_wrote_comes_back(tmp_path: Path, written: str) -> None:
+    names = [
+        "spotify:track:x",
+        "https://example.org/a%20b?q=1",
+        "a/b c.mp3",
+        "é%41.mp3",
+        "#1.mp3",
+        "name:bob/x y",
+        RECORDING,
+        "SOABC123",
+        "isrc:USRC17607839",
+    ]
+    about = {"title": "T & t", "artist": "A", "album": None, "duration_ms": 61_000}
+    text = PLAYLIST_FORMATS[written]("My list", [{"uri": uri, **about} for uri in names])
+    (tmp_path / f"list.{written}").write_text(text)
+    format = "m3u" if written == "m3u8" else written
+    receipt, dataset = ingested(format, tmp_path / f"list.{written}")
+    assert receipt.kept == len(names)
+    assert uris(dataset) == [names]
+    assert dataset.titles == ["My list"]
+    columns = ("title", "artist", "album", "duration_ms")
+    assert {row[1:] for row in tracks(dataset, *columns)} == {("T & t", "A", None, 61_000)}

@@ -59,16 +59,16 @@ class TitleConfig(Config, frozen=True):
     ] = 64
     sharpness: Annotated[
         float, Meta(gt=0, description="(words) more listens to the most similar titles only")
-    ] = 2.0
+    ] = 3.0
     artists: Annotated[
         float, Meta(ge=0, description="(words) weight of artists' names beside titles")
     ] = 6.0
     smoothing: Annotated[
         float, Meta(ge=0, description="(words) weight of tracks that share playlists with voted")
-    ] = 6.0
+    ] = 4.0
     popularity: Annotated[
         float, Meta(ge=0, description="(words) votes that the most popular track starts with")
-    ] = 1.0
+    ] = 0.3
 
 
 class Title(DenseRecommender):
@@ -110,10 +110,9 @@ class Title(DenseRecommender):
 
     def scores(self, queries: Queries) -> Float32:
         out = np.zeros((len(queries), len(self.catalog)), np.float32)
-        known = self.answerable(queries)
         for q, title in enumerate(queries.titles):  # one by one: a batch is what its queries are
-            if known[q]:
-                out[q] = self._score(words(title or ""))
+            if title:
+                out[q] = self._score(words(title))
         return out
 
     @abstractmethod
@@ -157,12 +156,13 @@ class _Words(Title):
             (weight.astype(np.float32), (codes[known], known)), (len(first), len(plays))
         )
         self.documents = sp.vstack([self.votes, by_artist], format="csr")
+        self.postings = self.texts.T.tocsr()
         self.root = np.sqrt(np.maximum(plays, 1)).astype(np.float32)
         self.prior = self.config.popularity * plays / max(1.0, plays.max(initial=0))
 
     def _similar(self, title: list[str]) -> Vector:
         """Parts of each document's cosine with the title, one a word. (words, documents)"""
-        parts: Vector = (self.texts @ self.vocabulary.parts(title).T).toarray().T
+        parts: Vector = (self.vocabulary.parts(title) @ self.postings).toarray()
         return parts
 
     def _weigh(self, similar: Vector) -> Vector:
@@ -248,16 +248,15 @@ class _Names(Title):
         self.names = right_vectors(sp.vstack([by_track, own]), self.config.factors, rng)
         self.vectors = by_track @ self.names
 
+    def _rows(self, titles: list[list[str]]) -> npt.NDArray[np.int64]:
+        """Row of each name, -1 for unknown ones."""
+        return find(self.features, [hashed(" ".join(title)) for title in titles])
+
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
-        return (
-            find(self.features, [hashed(" ".join(words(title or ""))) for title in queries.titles])
-            >= 0
-        )
+        return self._rows([words(title or "") for title in queries.titles]) >= 0
 
     def _score(self, title: list[str]) -> npt.NDArray[Any]:
-        scores: Float32 = (
-            self.vectors @ self.names[find(self.features, [hashed(" ".join(title))])[0]]
-        )
+        scores: Float32 = self.vectors @ self.names[self._rows([title])[0]]
         return scores
 
     def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from segue.models.ranking_kernels import (
     BLOCK,
     CHUNK,
+    LOWEST,
     TILE,
     best_dense,
     best_found,
@@ -163,6 +164,7 @@ def _find(
     padded[:, :factors] = queries
     count = max(1, min(_TILE_BYTES // (4 * TILE * factors), len(order) // TILE))
     tiles, bases = _aligned(count, padded.shape[1], TILE), _aligned(count, TILE)
+    out[2][slack == np.inf] = -1
     room = _room(n, size)
     for rows in _steps(len(queries), max(BLOCK, _BUFFER_BYTES // (8 * room))):
         width = rows.stop - rows.start
@@ -175,7 +177,8 @@ def _find(
         best_found(
             queries[rows], padded[rows], reach[rows], slack[rows], some - some[0], places,
             vectors, bias, lengths, order, tiles, bases, _aligned(-(-width // BLOCK), 4, TILE),
-            n, np.empty((width, room), np.float32), np.empty((width, room), np.int32),
+            np.full(width, LOWEST), n,
+            np.empty((width, room), np.float32), np.empty((width, room), np.int32),
             out[0][rows], out[1][rows], out[2][rows],
         )  # fmt: skip
 

@@ -13,8 +13,9 @@ CHUNK = 64
 """Scores that are compared with a bar at once."""
 _LANES = 32
 _PACK = 16  # tracks that are laid out side by side at once: floats of a cache line
-_LOWEST = np.float32(np.finfo(np.float32).min)
+LOWEST = np.float32(np.finfo(np.float32).min)
 _HIGHEST = np.float32(np.finfo(np.float32).max)
+_SIGN = np.uint32(1 << 31)
 
 
 @njit(cache=True)
@@ -25,7 +26,8 @@ def _score(a, b, bias, lanes):  # type: ignore[no-untyped-def]
     the result does not depend on the machine. Beyond float32 it is the largest finite number.
     """
     whole = len(a) - len(a) % _LANES
-    lanes[:] = 0.0
+    for lane in range(_LANES):
+        lanes[lane] = 0.0
     for k in range(0, whole, _LANES):
         for lane in range(_LANES):
             lanes[lane] += np.float64(a[k + lane]) * np.float64(b[k + lane])
@@ -36,7 +38,7 @@ def _score(a, b, bias, lanes):  # type: ignore[no-untyped-def]
         for lane in range(half):
             lanes[lane] += lanes[lane + half]
         half //= 2
-    return np.float32(min(max(lanes[0] + np.float64(bias), _LOWEST), _HIGHEST))
+    return np.float32(min(max(lanes[0] + np.float64(bias), LOWEST), _HIGHEST))
 
 
 @njit(fastmath={"contract"}, cache=True)
@@ -63,14 +65,55 @@ def _multiply(q0, q1, q2, q3, tile, bias, s0, s1, s2, s3):  # type: ignore[no-un
 
 
 @njit(cache=True)
+def _keys(values):  # type: ignore[no-untyped-def]
+    """Unsigned integers in the order of the float32 values: their bits, negative ones flipped."""
+    bits = values.view(np.int32)
+    keys = np.empty(len(values), np.uint32)
+    for i in range(len(values)):
+        some = bits[i] if values[i] != 0 else np.int32(0)  # -0 is 0
+        keys[i] = np.uint32(some) ^ (np.uint32(some >> 31) | _SIGN)
+    return keys
+
+
+@njit(cache=True)
+def _bits(key):  # type: ignore[no-untyped-def]
+    """The bits of the float32 value of a key."""
+    return key ^ _SIGN if key & _SIGN else ~key
+
+
+@njit(cache=True)
+def _nth(values, n):  # type: ignore[no-untyped-def]
+    """The n-th largest value: byte by byte, keep those that share the leading bytes with it."""
+    keys = _keys(values)
+    byte = np.uint32(255)
+    seen = np.zeros(256, np.int64)
+    for shift in (np.uint32(24), np.uint32(16), np.uint32(8), np.uint32(0)):
+        for i in range(256):
+            seen[i] = 0
+        for key in keys:
+            seen[(key >> shift) & byte] += 1
+        digit = 255
+        while n > seen[digit]:
+            n -= seen[digit]
+            digit -= 1
+        kept = 0
+        for key in keys:
+            keys[kept] = key
+            kept += ((key >> shift) & byte) == digit
+        keys = keys[:kept]
+    keys[0] = _bits(keys[0])
+    return keys.view(np.float32)[0]
+
+
+@njit(cache=True)
 def _shrink(values, tracks, count, n, slack):  # type: ignore[no-untyped-def]
     """Keep what may be among the best n; returns (kept, bar that others must reach).
 
     Without slack, of the tracks that tie with the n-th the first in the buffer are kept.
     """
-    nth = np.partition(values[:count], count - n)[count - n]
+    nth = _nth(values[:count], n)
     bar = np.float32(nth - slack)
-    ties = count
+    ties = 0
     if slack == 0:
         bar = np.nextafter(nth, np.float32(np.inf))
         ties = n
@@ -78,7 +121,7 @@ def _shrink(values, tracks, count, n, slack):  # type: ignore[no-untyped-def]
             ties -= values[i] > nth
     kept = 0
     for i in range(count):
-        tie = values[i] < bar and values[i] == nth and ties > 0
+        tie = ties > 0 and values[i] == nth
         ties -= tie
         values[kept] = values[i]
         tracks[kept] = tracks[i]
@@ -111,25 +154,18 @@ def _offer(scores, ids, n, slack, values, tracks, count, bar):  # type: ignore[n
 
 
 @njit(cache=True)
-def _sort(values, tracks, count, out_tracks, out_scores):  # type: ignore[no-untyped-def]
-    """Write the best by score descending, then track; returns how many.
-
-    One integer holds both: the bits of a float32 rise with it once negative ones are flipped.
-    """
-    flip = np.int32(0x7FFFFFFF)
-    keys = np.empty(count, np.int64)
-    positive_zero = values[:count] + np.float32(0)
-    bits = positive_zero.view(np.int32)
-    for i in range(count):
-        rising = bits[i] if bits[i] >= 0 else bits[i] ^ flip
-        keys[i] = (np.int64(~rising) << 32) | np.int64(tracks[i])
-    keys.sort()
-    m = min(count, len(out_tracks))
-    out_bits = out_scores.view(np.int32)
+def _sort(values, tracks, out_tracks, out_scores):  # type: ignore[no-untyped-def]
+    """Write the best by score descending, then track; returns how many."""
+    keys = _keys(values)
+    pairs = np.empty(len(keys), np.uint64)
+    for i in range(len(keys)):
+        pairs[i] = (np.uint64(~keys[i]) << np.uint64(32)) | np.uint64(tracks[i])
+    pairs.sort()
+    m = min(len(pairs), len(out_tracks))
+    out_bits = out_scores.view(np.uint32)
     for i in range(m):
-        out_tracks[i] = np.int32(keys[i] & 0xFFFFFFFF)
-        rising = ~np.int32(keys[i] >> 32)
-        out_bits[i] = rising if rising >= 0 else rising ^ flip
+        out_tracks[i] = np.int32(pairs[i] & np.uint64(0xFFFFFFFF))
+        out_bits[i] = _bits(~np.uint32(pairs[i] >> np.uint64(32)))
     return m
 
 
@@ -142,7 +178,7 @@ def _finish(query, vectors, bias, n, slack, values, tracks, count, out_tracks, o
         lanes = np.empty(_LANES)
         for c in range(count):
             values[c] = _score(query, vectors[tracks[c]], bias[tracks[c]], lanes)
-    return _sort(values, tracks, count, out_tracks, out_scores)
+    return _sort(values[:count], tracks[:count], out_tracks, out_scores)
 
 
 @njit(fastmath={"reassoc", "contract"}, cache=True)
@@ -195,7 +231,7 @@ def best_dense(  # type: ignore[no-untyped-def]
             scores[q, excluded[e]] = -np.inf
         count = -1
         if slack[q] < np.inf:
-            count, _ = _offer(scores[q], ids, n, slack[q], values, tracks, 0, _LOWEST)
+            count, _ = _offer(scores[q], ids, n, slack[q], values, tracks, 0, LOWEST)
         if count >= 0:
             count = _finish(
                 queries[q], vectors, bias, n, slack[q], values, tracks, count,
@@ -227,8 +263,8 @@ def _pack(vectors, bias, lengths, some, size, tile, base):  # type: ignore[no-un
 @njit(parallel=True, cache=True)
 def best_found(  # type: ignore[no-untyped-def]
     queries, padded, reach, slack, offsets, places,
-    vectors, bias, lengths, order, tiles, bases, found, n, values, tracks,
-    out_tracks, out_scores, out_counts,
+    vectors, bias, lengths, order, tiles, bases, found, bars, n, values, tracks,
+    out_tracks, out_scores, counts,
 ):  # fmt: skip
     """The best n of each query, by finding candidates first.
 
@@ -240,11 +276,11 @@ def best_found(  # type: ignore[no-untyped-def]
             `TILE` (what is beyond the tracks is ignored).
         tiles, bases: room for some tiles. (tiles, factors, TILE), (tiles, TILE)
         found: room for scores of a tile. (blocks of queries, 4, TILE)
+        bars: the lowest float32 number, for each query.
         values, tracks: room for candidates. (queries, candidates)
-        out_counts: -1 where too many candidates were found.
+        counts: 0, or -1 for queries to pass over; -1 afterwards for too many candidates, else
+            how many were written.
     """
-    bars = np.full(len(queries), _LOWEST, np.float32)
-    counts = np.where(slack < np.inf, 0, -1)
     at = offsets[:-1].copy()
     longest = np.zeros(len(tiles))
     highest = np.zeros(len(tiles))
@@ -268,7 +304,8 @@ def best_found(  # type: ignore[no-untyped-def]
                     if counts[q] >= 0 and limit >= bars[q]:
                         live[m] = q
                         m += 1
-                live[m : m + 3] = live[max(m - 1, 0)]
+                for beyond in range(m, m + 3):
+                    live[beyond] = live[max(m - 1, 0)]
                 for four in range(0, m, 4):
                     _multiply(
                         padded[live[four]], padded[live[four + 1]],
@@ -286,9 +323,8 @@ def best_found(  # type: ignore[no-untyped-def]
                             values[q], tracks[q], counts[q], bars[q],
                         )  # fmt: skip
     for q in prange(len(queries)):
-        out_counts[q] = counts[q]
         if counts[q] >= 0:
-            out_counts[q] = _finish(
+            counts[q] = _finish(
                 queries[q], vectors, bias, n, slack[q], values[q], tracks[q], counts[q],
                 out_tracks[q], out_scores[q],
             )  # fmt: skip

@@ -89,9 +89,10 @@ class Title(DenseRecommender):
 
     def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
         names = [" ".join(words(title or "")) for title in dataset.titles]
-        titled = np.array([row for row, name in enumerate(names) if name], np.int64)
+        filled = np.diff(plays.indptr)[: len(names)] > 0
+        titled = np.array([row for row, name in enumerate(names) if name and filled[row]], np.int64)
         if not len(titled):
-            raise DataError("has no playlist with a title", where=dataset.path)
+            raise DataError("has no playlist with a title and tracks", where=dataset.path)
         distinct, which = np.unique([names[row] for row in titled], return_inverse=True)
         binary = sp.csr_matrix(
             (np.ones(plays.nnz, np.float32), plays.indices, plays.indptr), plays.shape

@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import unicodedata
 from typing import Any
 
 import defusedxml.ElementTree
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from segue.data.dataset import Dataset
+from segue.data.ingest import ingest
 from segue.playlist_files import PLAYLIST_FORMATS
 
 NS = {"x": "http://xspf.org/ns/0/"}
@@ -160,3 +164,51 @@ def test_no_name_breaks_a_file(title, tracks):
     table = list(csv.reader(io.StringIO(files["csv"])))
     assert len(table) == 1 + len(tracks)
     assert all(len(cells) == 5 for cells in table)
+
+
+# There and back
+
+WORDS = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp", "Zs", "Cn")),
+    min_size=1,
+    max_size=8,
+)
+NAMES = st.lists(WORDS.filter(lambda word: word != "-"), min_size=1, max_size=3).map(" ".join)
+URIS = st.one_of(
+    WORDS.map(
+        lambda word: "music/" + unicodedata.normalize("NFC", re.sub(r"[/\\]", "_", word)) + ".mp3"
+    ),
+    st.integers(0, 999).map("spotify:track:{:022d}".format),
+    st.integers(0, 999).map("https://radio.example/a%20b/{}".format),
+    st.integers(0, 999).map(
+        "https://musicbrainz.org/recording/{:08x}-0000-4000-8000-0123456789ab".format
+    ),
+)
+
+
+@pytest.mark.parametrize("format", ["m3u8", "xspf", "jspf"])
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    title=NAMES,
+    tracks=st.lists(
+        st.builds(row, URIS, NAMES, NAMES, NAMES, st.integers(1, 10**6).map(lambda s: 1000 * s)),
+        min_size=1,
+        max_size=5,
+        unique_by=lambda track: track["uri"],
+    ),
+)
+def test_what_is_written_is_what_is_read(tmp_path, format, title, tracks):
+    file = tmp_path / f"list.{format}"
+    file.write_text(PLAYLIST_FORMATS[format](title, tracks), encoding="utf-8", newline="")
+    ingest("m3u" if format == "m3u8" else format, [file], tmp_path / "dataset")
+    dataset = Dataset.open(tmp_path / "dataset")
+    assert dataset.titles == [title]
+    columns = ["uri", "title", "artist", "album", "duration_ms"]
+    if format == "m3u8":
+        columns.remove("album")  # it has no place there
+    read = dataset.tracks.take(dataset.entries).select(columns).to_pylist()
+    assert read == [{column: track[column] for column in columns} for track in tracks]

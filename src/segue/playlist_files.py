@@ -54,13 +54,16 @@ def m3u8(title: str, tracks: Tracks) -> str:
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # two characters and more: C:\ is a drive
 _FETCHED = ("http:", "https:", "file:", "ftp:")
+_NAMES_A_RECORDING = "https://musicbrainz.org/recording/"
 
 
 def _names(track: Mapping[str, Any]) -> dict[str, Any]:
     """Elements of an XSPF track. A uri that can be played is a location, others identify it."""
     address = _address(track["uri"])
     playable = address.casefold().startswith(_FETCHED)
-    if not playable and not _SCHEME.match(address):
+    if address.startswith(_NAMES_A_RECORDING):
+        playable = False
+    elif not playable and not _SCHEME.match(address):
         address, playable = _path_address(track["uri"]), True
     elements: dict[str, Any] = {
         "location" if playable else "identifier": address,

@@ -50,7 +50,8 @@ class Catalog:
     @cached_property
     def plays(self) -> npt.NDArray[np.int32]:
         """Playlists and listeners that had each track in training. (tracks,)"""
-        return self.table["plays"].to_numpy()
+        plays: npt.NDArray[np.int32] = self.table["plays"].to_numpy()
+        return plays
 
     @cached_property
     def uris(self) -> list[str]:

@@ -92,13 +92,13 @@ def replacing_folder(folder: Path, marker: str) -> Iterator[Path]:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
-        if folder.exists() and not (folder / marker).is_file():
-            if not folder.is_dir() or any(folder.iterdir()):
-                raise DataError(
-                    f"exists and has no {marker}: it is not replaced",
-                    where=folder,
-                    do="name another place, or remove it yourself",
-                )
+        taken = folder.exists() and not (folder / marker).is_file()
+        if taken and (not folder.is_dir() or any(folder.iterdir())):
+            raise DataError(
+                f"exists and has no {marker}: it is not replaced",
+                where=folder,
+                do="name another place, or remove it yourself",
+            )
         partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()

@@ -138,7 +138,7 @@ class Recommender(ABC):
     """Queries scored at once; None sets it by the size of a dense block of scores."""
 
     def reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
-        """Why each of `tracks` has its score for `query`: parts that add up to it, largest first."""
+        """Why each of `tracks` has its score: parts that add up to it, largest first."""
         if not self.answerable(Queries.of([query]))[0]:
             return [[Reason("popularity", None, float(self.catalog.plays[t]))] for t in tracks]
         reasons = self._reasons(query, tracks)

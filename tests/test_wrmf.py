@@ -116,7 +116,7 @@ def test_every_sweep_lowers_the_loss(exponent: float) -> None:
     extra = extra_of(plays(80, 100, 0.1, seed=8))
     losses: list[float] = []
     factorise(
-        extra, 10, LAMBDA, exponent, 8, np.random.default_rng(9),
+        extra, 10, LAMBDA, exponent, 8, 3, np.random.default_rng(9),
         each=lambda u, v: losses.append(loss(extra, u, v, exponent)),
     )  # fmt: skip
     assert losses == sorted(losses, reverse=True)
@@ -124,7 +124,7 @@ def test_every_sweep_lowers_the_loss(exponent: float) -> None:
 
 def test_it_fits_as_well_as_implicit() -> None:
     extra = extra_of(plays(150, 200, 0.06, seed=10))
-    u, v = factorise(extra, 16, LAMBDA, 0.0, 30, np.random.default_rng(11))
+    u, v = factorise(extra, 16, LAMBDA, 0.0, 30, 3, np.random.default_rng(11))
     peer = implicit.cpu.als.AlternatingLeastSquares(
         16, regularization=LAMBDA, alpha=1.0, iterations=30, use_cg=False, random_state=12
     )
@@ -144,7 +144,7 @@ def test_starting_on_the_popular_tracks_saves_a_sweep(monkeypatch: pytest.Monkey
     def losses() -> list[float]:
         after: list[float] = []
         factorise(
-            extra, 4, LAMBDA, 0.0, 10, np.random.default_rng(14),
+            extra, 4, LAMBDA, 0.0, 10, 3, np.random.default_rng(14),
             each=lambda u, v: after.append(loss(extra, u, v)),
         )  # fmt: skip
         return after
@@ -158,5 +158,5 @@ def test_starting_on_the_popular_tracks_saves_a_sweep(monkeypatch: pytest.Monkey
 
 def test_the_same_seed_gives_the_same_factors() -> None:
     extra = extra_of(plays(60, 70, 0.1, seed=15))
-    one, two = (factorise(extra, 8, LAMBDA, 1.0, 3, np.random.default_rng(16)) for _ in range(2))
+    one, two = (factorise(extra, 8, LAMBDA, 1.0, 3, 3, np.random.default_rng(16)) for _ in range(2))
     assert all((a == b).all() for a, b in zip(one, two, strict=True))

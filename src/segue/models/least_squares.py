@@ -29,9 +29,7 @@ _ROOM = 512
 """Entries of a row that the buffer holds; longer rows are gathered again at every step."""
 _PIECE = 16
 """Rows of the buffer worked on at a time: they stay in the first-level cache."""
-_STEPS = 3
-"""Conjugate gradient steps of a sweep."""
-_START_SWEEPS = 2
+_START_SWEEPS = 4
 _START_ROWS = 3
 _START_COLUMNS = 0.2
 _START_SCALE = 0.1
@@ -238,6 +236,7 @@ def factorise(
     regularisation: float,
     exponent: float,
     sweeps: int,
+    steps: int,
     rng: np.random.Generator,
     advance: Any = lambda step: None,
     each: Any = lambda u, v: None,
@@ -249,6 +248,8 @@ def factorise(
         factors: length of a factor.
         regularisation, exponent: λ and ν of `side`.
         sweeps: over rows and columns.
+        steps: of conjugate gradient for each row in a sweep. Few steps leave the factors short of
+            each least-squares solution, which regularises them and costs less.
         rng: draws the start.
         advance: called with 1 after every sweep.
         each: called with both factors after every sweep.
@@ -256,12 +257,12 @@ def factorise(
     Returns:
         u (rows, factors), v (columns, factors), float32.
     """
-    v = _start(extra, factors, regularisation, exponent, rng)
+    v = _start(extra, factors, regularisation, exponent, steps, rng)
     rows = side(extra, regularisation, exponent)
     columns = side(extra.T.tocsr(), regularisation, exponent)
     u = np.empty((extra.shape[0], factors), np.float32)
     for done in range(sweeps):
-        sweep(rows, columns, u, v, _STEPS, cold=done == 0)
+        sweep(rows, columns, u, v, steps, cold=done == 0)
         advance(1)
         each(u, v)
     return u, v
@@ -272,12 +273,13 @@ def _start(
     factors: int,
     regularisation: float,
     exponent: float,
+    steps: int,
     rng: np.random.Generator,
 ) -> Float32:
-    """First column factors: two sweeps over a third of the rows and the most played columns.
+    """First column factors: four sweeps over a third of the rows and the most played columns.
 
-    The popular fifth of the columns holds most entries and fits the cache, so this costs about
-    half a sweep and saves more than one. The other columns start at zero, as if not seen.
+    The popular fifth of the columns holds most entries and fits the cache, so this costs less
+    than a sweep and saves two. The other columns start at zero, as if not seen.
     """
     seen = np.bincount(extra.indices, minlength=extra.shape[1])
     scale = np.float32(_START_SCALE / np.sqrt(factors))
@@ -293,6 +295,6 @@ def _start(
     columns = side(core.T.tocsr(), regularisation, exponent)
     u = np.empty((core.shape[0], factors), np.float32)
     for done in range(_START_SWEEPS):
-        sweep(rows, columns, u, start, _STEPS, cold=done == 0)
+        sweep(rows, columns, u, start, steps, cold=done == 0)
     v[popular] = start
     return v

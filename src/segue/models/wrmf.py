@@ -23,8 +23,10 @@ from segue import progress
 from segue.answers import Float32, Int32, Queries, Query, Reason
 from segue.data.dataset import Dataset
 from segue.models.base import Config, DotRecommender, Run, expect
-from segue.models.least_squares import confidence, diagonalise, factorise, side, solve
+from segue.models.least_squares import Side, confidence, diagonalise, factorise, side, solve
 
+_PIVOT = 16
+"""Length of the history whose fold-in is regularised as in training."""
 _FOLD_IN_STEPS = 64
 _FOLD_IN_TOLERANCE = 1e-6
 
@@ -46,6 +48,13 @@ class WRMFConfig(Config, frozen=True):
         float, Meta(ge=0, le=2, description="ν: 0 = the published λ for all, 1 = scaled with data")
     ] = 1.0
     sweeps: Annotated[int, Meta(ge=1, description="passes over rows and tracks")] = 8
+    solver_steps: Annotated[
+        int, Meta(ge=1, description="conjugate gradient steps for each row in a sweep")
+    ] = 3
+    fold_in_exponent: Annotated[
+        float,
+        Meta(ge=0, le=2, description="κ: a query of n tracks is pulled by λ (16/n)^κ; 0 = by λ"),
+    ] = 0.6
 
 
 class WRMF(DotRecommender):
@@ -67,6 +76,7 @@ class WRMF(DotRecommender):
                 self.config.regularisation,
                 self.config.frequency_exponent,
                 sweeps,
+                self.config.solver_steps,
                 np.random.default_rng(run.seed),
                 advance,
             )
@@ -81,8 +91,13 @@ class WRMF(DotRecommender):
         answerable: npt.NDArray[np.bool_] = np.diff(known) > 0
         return answerable
 
-    def _histories(self, queries: Queries) -> sp.csr_matrix:
-        """c − 1 of what the queries hold. (queries, tracks)"""
+    def _histories(self, queries: Queries) -> Side:
+        """The queries' row equations.
+
+        Their λ falls with the length n of the history, λ (16/n)^κ. The publications use κ = 0:
+        then a single track decides too much, and a hundred too little (`docs/models.md` has the
+        figures).
+        """
         offsets, tracks = queries.liked()
         counts = sp.csr_matrix(
             (np.ones(len(tracks), np.float32), tracks, offsets),
@@ -90,23 +105,20 @@ class WRMF(DotRecommender):
         )
         counts.sum_duplicates()
         counts.data = self._confidence(counts.data)
-        return counts
+        rows = side(counts, self.config.regularisation, self.config.frequency_exponent)
+        lengths = np.maximum(np.diff(rows.offsets), 1)
+        pull = rows.reg * (_PIVOT / lengths) ** self.config.fold_in_exponent
+        return rows._replace(reg=pull.astype(np.float32))
 
     def query_vectors(self, queries: Queries) -> Float32:
-        rows = side(
-            self._histories(queries), self.config.regularisation, self.config.frequency_exponent
-        )
+        rows = self._histories(queries)
         out = np.empty((len(queries), len(self.gram)), np.float32)
         solve(rows, self.vectors, self.gram, out, _FOLD_IN_STEPS, _FOLD_IN_TOLERANCE, cold=True)
         return out
 
     def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         """score = Σ_j c_j v_jᵀ A⁻¹ v over the history's tracks j: one part a track (eq. 7)."""
-        rows = side(
-            self._histories(Queries.of([query])),
-            self.config.regularisation,
-            self.config.frequency_exponent,
-        )
+        rows = self._histories(Queries.of([query]))
         history = self.vectors[rows.others].astype(np.float64)
         extra = rows.extra.astype(np.float64)
         a = np.diag(self.gram + rows.reg[0]) + (history.T * extra) @ history

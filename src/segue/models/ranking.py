@@ -19,9 +19,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from numba import get_num_threads
 
 from segue.models.ranking_kernels import (
-    BLOCK,
     CHUNK,
     LOWEST,
     TILE,
@@ -38,9 +38,10 @@ Float64 = npt.NDArray[np.float64]
 Best = tuple[Int32, Float32, Int64]
 _Number = TypeVar("_Number", np.int32, np.int64, np.float32)
 
-_TILE_BYTES = 8 << 20  # tiles that are laid out at a time
+_TILE_BYTES = 16 << 20  # tiles that are laid out at a time
 _BUFFER_BYTES = 64 << 20  # candidates of the queries that are ranked at a time
 _DENSE_BYTES = 16 << 20  # scores of whole catalogs that are held at a time
+_BLOCK = 64  # queries that one thread takes through the tiles at a time
 _FEW_QUERIES = 32  # from here on, laying out tiles pays
 
 
@@ -166,8 +167,9 @@ def _find(
     tiles, bases = _aligned(count, padded.shape[1], TILE), _aligned(count, TILE)
     out[2][slack == np.inf] = -1
     room = _room(n, size)
-    for rows in _steps(len(queries), max(BLOCK, _BUFFER_BYTES // (8 * room))):
+    for rows in _steps(len(queries), max(_BLOCK, _BUFFER_BYTES // (8 * room))):
         width = rows.stop - rows.start
+        step = min(_BLOCK, 4 * -(-width // (4 * get_num_threads())))
         some = offsets[rows.start : rows.stop + 1]
         banned = excluded[some[0] : some[-1]]
         # Sorted by query, then by place in the order.
@@ -176,8 +178,8 @@ def _find(
         places %= size
         best_found(
             queries[rows], padded[rows], reach[rows], slack[rows], some - some[0], places,
-            vectors, bias, lengths, order, tiles, bases, _aligned(-(-width // BLOCK), 4, TILE),
-            np.full(width, LOWEST), n,
+            vectors, bias, lengths, order, tiles, bases,
+            step, _aligned(-(-width // step), 4, TILE), np.full(width, LOWEST), n,
             np.empty((width, room), np.float32), np.empty((width, room), np.int32),
             out[0][rows], out[1][rows], out[2][rows],
         )  # fmt: skip

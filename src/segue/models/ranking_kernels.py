@@ -7,8 +7,6 @@ from numba import njit, prange
 
 TILE = 512
 """Tracks of a tile: 256 KB at 128 factors, which stay in the cache of a core."""
-BLOCK = 64
-"""Queries that one thread takes through the tiles at a time."""
 CHUNK = 64
 """Scores that are compared with a bar at once."""
 _LANES = 32
@@ -263,7 +261,7 @@ def _pack(vectors, bias, lengths, some, size, tile, base):  # type: ignore[no-un
 @njit(parallel=True, cache=True)
 def best_found(  # type: ignore[no-untyped-def]
     queries, padded, reach, slack, offsets, places,
-    vectors, bias, lengths, order, tiles, bases, found, bars, n, values, tracks,
+    vectors, bias, lengths, order, tiles, bases, step, found, bars, n, values, tracks,
     out_tracks, out_scores, counts,
 ):  # fmt: skip
     """The best n of each query, by finding candidates first.
@@ -275,6 +273,7 @@ def best_found(  # type: ignore[no-untyped-def]
         lengths, order: of the track vectors, and the order to visit them, up to a multiple of
             `TILE` (what is beyond the tracks is ignored).
         tiles, bases: room for some tiles. (tiles, factors, TILE), (tiles, TILE)
+        step: queries that one thread takes through the tiles at a time.
         found: room for scores of a tile. (blocks of queries, 4, TILE)
         bars: the lowest float32 number, for each query.
         values, tracks: room for candidates. (queries, candidates)
@@ -292,14 +291,14 @@ def best_found(  # type: ignore[no-untyped-def]
                 vectors, bias, lengths, order[first : first + TILE], len(vectors) - first,
                 tiles[i], bases[i],
             )  # fmt: skip
-        for block in prange((len(queries) + BLOCK - 1) // BLOCK):
-            live = np.empty(BLOCK + 3, np.int64)
+        for block in prange((len(queries) + step - 1) // step):
+            live = np.empty(step + 3, np.int64)
             scores = found[block]
             s0, s1, s2, s3 = scores[0], scores[1], scores[2], scores[3]
             for i in range(here):
                 first = start + i * TILE
                 m = 0
-                for q in range(block * BLOCK, min(len(queries), (block + 1) * BLOCK)):
+                for q in range(block * step, min(len(queries), (block + 1) * step)):
                     limit = reach[q] * longest[i] + highest[i] + slack[q]
                     if counts[q] >= 0 and limit >= bars[q]:
                         live[m] = q

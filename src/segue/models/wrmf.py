@@ -34,7 +34,7 @@ _FOLD_IN_TOLERANCE = 1e-6
 class WRMFConfig(Config, frozen=True):
     """Settings of WRMF."""
 
-    factors: Annotated[int, Meta(ge=1, le=4096, description="length of a track's vector")] = 256
+    factors: Annotated[int, Meta(ge=1, le=4096, description="length of a track's vector")] = 512
     confidence: Annotated[
         Literal["linear", "log"],
         Meta(description='how plays become confidence: "linear" 1 + αr, "log" 1 + α log(1 + r/ε)'),

@@ -42,7 +42,7 @@ class WRMFConfig(Config, frozen=True):
     alpha: Annotated[float, Meta(gt=0, description="α: how much a play weighs")] = 50.0
     epsilon: Annotated[float, Meta(gt=0, description="ε of the log confidence")] = 1.0
     regularisation: Annotated[float, Meta(gt=0, description="λ: pull of the factors to zero")] = (
-        0.003
+        0.005
     )
     frequency_exponent: Annotated[
         float, Meta(ge=0, le=2, description="ν: 0 = the published λ for all, 1 = scaled with data")

@@ -17,5 +17,6 @@ for recipe in popularity title item-knn user-knn bpr wrmf; do
     run segue train "$recipe" results/mpd --bundle "results/$recipe" --holdout challenge
 done
 run segue evaluate results/popularity results/title results/item-knn results/user-knn \
-    results/bpr results/wrmf results/mpd --protocol challenge --report results/report.html
-printf '\nReport with plots: results/report.html\n'
+    results/bpr results/wrmf results/mpd --protocol challenge --report results/report.html \
+    --plot results/challenge.png
+printf '\nReport with plots: results/report.html\nPlot: results/challenge.png\n'

@@ -75,6 +75,9 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Write a report with plots.")
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Write the plot of quality by slice.")
+    ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Length of the lists.")] = 500,
     seed: Seed = 0,
     json: Json = False,
@@ -100,6 +103,11 @@ def evaluate(
         asked += ["--seed", str(seed), *(["--all"] if every else [])]
         write_report(result, report, command=shlex.join(asked))
         say(f"report written to {report}")
+    if plot:
+        from segue.evaluation.plots import save_plot
+
+        save_plot(result, plot)
+        say(f"plot written to {plot}")
     if json:
         emit(result)
     else:

@@ -197,3 +197,42 @@ def test_progress_counts_the_packed_bytes(tmp_path: Path) -> None:
             read(source, steps.append)
         assert sum(steps) == pytest.approx(source.size, rel=0.01)
         assert len(steps) > 1
+
+
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    pipe = tmp_path / NAME
+    os.mkfifo(pipe)
+    assert refusal(pipe).startswith(f"{pipe}: is not a file or folder")
+
+
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_a_zip_with_any_byte_damaged_is_read_or_refused_in_one_line(
+    tmp_path: Path, method: int
+) -> None:
+    source = tmp_path / "mpd.zip"
+    with zipfile.ZipFile(source, "w", method) as archive:
+        archive.writestr(f"é/{NAME}", slice_text(playlist(0, *"abcdefgh")))
+    whole = source.read_bytes()
+    rng = random.Random(method)
+    for _ in range(150):
+        damaged = bytearray(whole)
+        damaged[rng.randrange(len(whole))] = rng.randrange(256)
+        source.write_bytes(damaged)
+        try:
+            with ExitStack() as stack:
+                for file in find([source], lambda name: True, "slices", stack):
+                    read(file)
+        except DataError:
+            continue
+
+
+def test_a_zip_of_a_version_to_come_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "mpd.zip"
+    with zipfile.ZipFile(source, "w") as archive:
+        archive.writestr(NAME, "{}")
+    content = bytearray(source.read_bytes())
+    content[content.index(b"PK\x01\x02") + 6] = 99
+    source.write_bytes(content)
+    assert "is a damaged or cut off zip" in refusal(source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import unicodedata
 import zipfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from reader_cases import ingested, uris
 
 from segue.data.dataset import Dataset
 from segue.data.ingest import ingest
+from segue.data.readers import xspf as xspf_reader
 from segue.data.readers._open import Input
 from segue.data.readers._places import Refused, track_uri
 from segue.errors import DataError
@@ -394,3 +396,40 @@ def test_a_playlist_that_segue_wrote_comes_back(tmp_path: Path, written: str) ->
     assert dataset.titles == ["My list"]
     columns = ("title", "artist", "album", "duration_ms")
     assert {row[1:] for row in tracks(dataset, *columns)} == {("T & t", "A", None, 61_000)}
+
+
+def test_a_file_name_that_is_not_utf_8_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / os.fsdecode(b"caf\xe9.m3u")).write_text("a.mp3\n")
+    receipt, dataset = ingested("m3u", folder)
+    assert (receipt.kept, dataset.titles) == (1, ["caf?"])
+
+
+def test_a_long_line_of_m3u_costs_no_more_than_its_length(tmp_path: Path) -> None:
+    (tmp_path / "m.m3u").write_text("#EXTINF:" + "1" * 2_000_000 + "\nx.mp3\n")
+    receipt, dataset = ingested("m3u", tmp_path / "m.m3u")
+    assert receipt.kept == 1
+    assert tracks(dataset, "title", "duration_ms") == [("x.mp3", None, None)]
+
+
+@pytest.mark.parametrize("start", ["", "<trackList><track>"])
+def test_an_xspf_of_elements_without_end_is_refused(tmp_path: Path, start: str) -> None:
+    (tmp_path / "x.xspf").write_text(f"<playlist>{start}" + "<a>" * 200_000)
+    assert refusal("xspf", tmp_path / "x.xspf") == (
+        f"{tmp_path / 'x.xspf'}: has a track of more than 100000 elements;"
+        " check that it is of this format"
+    )
+
+
+def test_elements_of_xspf_that_are_not_tracks_are_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(xspf_reader, "_MOST_HELD", 10)
+    track = "<track><title>t</title><creator>c</creator></track>"
+    (tmp_path / "x.xspf").write_text(
+        f"<playlist><title>x</title>{'<meta/>' * 50}"
+        f"<trackList>{'<extension/>' * 50}{track * 50}</trackList></playlist>"
+    )
+    receipt, dataset = ingested("xspf", tmp_path / "x.xspf")
+    assert (receipt.kept, dataset.titles) == (50, ["x"])

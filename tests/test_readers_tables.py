@@ -372,3 +372,31 @@ def test_an_order_of_rows_does_not_change_the_plays(tmp_path: Path) -> None:
         _, dataset = ingested("taste-profile", source)
         plays.append(sorted((r["listener"], r["track"], r["plays"]) for r in listens(dataset)))
     assert plays[0] == plays[1]
+
+
+def test_parquet_text_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
+    offsets = pa.py_buffer(np.array([0, 2, 4], np.int32))
+    bad = pa.Array.from_buffers(pa.string(), 2, [None, offsets, pa.py_buffer(b"\xff\xfeab")])
+    for column in (bad, bad.dictionary_encode()):
+        pq.write_table(pa.table({"playlist": ["p", "q"], "track": column}), tmp_path / "x.parquet")
+        assert "Invalid UTF8 sequence" in str(refusal("parquet", tmp_path / "x.parquet"))
+
+
+def test_parquet_types_that_arrow_computes_little_with(tmp_path: Path) -> None:
+    table = {
+        "playlist": pa.array(["p", "p", "p"], pa.string_view()),
+        "track": pa.array(["a", "b", "c"], pa.string_view()),
+        "position": pa.array(np.array([3, 1, 2], np.float16)),
+    }
+    pq.write_table(pa.table(table), tmp_path / "x.parquet")
+    _, dataset = ingested("parquet", tmp_path / "x.parquet")
+    assert uris(dataset) == [["b", "c", "a"]]
+
+
+def test_parquet_numbers_beyond_63_bits_are_wrong_not_negative(tmp_path: Path) -> None:
+    position = pa.array([2**64 - 1, 5], pa.uint64())
+    table = {"playlist": ["p", "p"], "track": ["a", "b"], "position": position}
+    pq.write_table(pa.table(table), tmp_path / "x.parquet")
+    receipt, dataset = ingested("parquet", tmp_path / "x.parquet")
+    assert receipt.dropped == {"wrong value in position": 1}
+    assert uris(dataset) == [["b"]]

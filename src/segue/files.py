@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import glob
 import hashlib
 import os
 import shutil
@@ -16,6 +17,11 @@ from segue.errors import DataError
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+
+
+def shown(path: object) -> str:
+    """A path or argument as text that any file can hold: what is not UTF-8 becomes "?"."""
+    return str(path).encode(errors="replace").decode()
 
 
 def _fsync(path: Path) -> None:
@@ -45,32 +51,48 @@ def _exchange(a: Path, b: Path) -> bool:
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True
     return True
 
 
+def _real(path: Path) -> Path:
+    """Where a path leads: what a link stands for is written, and the link stays."""
+    return Path(os.path.realpath(path))
+
+
 def _previous(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.previous")
+    return folder.parent / f".{folder.name}.previous"
+
+
+def _partial(path: Path) -> Path:
+    return path.parent / f".{path.name}.partial-{os.getpid()}"
 
 
 def recover(folder: Path) -> None:
     """Bring back a folder whose replacement was cut off between its two renames."""
+    folder = _real(folder)
     previous = _previous(folder)
     if previous.is_dir() and not folder.exists():
         previous.rename(folder)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what killed writers left beside `folder`."""
-    recover(folder)
-    shutil.rmtree(_previous(folder), ignore_errors=True)
-    for left in folder.parent.glob(f".{folder.name}.partial-*"):
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed writers left beside `path`."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.partial-*"):
         pid = left.name.rpartition("-")[2]
-        if pid.isdigit() and not _alive(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)
+        if pid.isdecimal() and not _alive(int(pid)):
+            _remove(left)
 
 
 @contextlib.contextmanager
@@ -86,11 +108,15 @@ def replacing_folder(folder: Path, marker: str) -> Iterator[Path]:
         marker: name of the file that says what kind of folder this is (``dataset.json``).
 
     Raises:
-        DataError: `folder` exists and is not of this kind, or cannot be written.
+        DataError: `folder` exists and is not of this kind, or cannot be written (also where the
+            block raises OSError).
     """
-    folder = Path(os.path.abspath(folder))
+    folder = _real(folder)
+    partial = _partial(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        recover(folder)
+        shutil.rmtree(_previous(folder), ignore_errors=True)
         _sweep(folder)
         taken = folder.exists() and not (folder / marker).is_file()
         if taken and (not folder.is_dir() or any(folder.iterdir())):
@@ -99,7 +125,12 @@ def replacing_folder(folder: Path, marker: str) -> Iterator[Path]:
                 where=folder,
                 do="name another place, or remove it yourself",
             )
-        partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+        if os.path.ismount(folder):
+            raise DataError(
+                "is a mount point, which nothing can be put in place of",
+                where=folder,
+                do="name a folder in it",
+            )
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
     except OSError as error:
@@ -115,6 +146,10 @@ def replacing_folder(folder: Path, marker: str) -> Iterator[Path]:
             folder.rename(_previous(folder))
             partial.rename(folder)
         _fsync(folder.parent)
+    except BrokenPipeError:
+        raise  # of a message, not of this folder
+    except OSError as error:
+        raise DataError(f"cannot be written ({error.strerror or error})", where=folder) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         if folder.exists():
@@ -122,18 +157,30 @@ def replacing_folder(folder: Path, marker: str) -> Iterator[Path]:
 
 
 def write_file(path: Path, data: bytes | str) -> None:
-    """Write a file so that its name never stands for half of it."""
-    path = Path(os.path.abspath(path))
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    """Write a file so that its name never stands for half of it.
+
+    A device or pipe is written to as it is.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    path = _real(path)
+    partial = _partial(path)
+    content = data.encode() if isinstance(data, str) else data
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data.encode() if isinstance(data, str) else data)
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_bytes(content)
+            return
+        _sweep(path)
+        partial.write_bytes(content)
         _fsync(partial)
         partial.replace(path)
     except OSError as error:
         raise DataError(f"cannot write ({error.strerror})", where=path) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def sha256(path: Path) -> str:

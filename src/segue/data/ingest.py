@@ -11,6 +11,7 @@ from segue.data.readers import FORMATS
 from segue.data.readers._open import find
 from segue.data.readers._reader import Reading
 from segue.errors import DataError, UsageError
+from segue.files import shown
 from segue.progress import task
 
 _MB = 1e6
@@ -47,7 +48,7 @@ def ingest(
         raise UsageError(f"{format} has fixed columns: it takes no mapping")
     if not sources:
         raise UsageError("no source", do=f"name {reader.files}")
-    receipt = Receipt(format=format, unit=reader.unit, files=[str(source) for source in sources])
+    receipt = Receipt(format=format, unit=reader.unit, files=list(map(shown, sources)))
     with ExitStack() as stack:
         inputs = find([Path(source) for source in sources], reader.wanted, reader.files, stack)
         total = sum(source.size for source in inputs) / _MB

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import os
 import stat
+import struct
 import sys
 import unicodedata
 import zipfile
@@ -22,6 +24,7 @@ from typing import IO, cast
 import zstandard
 
 from segue.errors import DataError
+from segue.files import shown
 
 MAX_FILE_BYTES = 2 << 30
 """Largest file that is held in memory at once, after unpacking."""
@@ -36,6 +39,19 @@ MAX_MEMBERS = 100_000
 
 _ZSTD_INPUT_BYTES = 4096  # four bytes of zstd can stand for 128 KiB: this bounds a step to 128 MiB
 _CHUNK = 1 << 20
+
+_DAMAGE = (
+    OSError,  # gzip.BadGzipFile is one
+    EOFError,
+    ValueError,  # a name in a zip that is not in its encoding
+    NotImplementedError,  # a zip of a version or compression that Python does not know
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    zstandard.ZstdError,
+)
+"""What unpacking damaged data raises."""
 
 Tick = Callable[[float], None]
 
@@ -120,12 +136,7 @@ class Bounded(io.RawIOBase):
             raise DataError(
                 "ends early: the packed data is cut off", where=self._source, do="get it again"
             ) from error
-        except (
-            OSError,  # gzip.BadGzipFile is one
-            zlib.error,
-            zipfile.BadZipFile,
-            zstandard.ZstdError,
-        ) as error:
+        except _DAMAGE as error:
             raise DataError(
                 f"cannot be read ({error})", where=self._source, do="get it again"
             ) from error
@@ -176,13 +187,7 @@ def opened(source: Input, tick: Tick = _ignore, limit: int | None = None) -> Ite
                 stream = stack.enter_context(source.archive.open(source.member))
                 raw = cast("IO[bytes]", source.archive.fp)
             magic = stream.peek(4)[:4]  # type: ignore[attr-defined]
-        except (
-            OSError,
-            EOFError,
-            zlib.error,
-            zipfile.BadZipFile,
-            NotImplementedError,  # a zip compression that Python does not know
-        ) as error:
+        except _DAMAGE as error:
             raise DataError(f"cannot be read ({error})", where=source, do="get it again") from error
         if magic.startswith(b"\x1f\x8b"):
             stream = cast("IO[bytes]", stack.enter_context(gzip.GzipFile(fileobj=stream)))
@@ -201,14 +206,14 @@ def read(source: Input, tick: Tick = _ignore) -> bytearray:
 
 
 def _posix(path: str) -> str:
-    return unicodedata.normalize("NFC", path.replace(os.sep, "/"))
+    return unicodedata.normalize("NFC", shown(path).replace(os.sep, "/"))
 
 
 def _members(path: Path, wanted: Callable[[str], bool], stack: ExitStack) -> list[Input]:
     """The wanted members of a zip; a zip with anything hostile in it is refused whole."""
     try:
         archive = stack.enter_context(zipfile.ZipFile(path))
-    except (OSError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise DataError("is a damaged or cut off zip", where=path, do="get it again") from error
     infos = archive.infolist()
     if len(infos) > MAX_MEMBERS:
@@ -271,6 +276,12 @@ def find(
         try:
             if source.is_dir():
                 files = list(_files(source, wanted))
+            elif not source.is_file():
+                raise DataError(
+                    "is not a file or folder (it may be a pipe)",
+                    where=source,
+                    do="files are opened more than once: save it to one",
+                )
             else:
                 with source.open("rb") as file:
                     packed = file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")

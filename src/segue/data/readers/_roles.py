@@ -46,6 +46,8 @@ LISTEN_ROLES = {
 
 _RANGES = {"number": (-(2**62), 2**62), "natural": (0, 2**31 - 1), "count": (1, 2**31 - 1)}
 _WHOLE = r"^\s*[+-]?[0-9]{1,18}(\.0*)?\s*$"
+_PLAIN = {pa.string_view(): pa.string(), pa.float16(): pa.float32()}
+"""Types that Arrow computes little with, and what they are read as."""
 _FIRST_MS = 10**11
 """Whole numbers from here on are milliseconds since 1970, smaller ones seconds."""
 
@@ -117,9 +119,7 @@ def _text(values: pa.Array) -> pa.Array | None:
 
 
 def _is_string(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _whole(values: pa.Array) -> pa.Array | None:
@@ -128,8 +128,10 @@ def _whole(values: pa.Array) -> pa.Array | None:
     if pa.types.is_floating(kind):
         whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), 2.0**62))
         return pc.if_else(whole, values, None).cast(pa.int64(), safe=False)
+    if pa.types.is_uint64(kind):
+        values = pc.if_else(pc.less(values, pa.scalar(2**62, pa.uint64())), values, None)
     if pa.types.is_integer(kind):
-        return values.cast(pa.int64(), safe=False)
+        return values.cast(pa.int64())
     if (text := _text(values)) is None:
         return None
     digits = pc.utf8_ltrim(
@@ -199,6 +201,9 @@ def convert(
     """
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
+    plain = _PLAIN.get(values.type)
+    if plain:
+        values = values.cast(plain)
     read: Any = {"text": _text, "time": _time, "outcome": _outcome}.get(kind, _whole)
     converted = read(values)
     if converted is None:

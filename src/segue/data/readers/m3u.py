@@ -13,7 +13,7 @@ from segue.data.readers._reader import Reader, Reading
 from segue.errors import DataError
 
 _LINE = re.compile(r"\r\n|\r|\n")
-_EXTINF = re.compile(r"#EXTINF:\s*(-?\d+(?:\.\d+)?)?[^,]*,(.*)", re.IGNORECASE)
+_SECONDS = re.compile(r"\d{1,10}(?:\.\d{1,10})?")
 _LONGEST_SECONDS = 2**31 / 1000
 
 
@@ -34,15 +34,16 @@ class _Described:
             self.album = value or None
         elif word.upper() == "#EXTART":
             self.artist = value or None
-        elif found := _EXTINF.match(line):
-            artist, dash, title = found[2].strip().partition(" - ")
+        elif word.upper() == "#EXTINF" and "," in value:
+            length, _, names = value.partition(",")
+            artist, dash, title = names.strip().partition(" - ")
             if dash:
                 self.artist, self.title = artist.strip() or self.artist, title.strip() or None
             else:
                 self.title = artist or None
-            seconds = float(found[1] or 0)
-            if 0 < seconds < _LONGEST_SECONDS:
-                self.duration_ms = round(seconds * 1000)
+            found = _SECONDS.match(length)  # beyond it stand attributes; below 0 is unknown
+            if found and 0 < float(found[0]) < _LONGEST_SECONDS:
+                self.duration_ms = round(float(found[0]) * 1000)
 
 
 def _text(source: Input, reading: Reading) -> str:

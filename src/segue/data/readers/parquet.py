@@ -31,6 +31,7 @@ def _batches(
     rows = max(file.metadata.num_rows, 1)
     try:
         for batch in file.iter_batches(_BATCH_ROWS, columns=wanted):
+            batch.validate(full=True)  # Parquet does not see to it that text is UTF-8
             yield batch
             reading.tick(source.size * len(batch) / rows)
     except (pa.ArrowException, OSError) as error:

@@ -15,6 +15,7 @@ from segue.data.readers._playlists import Playlists, Track, ending, name_uri, st
 from segue.data.readers._reader import Reader, Reading
 from segue.errors import DataError
 
+_ABOUT = ("title", "annotation")
 _NAMESPACES = ("", "{http://xspf.org/ns/0/}")
 _RECORDING = re.compile(
     r"https?://(?:[a-z]+\.)?musicbrainz\.org/recording/"
@@ -23,6 +24,8 @@ _RECORDING = re.compile(
 )
 _ISRC = re.compile(r"(?:urn:)?isrc:([A-Z]{2}[A-Z0-9]{3}[0-9]{7})", re.IGNORECASE)
 _LONGEST_MS = 2**31
+_MOST_HELD = 100_000
+"""Elements that are kept until their track ends; a track has about ten."""
 
 
 def identified(identifiers: Sequence[str]) -> tuple[str, str | None] | None:
@@ -88,6 +91,7 @@ def _track(source: Input, element: Element, namespace: str, reading: Reading) ->
 def _elements(source: Input, reading: Reading) -> Iterator[tuple[str, list[Element], Element]]:
     """Namespace, ancestors and element of every element as it ends, freed as it goes."""
     ancestors: list[Element] = []
+    held = 0
     namespace = ""
     with opened(source, reading.tick, MAX_FILE_BYTES) as stream:
         for event, element in iterparse(stream, events=("start", "end"), forbid_dtd=True):
@@ -102,9 +106,19 @@ def _elements(source: Input, reading: Reading) -> Iterator[tuple[str, list[Eleme
                             do="check that it is of this format",
                         )
                 ancestors.append(element)
+                held += 1
+                if held > _MOST_HELD:
+                    raise DataError(
+                        f"has a track of more than {_MOST_HELD} elements",
+                        where=source,
+                        do="check that it is of this format",
+                    )
             else:
                 ancestors.pop()
                 yield namespace, ancestors, element
+                if len(ancestors) in (1, 2):
+                    ancestors[-1].clear()
+                    held = 0
 
 
 def _playlist(source: Input, reading: Reading) -> tuple[str | None, str | None, list[Track]]:
@@ -112,14 +126,13 @@ def _playlist(source: Input, reading: Reading) -> tuple[str | None, str | None, 
     about: dict[str, str | None] = {}
     tracks = []
     for namespace, ancestors, element in _elements(source, reading):
-        if len(ancestors) == 1:
-            about[element.tag.removeprefix(namespace)] = (element.text or "").strip() or None
+        if len(ancestors) == 1 and (name := element.tag.removeprefix(namespace)) in _ABOUT:
+            about[name] = (element.text or "").strip() or None
         elif len(ancestors) == 2 and element.tag == namespace + "track":
             try:
                 tracks.append(_track(source, element, namespace, reading))
             except Refused as refused:
                 reading.receipt.drop(str(refused))
-            ancestors[-1].clear()
     return about.get("title"), about.get("annotation"), tracks
 
 

@@ -220,6 +220,14 @@ RECOMMENDERS: dict[str, type[Recommender]] = {}
 """Every recommender by name. Complete once `segue.models` is imported."""
 
 
+def knows_history(queries: Queries, plays: Int32) -> npt.NDArray[np.bool_]:
+    """Which queries like a track that somebody played. plays: of each track. (queries,)"""
+    offsets, tracks = queries.liked()
+    known = np.concatenate([[0], np.cumsum(plays[tracks] > 0)])[offsets]
+    some: npt.NDArray[np.bool_] = np.diff(known) > 0
+    return some
+
+
 def expect(
     tensors: Mapping[str, npt.NDArray[Any]], name: str, dtype: Any, *shape: int | None
 ) -> npt.NDArray[Any]:

@@ -17,7 +17,7 @@ A query was not in training. Its vector is the maximum of the same criterion wit
 
     max over u   mean over i in history, j in N of ln sigma(x_ui - x_uj) - reg/2 |u|^2
 
-It is strictly concave; Newton's method with halving finds it in about six steps.
+It is unique; `fold_in` finds it.
 """
 
 from __future__ import annotations
@@ -30,20 +30,17 @@ import numpy.typing as npt
 from msgspec import Meta
 from numba import njit
 
-from segue.answers import Float32, Int32, Queries, Query, Reason
+from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
 from segue.data.dataset import Dataset
 from segue.errors import BundleError, ConfigError
-from segue.models.base import Config, DotRecommender, Run, expect
+from segue.models.base import Config, DotRecommender, Run, expect, knows_history
+from segue.models.fold_in import fold_in
 from segue.progress import task
-
-Float64 = npt.NDArray[np.float64]
 
 _NEGATIVES = 2000
 """Tracks that a query's history is compared with in fold-in."""
 _INITIAL = 0.1
 """Expected length of a vector at the start."""
-_STEPS = 50
-_TOLERANCE = 1e-9
 
 
 @njit(inline="always")
@@ -108,49 +105,6 @@ def _epoch(owner, tracks, offsets, rows, vectors, bias, rate, reg, bias_reg, sta
     return state, total
 
 
-def _fold_in(
-    liked: Float64, liked_bias: Float64, others: Float64, others_bias: Float64, reg: float
-) -> tuple[Float64, Float64]:
-    """The vector of a query (factors,), and the share of each track of its history in it.
-
-    At the maximum the gradient is 0, so u = sum over i of share_i v_i - (the same for the sample).
-
-    Args:
-        liked, liked_bias: of the history. (history, factors), (history,)
-        others, others_bias: of the sample. (sample, factors), (sample,)
-        reg: regularisation.
-    """
-    u = before = step = np.zeros(liked.shape[1])
-    pull = np.zeros((len(liked), len(others)))
-    if not pull.size:
-        return u, pull.sum(axis=1)
-    last, size = np.inf, 1.0
-    for _ in range(_STEPS):
-        d = (liked @ u + liked_bias)[:, None] - (others @ u + others_bias)
-        e = np.exp(-np.abs(d))
-        loss = np.mean(np.log1p(e) + np.maximum(-d, 0)) + reg / 2 * (u @ u)
-        if loss > last + _TOLERANCE:  # the step was too long
-            size /= 2
-            u = before - size * step
-            continue
-        sigma = np.where(d > 0, e, 1) / (1 + e)  # of -d
-        pull, weight = sigma / d.size, sigma * (1 - sigma) / d.size
-        gradient = reg * u + pull.sum(axis=0) @ others - pull.sum(axis=1) @ liked
-        mixed = liked.T @ (weight @ others)
-        hessian = (
-            (liked.T * weight.sum(axis=1)) @ liked
-            + (others.T * weight.sum(axis=0)) @ others
-            - (mixed + mixed.T)
-            + reg * np.eye(len(u))
-        )
-        step = np.linalg.solve(hessian, gradient)
-        if gradient @ step < _TOLERANCE:
-            break
-        before, last, size = u, loss, 1.0
-        u = before - step
-    return u, pull.sum(axis=1) / reg
-
-
 class BprConfig(Config, frozen=True):
     """Settings of `bpr`."""
 
@@ -211,43 +165,36 @@ class Bpr(DotRecommender):
         self.vectors, self.biases = vectors, biases
 
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
-        starts, tracks = queries.liked()
-        known = np.concatenate([[0], np.cumsum(self.catalog.plays[tracks] > 0)])[starts]
-        return np.diff(known) > 0
+        return knows_history(queries, self.catalog.plays)
 
     def query_vectors(self, queries: Queries) -> Float32:
+        return self._fold_in(*self._histories(queries))[0]
+
+    def _histories(self, queries: Queries) -> tuple[Int64, Int32]:
+        """Tracks that somebody played, rising, without repeats: (offsets, tracks)."""
         starts, tracks = queries.liked()
-        out = np.empty((len(queries), self.vectors.shape[1]), np.float32)
-        for q in range(len(queries)):  # one by one: a batch is what its queries are
-            out[q] = self._fold_in(self._known(tracks[starts[q] : starts[q + 1]]))[0]
-        return out
+        owner = np.repeat(np.arange(len(queries)), np.diff(starts))
+        known = self.catalog.plays[tracks] > 0
+        size = len(self.catalog)
+        entries = np.unique(owner[known] * size + tracks[known])
+        offsets = np.searchsorted(entries, np.arange(len(queries) + 1) * size)
+        return offsets.astype(np.int64), (entries % size).astype(np.int32)
 
-    def _known(self, tracks: Int32) -> Int32:
-        """Tracks that somebody played, rising, without repeats."""
-        return np.unique(tracks[self.catalog.plays[tracks] > 0])
-
-    def _fold_in(self, history: Int32) -> tuple[Float64, Float64]:
-        others = np.setdiff1d(self.negatives, history)
-        return _fold_in(
-            self.vectors[history].astype(np.float64), self.biases[history].astype(np.float64),
-            self.vectors[others].astype(np.float64), self.biases[others].astype(np.float64),
-            self.config.regularisation,
-        )  # fmt: skip
+    def _fold_in(self, offsets: Int64, tracks: Int32) -> tuple[Float32, Float32]:
+        reg = self.config.regularisation
+        return fold_in(offsets, tracks, self.negatives, self.vectors, self.biases, reg)
 
     def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
-        history = self._known(Queries.of([query]).liked()[1])
-        u, pulls = self._fold_in(history)
-        reasons = []
-        for t in tracks:
-            shares = pulls * (self.vectors[history].astype(np.float64) @ self.vectors[t])
-            rest = float(u @ self.vectors[t] - shares.sum())
-            parts = [
-                Reason("track", int(j), float(s)) for j, s in zip(history, shares, strict=True)
-            ]
-            parts.append(Reason("popularity", None, float(self.biases[t])))
-            parts.append(Reason("rest", None, rest))
-            reasons.append(parts)
-        return reasons
+        offsets, history = self._histories(Queries.of([query]))
+        (u,), shares = self._fold_in(offsets, history)
+        wanted = self.vectors[tracks].astype(np.float64)
+        parts = wanted @ self.vectors[history].T * shares
+        rests = wanted @ u - parts.sum(axis=1)
+        return [
+            [Reason("track", int(j), float(part)) for j, part in zip(history, row, strict=True)]
+            + [Reason("popularity", None, float(self.biases[t])), Reason("rest", None, float(rest))]
+            for t, row, rest in zip(tracks, parts, rests, strict=True)
+        ]
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         return {"vectors": self.vectors, "bias": self.biases, "negatives": self.negatives}

@@ -30,7 +30,7 @@ from numba import njit, prange
 from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
 from segue.data.dataset import Dataset
 from segue.errors import BundleError
-from segue.models.base import Config, DenseRecommender, Run, expect
+from segue.models.base import Config, DenseRecommender, Run, expect, knows_history
 
 Float64 = npt.NDArray[np.float64]
 
@@ -148,9 +148,7 @@ class _Neighbours(PlaysRecommender):
         self.keep_plays(plays)
 
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
-        starts, tracks = queries.liked()
-        known = np.concatenate([[0], np.cumsum(self.catalog.plays[tracks] > 0)])[starts]
-        return np.diff(known) > 0
+        return knows_history(queries, self.catalog.plays)
 
     def scores(self, queries: Queries) -> Float32:
         out = np.empty((len(queries), len(self.catalog)), np.float32)

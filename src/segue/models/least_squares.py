@@ -49,7 +49,7 @@ class Side(NamedTuple):
 
 
 @njit(fastmath=True, inline="always")
-def _project(rows, x, out):  # type: ignore[no-untyped-def]
+def project(rows, x, out):  # type: ignore[no-untyped-def]
     """out[i] = rows[i] · x, four rows at a time so that x is read once for them."""
     whole = len(rows) - len(rows) % 4
     for i in range(0, whole, 4):
@@ -70,7 +70,7 @@ def _project(rows, x, out):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=True, inline="always")
-def _accumulate(rows, weights, out):  # type: ignore[no-untyped-def]
+def accumulate(rows, weights, out):  # type: ignore[no-untyped-def]
     """out += Σ_i weights[i] rows[i]."""
     whole = len(rows) - len(rows) % 4
     for i in range(0, whole, 4):
@@ -121,10 +121,10 @@ def _solve(offsets, others, extra, reg, fixed, gram, solved, steps, tolerance, c
                 for i in range(start, stop, _PIECE):
                     n = min(_PIECE, stop - i)
                     some = buffer[i - start : i - start + n]
-                    _project(some, x, t)
+                    project(some, x, t)
                     for j in range(n):
                         t[j] = 1 + extra[i + j] * (1 - t[j])
-                    _accumulate(some, t, r)
+                    accumulate(some, t, r)
             rz = np.float32(0)
             for k in range(factors):
                 p[k] = r[k] / dense[k]
@@ -142,10 +142,10 @@ def _solve(offsets, others, extra, reg, fixed, gram, solved, steps, tolerance, c
                     for i in range(start, stop, _PIECE):
                         n = min(_PIECE, stop - i)
                         some = buffer[i - start : i - start + n]
-                        _project(some, p, t)
+                        project(some, p, t)
                         for j in range(n):
                             t[j] *= extra[i + j]
-                        _accumulate(some, t, q)
+                        accumulate(some, t, q)
                 pq = np.float32(0)
                 for k in range(factors):
                     pq += p[k] * q[k]

@@ -22,7 +22,7 @@ from msgspec import Meta
 from segue import progress
 from segue.answers import Float32, Int32, Queries, Query, Reason
 from segue.data.dataset import Dataset
-from segue.models.base import Config, DotRecommender, Run, expect
+from segue.models.base import Config, DotRecommender, Run, expect, knows_history
 from segue.models.least_squares import Side, confidence, diagonalise, factorise, side, solve
 
 _PIVOT = 16
@@ -86,10 +86,7 @@ class WRMF(DotRecommender):
         return confidence(counts, self.config.confidence, self.config.alpha, self.config.epsilon)
 
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
-        offsets, tracks = queries.liked()
-        known = np.concatenate([[0], np.cumsum(self.catalog.plays[tracks] > 0)])[offsets]
-        answerable: npt.NDArray[np.bool_] = np.diff(known) > 0
-        return answerable
+        return knows_history(queries, self.catalog.plays)
 
     def _histories(self, queries: Queries) -> Side:
         """The queries' row equations.

@@ -6,8 +6,13 @@ The names below are the public surface. Each is imported when it is first used, 
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# Set before any OpenMP library loads: its threads otherwise wait in a loop, and on a busy machine
+# take the processor from the very thread that they wait for.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 if TYPE_CHECKING:
     from segue.answers import Queries, Query, Reason, Slate, Slates

@@ -66,8 +66,6 @@ def _segue(
 
 def main() -> None:
     """Entry point of the ``segue`` command."""
-    # Waiting OpenMP threads otherwise spin and take the core from the thread they wait for.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     sys.exit(run(sys.argv[1:]))
 
 

@@ -30,7 +30,7 @@ _ROOM = 512
 _PIECE = 16
 """Rows of the buffer worked on at a time: they stay in the first-level cache."""
 _START_SWEEPS = 4
-_START_ROWS = 3
+_START_ROWS = 6
 _START_COLUMNS = 0.2
 _START_SCALE = 0.1
 
@@ -276,7 +276,7 @@ def _start(
     steps: int,
     rng: np.random.Generator,
 ) -> Float32:
-    """First column factors: four sweeps over a third of the rows and the most played columns.
+    """First column factors: four sweeps over a sixth of the rows and the most played columns.
 
     The popular fifth of the columns holds most entries and fits the cache, so this costs less
     than a sweep and saves two. The other columns start at zero, as if not seen.

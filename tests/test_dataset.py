@@ -240,3 +240,76 @@ def test_opening_what_is_damaged_says_where(
         Dataset.open(folder)
     assert str(error.value).startswith(f"{folder}{says}")
     assert "\n" not in str(error.value)
+
+
+def change(folder: Path, table: str, column: str, values: pa.Array) -> None:
+    file = folder / f"{table}.parquet"
+    rows = pq.read_table(file)
+    at = rows.schema.get_field_index(column)
+    pq.write_table(rows.set_column(at, column, values), file)
+
+
+def test_describe_counts_outcomes_that_do_not_exist_nowhere(tmp_path: Path) -> None:
+    folder = write(tmp_path / "d")
+    change(folder, "listens", "outcome", pa.array([77, 1, 1], pa.int8()))
+    assert Dataset.open(folder).describe()["outcomes"] == {
+        "unknown": 0,
+        "finished": 2,
+        "partial": 0,
+        "skipped": 0,
+        "disliked": 0,
+    }
+
+
+def test_a_required_column_with_nulls_is_an_error(tmp_path: Path) -> None:
+    folder = write(tmp_path / "d")
+    change(folder, "tracks", "uri", pa.nulls(4, pa.string()))
+    dataset = Dataset.open(folder)
+    with pytest.raises(DataError, match=r"tracks\.parquet: uri: has nulls$"):
+        _ = dataset.tracks
+
+
+def test_text_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
+    folder = write(tmp_path / "d")
+    offsets = pa.py_buffer(np.arange(3, dtype=np.int32))
+    wild = pa.Array.from_buffers(pa.string(), 2, [None, offsets, pa.py_buffer(b"\xff\xfe")])
+    change(folder, "playlists", "title", wild)
+    dataset = Dataset.open(folder)
+    with pytest.raises(DataError, match=r"playlists\.parquet: is damaged .*; ingest again$"):
+        _ = dataset.titles
+
+
+def test_damage_that_opening_does_not_reach_is_one_line(tmp_path: Path) -> None:
+    folder = write(tmp_path / "d")
+    file = folder / "tracks.parquet"
+    content = bytearray(file.read_bytes())
+    content[4:40] = bytes(36)
+    file.write_bytes(content)
+    dataset = Dataset.open(folder)
+    with pytest.raises(DataError, match=r"tracks\.parquet: is damaged"):
+        _ = dataset.tracks
+
+
+def test_a_column_that_is_there_twice_is_an_error(tmp_path: Path) -> None:
+    folder = write(tmp_path / "d")
+    rows = pq.read_table(folder / "tracks.parquet")
+    pq.write_table(rows.append_column("title", rows["title"]), folder / "tracks.parquet")
+    with pytest.raises(DataError, match="has more than one column title"):
+        Dataset.open(folder)
+
+
+def test_an_empty_dataset_need_not_say_that_it_is(tmp_path: Path) -> None:
+    with writing_dataset(tmp_path / "d") as writer:
+        writer.finish([], simulated=False)
+    file = tmp_path / "d" / "dataset.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"rows": {}}))
+    dataset = Dataset.open(tmp_path / "d")
+    assert dataset.plays().shape == (0, 0)
+    assert dataset.describe()["tracks"] == 0
+
+
+def test_a_version_that_never_was_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "d") / "dataset.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"version": 0}))
+    with pytest.raises(DataError, match="has version 0"):
+        Dataset.open(tmp_path / "d")

@@ -123,3 +123,16 @@ def test_an_override_that_is_not_key_and_value_is_an_error(text):
 def test_no_override_raises_anything_but_an_error_for_people(text):
     with pytest.raises(SegueError):  # popularity has no settings, so none can be right
         load_recipe("popularity", [text])
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 100_000, f"a = {'9' * 5000}"])
+def test_toml_that_python_gives_up_on_is_one_line(recipe_file, text):
+    with pytest.raises(ConfigError, match="is not a recipe"):
+        load_recipe(recipe_file(text))
+    with pytest.raises(UsageError, match="is not a TOML value"):
+        parse_override(text)
+
+
+def test_a_setting_that_is_not_utf_8_is_unknown():
+    with pytest.raises(ConfigError, match=r"unknown field \?"):
+        load_recipe("popularity", ["\udcff=1"])

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-import numpy as np
-import pyarrow.compute as pc
 
 from segue.answers import Query, Reason, Slate
 from segue.bundle import Bundle
@@ -88,29 +86,13 @@ def query_of(
     passed = [catalog.find(text) for text in skipped]
     banned = [catalog.find(text) for text in bans]
     for name in banned_artists:
-        banned += _tracks_of(catalog, name)
+        banned += catalog.of_artist(name)
     return Query(
         tracks=[*played, *passed],
         outcomes=[Outcome.FINISHED] * len(played) + [Outcome.SKIPPED] * len(passed),
         title=title,
         bans=banned,
     )
-
-
-def _tracks_of(catalog: Catalog, name: str) -> list[int]:
-    """Tracks of the artists with this name or uri."""
-    artists = pc.fill_null(catalog.table["artist"], "")
-    named = pc.equal(pc.utf8_lower(artists), pc.utf8_lower(name.strip()))
-    meant = pc.equal(pc.fill_null(catalog.table["artist_uri"], ""), name)
-    rows: list[int] = np.flatnonzero(pc.or_(named, meant).to_numpy()).tolist()
-    if not name.strip() or not rows:
-        like = artists.filter(pc.match_substring(artists, name.strip(), ignore_case=True))
-        near = ", ".join(sorted(like.unique().to_pylist())[:5]) if name.strip() else ""
-        raise UsageError(
-            f"no artist is called {name!r}" + (f": there are {near}" if near else ""),
-            do="give the whole name or the uri",
-        )
-    return rows
 
 
 def answer(bundle: Bundle, query: Query, slate: Slate) -> Answer:

@@ -6,6 +6,7 @@ tensor and that floats are finite, before anything is used.
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +20,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from segue.catalog import CATALOG_SCHEMA, Catalog
-from segue.errors import BundleError
+from segue.errors import BundleError, DataError
 from segue.files import recover, replacing_folder, sha256
 from segue.models import RECOMMENDERS, Recommender
 
@@ -30,6 +31,7 @@ _TENSORS = "model.safetensors"
 _CATALOG = "catalog.arrow"
 _LEARNED = "learned.safetensors"
 _FILES = (_TENSORS, _CATALOG, _LEARNED)
+_BLANK = "0" * 64
 _LIBRARIES = ("numpy", "scipy", "numba", "pyarrow", "safetensors")
 
 
@@ -40,7 +42,7 @@ class Holdout(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
 
 
-class Manifest(msgspec.Struct, kw_only=True):
+class Manifest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Content of manifest.json."""
 
     format: str = BUNDLE_FORMAT
@@ -61,6 +63,8 @@ class Manifest(msgspec.Struct, kw_only=True):
     libraries: dict[str, str] = {}
     files: dict[str, str] = {}
     """SHA-256 of every other file."""
+    seal: str = ""
+    """SHA-256 of the manifest itself, with zeros in this place; empty: not sealed."""
 
 
 def libraries() -> dict[str, str]:
@@ -106,8 +110,11 @@ class Bundle:
                     do="lower the learning rate or raise the regularisation",
                 )
         with replacing_folder(Path(path), MANIFEST) as folder:
-            safetensors.numpy.save_file(tensors, folder / _TENSORS)
-            safetensors.numpy.save_file({"learned": self.learned}, folder / _LEARNED)
+            try:
+                safetensors.numpy.save_file(tensors, folder / _TENSORS)
+                safetensors.numpy.save_file({"learned": self.learned}, folder / _LEARNED)
+            except SafetensorError as error:
+                raise DataError(f"cannot be written ({error})", where=path) from error
             table = self.catalog.table
             with (
                 pa.OSFile(str(folder / _CATALOG), "wb") as sink,
@@ -117,8 +124,10 @@ class Bundle:
             ):
                 writer.write_table(table)
             self.manifest.files = {name: sha256(folder / name) for name in _FILES}
+            self.manifest.seal = _BLANK
             text = msgspec.json.format(msgspec.json.encode(self.manifest), indent=2)
-            (folder / MANIFEST).write_bytes(text)
+            self.manifest.seal = hashlib.sha256(text).hexdigest()
+            (folder / MANIFEST).write_bytes(_reseal(text, _BLANK, self.manifest.seal))
 
     @classmethod
     def load(cls, path: Path | str) -> Bundle:
@@ -148,27 +157,38 @@ class Bundle:
             )
         try:
             recommender = kind(**manifest.config)
-            with pa.memory_map(str(path / _CATALOG)) as source, pa.ipc.open_file(source) as reader:
-                table = reader.read_all()
-            if table.schema.names != CATALOG_SCHEMA.names:
-                raise BundleError(f"has columns {table.schema.names}", where=path / _CATALOG)
-            recommender.catalog = Catalog(table)
+            recommender.catalog = _read_catalog(path / _CATALOG)
             recommender.restore(_read_tensors(path / _TENSORS))
             learned = _read_tensors(path / _LEARNED).get("learned")
         except BundleError as error:
             raise BundleError(error.what, where=f"{path}: {error.where}", do=error.do) from error
-        except pa.ArrowException as error:
-            raise BundleError(f"is not a readable catalog ({error})", where=path) from error
         if learned is None or learned.dtype != np.uint64:
             raise BundleError("holds no list of what was learned from", where=path / _LEARNED)
         return cls(recommender, manifest, learned)
 
 
+def _read_catalog(path: Path) -> Catalog:
+    try:
+        with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+            table = reader.read_all()
+        table.validate(full=True)
+        if table.schema.names == CATALOG_SCHEMA.names:
+            return Catalog(table)
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: nulls where none may be
+        raise BundleError(f"is not a readable catalog ({error})", where=path) from error
+    raise BundleError(f"has columns {table.schema.names}", where=path)
+
+
 def _read_tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         return safetensors.numpy.load_file(path)
-    except SafetensorError as error:
+    except (SafetensorError, AttributeError, TypeError) as error:  # the last: types numpy lacks
         raise BundleError(f"is not a readable safetensors file ({error})", where=path) from error
+
+
+def _reseal(text: bytes, old: str, new: str) -> bytes:
+    """The manifest with another seal, which is its last field."""
+    return new.join(text.decode().rsplit(old, 1)).encode()
 
 
 def _read_manifest(path: Path) -> Manifest:
@@ -176,19 +196,29 @@ def _read_manifest(path: Path) -> Manifest:
         raise BundleError(
             "is not a bundle (no manifest.json)", where=path.parent, do="make one with segue train"
         )
+    text = path.read_bytes()
     try:
-        raw = msgspec.json.decode(path.read_bytes())
+        raw = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"is not valid JSON ({error})", where=path) from error
     if not isinstance(raw, dict) or raw.get("format") != BUNDLE_FORMAT:
         raise BundleError("is not the manifest of a segue bundle", where=path)
-    if isinstance(raw.get("version"), int) and raw["version"] > BUNDLE_VERSION:
+    number = raw.get("version")
+    if isinstance(number, int) and not 1 <= number <= BUNDLE_VERSION:
         raise BundleError(
-            f"has format {raw['version']}, this segue reads up to {BUNDLE_VERSION}",
+            f"has format {number}, this segue reads up to {BUNDLE_VERSION}",
             where=path,
             do="use a newer segue",
         )
     try:
-        return msgspec.convert(raw, Manifest)
+        manifest = msgspec.convert(raw, Manifest)
     except msgspec.ValidationError as error:
         raise BundleError(str(error), where=path) from error
+    seal = manifest.seal
+    if seal and hashlib.sha256(_reseal(text, seal, _BLANK)).hexdigest() != seal:
+        raise BundleError(
+            "does not match its own SHA-256: it was changed or damaged",
+            where=path,
+            do="train again or copy the bundle again",
+        )
+    return manifest

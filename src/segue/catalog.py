@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from segue.data.schema import TABLES
 from segue.errors import UsageError
+from segue.files import shown
 
 CATALOG_SCHEMA = TABLES["tracks"].append(
     pa.field(
@@ -22,6 +23,12 @@ CATALOG_SCHEMA = TABLES["tracks"].append(
         metadata={"description": "how many playlists and listeners had the track in training"},
     )
 )
+
+
+def _plain(names: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Names as they are compared: the same signs for the same letters, in lower case."""
+    plain = pc.utf8_lower(pc.utf8_normalize(names, "NFKC"))
+    return plain.combine_chunks() if isinstance(plain, pa.ChunkedArray) else plain
 
 
 class Catalog:
@@ -74,6 +81,12 @@ class Catalog:
         codes: npt.NDArray[np.int32] = encoded.indices.fill_null(-1).to_numpy().astype(np.int32)
         return codes
 
+    @cached_property
+    def _names(self) -> tuple[pa.Array, pa.Array]:
+        """Artist and title of each track as they are compared, null where unknown."""
+        artists, titles = (_plain(self.table[column]) for column in ("artist", "title"))
+        return artists, titles
+
     def label(self, track: int) -> str:
         """``Artist - Title``, or the uri where the names are unknown."""
         row = self[track]
@@ -89,25 +102,21 @@ class Catalog:
         row = self.by_uri.get(text)
         if row is not None:
             return row
-        words = text.casefold().split()
+        words = _plain(pa.array([shown(text)]))[0].as_py().split()
         if not words:
             raise UsageError("empty track", do="give a uri, or words of title and artist")
-        names = pc.utf8_lower(
-            pc.binary_join_element_wise(
-                *(pc.fill_null(self.table[column], "") for column in ("artist", "title")), " "
-            )
-        )
+        artists, titles = (names.fill_null("") for names in self._names)
+        names = pc.binary_join_element_wise(artists, titles, " ")
         hit = pc.match_substring(names, words[0])
         for word in words[1:]:
             hit = pc.and_(hit, pc.match_substring(names, word))
-        rows = np.flatnonzero(hit.to_numpy())
-        if len(rows) > 1:  # a title that is the text to the letter wins over longer ones
-            titles = pc.utf8_lower(pc.fill_null(self.table["title"], "")).take(pa.array(rows))
-            same = np.array(
-                [" ".join(title.split()) == " ".join(words) for title in titles.to_pylist()]
-            )
-            if same.sum() == 1:
-                rows = rows[same]
+        rows = np.flatnonzero(hit.to_numpy(zero_copy_only=False))
+        for whole in (titles, names):  # what is the text to the letter wins over what is longer
+            if len(rows) > 1:
+                found = whole.take(pa.array(rows)).to_pylist()
+                same = np.array([name.split() == words for name in found])
+                if same.sum() == 1:
+                    rows = rows[same]
         if len(rows) == 1:
             return int(rows[0])
         if not len(rows):
@@ -115,6 +124,30 @@ class Catalog:
         raise UsageError(
             f"{text!r} may be {len(rows)} tracks: {self._candidates(rows)}",
             do="give the uri or more words",
+        )
+
+    def of_artist(self, name: str) -> list[int]:
+        """The tracks of the artists with this name or uri.
+
+        Raises:
+            UsageError: there is none; the line lists names that hold it.
+        """
+        text = shown(name).strip()
+        plain = _plain(pa.array([text]))[0]
+        named = pc.equal(self._names[0], plain).fill_null(False)
+        meant = pc.equal(self.table["artist_uri"].combine_chunks(), text).fill_null(False)
+        rows: list[int] = np.flatnonzero(
+            pc.or_(named, meant).to_numpy(zero_copy_only=False)
+        ).tolist()
+        if text and rows:
+            return rows
+        near = ""
+        if text:
+            like = pc.match_substring(self._names[0], plain.as_py()).fill_null(False)
+            near = ", ".join(sorted(self.table["artist"].filter(like).unique().to_pylist())[:5])
+        raise UsageError(
+            f"no artist is called {name!r}" + (f": there are {near}" if near else ""),
+            do="give the whole name or the uri",
         )
 
     def _candidates(self, rows: Sequence[int] | npt.NDArray[np.int64], most: int = 5) -> str:

@@ -21,8 +21,11 @@ from typing import Any
 import msgspec
 
 from segue.errors import ConfigError, UsageError
+from segue.files import shown
 from segue.models import RECOMMENDERS, Recommender
 
+_TOML_ERRORS = (ValueError, RecursionError)
+"""What reading TOML can raise; numbers of thousands of digits are one ValueError."""
 _SHIPPED = resources.files("segue") / "recipes"
 
 
@@ -77,7 +80,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     text, name = _read(name_or_path)
     try:
         raw = msgspec.convert(tomllib.loads(text), _File)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (*_TOML_ERRORS, msgspec.ValidationError) as error:
         raise ConfigError(f"is not a recipe ({error})", where=name_or_path) from error
     if raw.recommender not in RECOMMENDERS:
         raise ConfigError(
@@ -121,13 +124,13 @@ def parse_override(text: str) -> tuple[str, Any]:
     Raises:
         UsageError: it is not ``key=value`` with a TOML value or a bare word.
     """
-    key, sign, value = text.partition("=")
+    key, sign, value = shown(text).partition("=")
     key, value = key.strip(), value.strip()
     if not sign or not key or not value:
         raise UsageError(f"{text!r} is not key=value", where="--set")
     try:
         table = tomllib.loads(f"value = {value}")
-    except tomllib.TOMLDecodeError:
+    except _TOML_ERRORS:
         table = {}
     if set(table) == {"value"}:
         return key, table["value"]

@@ -13,6 +13,7 @@ import numpy as np
 
 from segue.bundle import Bundle, Holdout, Manifest, libraries
 from segue.data.dataset import Dataset
+from segue.errors import ConfigError
 from segue.evaluation.protocols import find_protocol, learned_hashes
 from segue.models import Run
 from segue.recipe import Recipe
@@ -60,7 +61,14 @@ def train(
     start = time.perf_counter()
     recommender = recipe.make()
     learned_from = find_protocol(holdout).split(dataset, seed).train if holdout else dataset
-    recommender.fit(learned_from, Run(seed=seed, progress=progress))
+    try:
+        recommender.fit(learned_from, Run(seed=seed, progress=progress))
+    except np.linalg.LinAlgError as error:
+        raise ConfigError(
+            f"training gave values that are not finite ({error})",
+            where=f"recipe {recipe.name}",
+            do="take settings nearer to the defaults",
+        ) from error
     metrics = _learned(learned_from, recommender.catalog.plays)
     manifest = Manifest(
         recommender=recipe.recommender,

@@ -117,9 +117,10 @@ class Dataset:
             raise DataError(f"is not valid JSON ({error})", where=file) from error
         if not isinstance(raw, dict) or raw.get("format") != DATASET_FORMAT:
             raise DataError("is not the file of a segue dataset", where=file)
-        if isinstance(raw.get("version"), int) and raw["version"] > DATASET_VERSION:
+        version = raw.get("version")
+        if isinstance(version, int) and not 1 <= version <= DATASET_VERSION:
             raise DataError(
-                f"has version {raw['version']}, this segue reads up to {DATASET_VERSION}",
+                f"has version {version}, this segue reads up to {DATASET_VERSION}",
                 where=file,
                 do="use a newer segue",
             )
@@ -144,8 +145,9 @@ class Dataset:
             except (pa.ArrowException, OSError) as error:
                 raise DataError(f"is not readable Parquet ({error})", where=file) from error
             for column in schema:
-                if column.name not in found.names:
-                    raise DataError(f"has no column {column.name}", where=file)
+                if (times := found.names.count(column.name)) != 1:
+                    what = "no column" if not times else "more than one column"
+                    raise DataError(f"has {what} {column.name}", where=file)
                 if found.field(column.name).type != column.type:
                     raise DataError(
                         f"has type {found.field(column.name).type}, needs {column.type}",
@@ -165,16 +167,8 @@ class Dataset:
     def _check_index(self, table: str, column: str, target: str, rising: bool = False) -> None:
         if not self.info.rows.get(table):
             return
-        try:
-            read = self._column(table, column)
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(
-                f"is damaged ({error})", where=self.path / f"{table}.parquet", do="ingest again"
-            ) from error
         where = f"{self.path / f'{table}.parquet'}: {column}"
-        if read.null_count:
-            raise DataError("has nulls", where=where)
-        values = read.to_numpy()
+        values = self._column(table, column).to_numpy()
         if values.min() < 0 or values.max() >= self.info.rows.get(target, 0):
             raise DataError(f"points outside the table {target}", where=where)
         if rising and (np.diff(values) < 0).any():
@@ -184,7 +178,16 @@ class Dataset:
         file = self.path / f"{name}.parquet"
         if not file.is_file():
             return TABLES[name].empty_table().select(columns or TABLES[name].names)
-        return pq.read_table(file, columns=list(columns) if columns else None)
+        try:
+            table = pq.read_table(file, columns=list(columns) if columns else None)
+            table.validate(full=True)  # Parquet does not see to it that text is UTF-8
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"is damaged ({error})", where=file, do="ingest again") from error
+        for column in TABLES[name]:
+            required = column.name in table.column_names and not column.nullable
+            if required and table[column.name].null_count:
+                raise DataError("has nulls", where=f"{file}: {column.name}")
+        return table
 
     def _column(self, table: str, column: str) -> pa.ChunkedArray:
         return self._table(table, [column])[column]
@@ -245,12 +248,12 @@ class Dataset:
     @property
     def track_count(self) -> int:
         """Rows of the catalog."""
-        return self.info.rows["tracks"]
+        return self.info.rows.get("tracks", 0)
 
     @property
     def playlist_count(self) -> int:
         """Rows of playlists."""
-        return self.info.rows["playlists"]
+        return self.info.rows.get("playlists", 0)
 
     @property
     def listener_count(self) -> int:
@@ -305,8 +308,9 @@ class Dataset:
     def describe(self) -> dict[str, Any]:
         """Counts of everything, as ``segue describe --json`` prints them."""
         listens = self.listens
-        outcomes = Counter(listens["outcome"].to_pylist()) if len(listens) else Counter()
-        sessions = listens["session"].drop_null().unique() if len(listens) else ()
+        counts = listens["outcome"].value_counts()
+        outcomes = dict(zip(*(part.to_pylist() for part in counts.flatten()), strict=True))
+        sessions = listens["session"].drop_null().unique()
         return {
             "tracks": self.track_count,
             "playlists": self.playlist_count,

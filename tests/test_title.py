@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import worlds
+from numba import get_num_threads, set_num_threads
 
 from segue.answers import Queries, Query
 from segue.data.dataset import Dataset
@@ -17,6 +18,7 @@ from segue.models import Run
 from segue.models.svd import right_vectors
 from segue.models.text import Vocabulary, features, words
 from segue.models.title import Title
+from segue.models.title_kernels import add_products
 
 TITLES = [
     "Chill Vibes",
@@ -136,6 +138,31 @@ def test_words_score_is_votes_and_smoothing_and_popularity(ten: Dataset) -> None
     wanted = votes + 0.7 * np.sqrt(n) * (v @ (v.T @ (votes / np.sqrt(n)))) + 0.3 * n / n.max()
     got = title.scores(Queries.of([Query(title="chill")]))[0]
     np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("features", ["words", "name"])
+def test_scores_of_a_batch_are_those_of_its_queries_whatever_the_threads(
+    features: str, ten: Dataset
+) -> None:
+    title = Title(features=features, factors=3).fit(ten, Run(seed=1))
+    asked = [Query(title=text) for text in ("chill", None, "rock & roll", "salsa", "🔥", "chill")]
+    batch = title.scores(Queries.of(asked * 12))
+    before = get_num_threads()
+    set_num_threads(1)
+    single = np.concatenate([title.scores(Queries.of([query])) for query in asked] * 12)
+    set_num_threads(before)
+    assert batch.tobytes() == single.tobytes()
+    assert len(np.unique(batch, axis=0)) > 3
+
+
+def test_products_are_added_for_all_tracks_beyond_a_tile_too() -> None:
+    rng = np.random.default_rng(0)
+    vectors, z = rng.normal(size=(1030, 5)), rng.normal(size=(3, 5))
+    scale, out = rng.random(1030), rng.normal(size=(3, 1030))
+    wanted = out + scale * (z @ vectors.T)
+    got = out.astype(np.float32)
+    add_products(*(some.astype(np.float32) for some in (vectors, scale, z)), got)
+    np.testing.assert_allclose(got, wanted, atol=1e-5)
 
 
 def test_reasons_name_the_words_that_found_something(ten: Dataset) -> None:

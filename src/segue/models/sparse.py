@@ -1,4 +1,4 @@
-"""Sparse rows as tensors of a bundle."""
+"""Sparse rows as tensors of a bundle, and as kernels take them."""
 
 from __future__ import annotations
 
@@ -37,3 +37,9 @@ def expect_rows(
     if len(columns) and not 0 <= columns.min() <= columns.max() < width:
         raise BundleError(f"points outside 0..{width - 1}", where=f"tensor {name}.columns")
     return offsets, columns
+
+
+def csr(matrix: Any) -> tuple[Int64, Int32, Any]:
+    """Offsets, columns and values of a CSR matrix, always of the same types."""
+    indices = matrix.indices.astype(np.int32, copy=False)
+    return matrix.indptr.astype(np.int64, copy=False), indices, matrix.data

@@ -37,14 +37,17 @@ from segue.answers import Float32, Int32, Queries, Query, Reason
 from segue.data.dataset import Dataset
 from segue.errors import DataError
 from segue.models.base import Config, DenseRecommender, Run, expect
-from segue.models.sparse import expect_rows, rows_as_tensors
+from segue.models.sparse import csr, expect_rows, rows_as_tensors
 from segue.models.svd import right_vectors
 from segue.models.text import Vocabulary, find, hashed, words
+from segue.models.title_kernels import add_products, cosines, vote
 
-Vector = npt.NDArray[np.float64]
+Vectors = npt.NDArray[np.float64]
 
 _LEAST = 0.1
 """Documents that are less similar have no vote: they are many and say nothing."""
+_BLOCK = 32
+"""Queries compared with all documents at a time."""
 
 
 class TitleConfig(Config, frozen=True):
@@ -82,7 +85,7 @@ class Title(DenseRecommender):
     vectors: Float32
     """(tracks, factors) float32"""
 
-    def __new__(cls, **settings: Any) -> Self:
+    def __new__(cls, /, **settings: Any) -> Self:
         kind: Any = _Names if settings.get("features") == "name" else _Words
         made: Self = object.__new__(kind)
         return made
@@ -108,17 +111,6 @@ class Title(DenseRecommender):
         self, names: list[str], count: Any, votes: Any, plays: Any, rng: np.random.Generator
     ) -> None:
         """From the distinct names, how many playlists have each, and their tracks."""
-
-    def scores(self, queries: Queries) -> Float32:
-        out = np.zeros((len(queries), len(self.catalog)), np.float32)
-        for q, title in enumerate(queries.titles):  # one by one: a batch is what its queries are
-            if title:
-                out[q] = self._score(words(title))
-        return out
-
-    @abstractmethod
-    def _score(self, title: list[str]) -> npt.NDArray[Any]:
-        """Score of every track. (tracks,)"""
 
 
 class _Words(Title):
@@ -159,49 +151,60 @@ class _Words(Title):
         self.documents = sp.vstack([self.votes, by_artist], format="csr")
         self.postings = self.texts.T.tocsr()
         self.root = np.sqrt(np.maximum(plays, 1)).astype(np.float32)
-        self.prior = self.config.popularity * plays / max(1.0, plays.max(initial=0))
+        prior = self.config.popularity * plays / max(1.0, plays.max(initial=0))
+        self.prior = prior.astype(np.float32)
 
-    def _similar(self, title: list[str]) -> Vector:
-        """Parts of each document's cosine with the title, one a word. (words, documents)"""
-        parts: Vector = (self.vocabulary.parts(title) @ self.postings).toarray()
-        return parts
+    def _cosines(self, texts: Any) -> Vectors:
+        """Cosine of texts, as rows of features, with each document. (texts, documents)"""
+        out = np.empty((texts.shape[0], len(self.texts.indptr) - 1))
+        cosines(*csr(texts), *csr(self.postings), out)
+        return out
 
-    def _weigh(self, similar: Vector) -> Vector:
-        """How much each document's votes count. (documents,)"""
-        weights: Vector = np.where(similar >= _LEAST, similar, 0.0) ** self.config.sharpness
-        return weights
+    def _voters(self, queries: Queries) -> Any:
+        """How much each document's votes count. CSR (queries, documents)"""
+        texts = self.vocabulary.vectors([words(title or "") for title in queries.titles])
+        blocks = [sp.csr_matrix((0, self.texts.shape[0]))]
+        for start in range(0, len(queries), _BLOCK):
+            similar = self._cosines(texts[start : start + _BLOCK])
+            similar[similar < _LEAST] = 0
+            blocks.append(sp.csr_matrix(similar))
+        voters = sp.vstack(blocks, format="csr")
+        voters.data **= self.config.sharpness
+        return voters
 
-    def _spread(self, weights: Vector) -> Vector:
-        """Votes of the documents and of what shares playlists with them. (tracks,)"""
-        some = np.flatnonzero(weights)
-        votes: Vector = self.documents[some].T @ weights[some]
-        z = (votes.astype(np.float32) / self.root) @ self.vectors
-        votes += self.config.smoothing * self.root * (self.vectors @ z)
-        return votes
+    def _spread(self, voters: Any) -> Float32:
+        """Votes of the documents and of what shares playlists with them. (rows, tracks)"""
+        out = np.empty((voters.shape[0], len(self.vectors)), np.float32)
+        z = np.empty((len(out), self.vectors.shape[1]), np.float32)
+        vote(*csr(voters), *csr(self.documents), self.root, self.vectors, out, z)
+        add_products(self.vectors, np.float32(self.config.smoothing) * self.root, z, out)
+        return out
 
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
-        titles = [words(title or "") for title in queries.titles]
-        return np.array(
-            [bool((self._similar(title).sum(axis=0) >= _LEAST).any()) for title in titles], np.bool_
-        )
+        some: npt.NDArray[np.bool_] = np.diff(self._voters(queries).indptr) > 0
+        return some
 
-    def _score(self, title: list[str]) -> Vector:
-        scores: Vector = self.prior + self._spread(self._weigh(self._similar(title).sum(axis=0)))
+    def scores(self, queries: Queries) -> Float32:
+        scores = self._spread(self._voters(queries))
+        scores += self.prior
         return scores
 
     def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         title = words(query.title or "")
-        parts = self._similar(title)
+        parts = self._cosines(self.vocabulary.parts(title))
         similar = parts.sum(axis=0)
-        shares = self._weigh(similar) * parts / np.where(similar > 0, similar, 1.0)
-        amounts = [self._spread(share)[tracks] for share in shares]
+        similar[similar < _LEAST] = 0
+        shares = parts * np.power(
+            similar, self.config.sharpness - 1, out=np.zeros_like(similar), where=similar > 0
+        )
+        amounts = self._spread(sp.csr_matrix(shares))
         return [
             [Reason("popularity", None, float(self.prior[track]))]
             + [
-                Reason("title", word, float(some[i]))
+                Reason("title", word, float(some[track]))
                 for word, some in zip(title, amounts, strict=True)
             ]
-            for i, track in enumerate(tracks)
+            for track in tracks
         ]
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
@@ -249,21 +252,25 @@ class _Names(Title):
         self.names = right_vectors(sp.vstack([by_track, own]), self.config.factors, rng)
         self.vectors = by_track @ self.names
 
-    def _rows(self, titles: list[list[str]]) -> npt.NDArray[np.int64]:
-        """Row of each name, -1 for unknown ones."""
-        return find(self.features, [hashed(" ".join(title)) for title in titles])
+    def _rows(self, queries: Queries) -> npt.NDArray[np.int64]:
+        """Row of each query's name, -1 for unknown ones."""
+        names = [" ".join(words(title or "")) for title in queries.titles]
+        return find(self.features, [hashed(name) for name in names])
 
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
-        return self._rows([words(title or "") for title in queries.titles]) >= 0
+        return self._rows(queries) >= 0
 
-    def _score(self, title: list[str]) -> npt.NDArray[Any]:
-        scores: Float32 = self.vectors @ self.names[self._rows([title])[0]]
-        return scores
+    def scores(self, queries: Queries) -> Float32:
+        rows = self._rows(queries)
+        names = np.where(rows[:, None] >= 0, self.names[rows], np.float32(0))
+        out = np.zeros((len(queries), len(self.vectors)), np.float32)
+        add_products(self.vectors, np.ones(len(self.vectors), np.float32), names, out)
+        return out
 
     def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
-        title = words(query.title or "")
-        scores = self._score(title)
-        return [[Reason("title", " ".join(title), float(scores[track]))] for track in tracks]
+        name = " ".join(words(query.title or ""))
+        (scores,) = self.scores(Queries.of([query]))
+        return [[Reason("title", name, float(scores[track]))] for track in tracks]
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         return {"features": self.features, "names": self.names, "vectors": self.vectors}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import worlds
@@ -263,7 +264,13 @@ def test_a_query_that_says_nothing_is_answered_by_popularity_and_says_so(
 @NAMES
 @pytest.mark.parametrize(
     ("query", "n"),
-    [(Query(), 0), (Query(tracks=(121,)), 5), (Query(tracks=(-1,)), 5), (Query(bans=(121,)), 5)],
+    [
+        (Query(), 0),
+        (Query(tracks=(121,)), 5),
+        (Query(tracks=(-1,)), 5),
+        (Query(bans=(121,)), 5),
+        (Query(tracks=(2**40,)), 5),
+    ],
 )
 def test_what_cannot_be_asked_is_refused(
     name: str, query: Query, n: int, trained: Callable[[str], Recommender]
@@ -402,3 +409,20 @@ def test_every_setting_is_described_and_refuses_another_type(name: str) -> None:
         assert "description" in str(annotation), f"{field} has no description"
         with pytest.raises(ConfigError):
             kind(**{field: {"a": "mapping"}})
+
+
+@NAMES
+def test_numbers_that_are_not_finite_or_too_large_are_refused(name: str) -> None:
+    kind = RECOMMENDERS[CASES[name]]
+    for field in msgspec.structs.fields(kind.Config):
+        if isinstance(field.default, float):
+            for value in (float("nan"), float("inf"), 1e300):
+                with pytest.raises(ConfigError):
+                    kind(**{field.name: value})
+
+
+@NAMES
+@pytest.mark.parametrize("setting", ["self", "cls", "settings"])
+def test_a_setting_may_not_be_called_like_an_argument(name: str, setting: str) -> None:
+    with pytest.raises(ConfigError, match=f"unknown field {setting}"):
+        RECOMMENDERS[CASES[name]](**{setting: 1})

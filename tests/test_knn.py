@@ -68,6 +68,11 @@ def test_only_the_nearest_neighbours_vote_and_among_equals_the_first(tmp_path: P
     assert (got[3:] < 0).all()
 
 
+def test_more_neighbours_than_there_are_are_all(five: Dataset) -> None:
+    every, most = (RECOMMENDERS["user-knn"](neighbours=n).fit(five) for n in (5, 10**30))
+    assert scores(most, 0).tolist() == scores(every, 0).tolist()
+
+
 @pytest.mark.parametrize("name", ["item-knn", "user-knn"])
 def test_tracks_without_evidence_come_last_by_popularity(name: str, five: Dataset) -> None:
     fit = RECOMMENDERS[name]().fit(five)

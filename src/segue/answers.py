@@ -63,7 +63,8 @@ class Queries:
         """Lay out a batch.
 
         Raises:
-            UsageError: outcomes do not match the tracks, or a title or history is too long.
+            UsageError: outcomes do not match the tracks, a title or history is too long, or a
+                track's number is beyond 32 bits.
         """
         outcomes: list[int] = []
         for q, query in enumerate(queries):
@@ -135,7 +136,10 @@ class Queries:
 def _columns(lists: Sequence[Sequence[int]]) -> tuple[Int64, Int32]:
     offsets = np.zeros(len(lists) + 1, np.int64)
     np.cumsum([len(some) for some in lists], out=offsets[1:])
-    return offsets, np.array([t for some in lists for t in some], np.int32)
+    try:
+        return offsets, np.array([t for some in lists for t in some], np.int32)
+    except OverflowError as error:
+        raise UsageError("a query names a track beyond every catalog") from error
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from segue.models.ranking import best_of_products, best_of_scores
 
 POPULARITY = "popularity"
 _BLOCK_BYTES = 64 << 20
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -32,12 +33,18 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             ConfigError: an unknown setting, or a value of a wrong type or out of bounds.
         """
         try:
-            return msgspec.convert(dict(settings), cls)
+            made = msgspec.convert(dict(settings), cls)
         except msgspec.ValidationError as error:
             known = ", ".join(field.name for field in msgspec.structs.fields(cls)) or "none"
             raise ConfigError(
                 str(error).replace("`", ""), where=cls.__name__, do=f"settings are: {known}"
             ) from error
+        for name, value in msgspec.structs.asdict(made).items():
+            if isinstance(value, float) and not abs(value) <= _LARGEST:
+                raise ConfigError(
+                    f"{name} is {value}", where=cls.__name__, do="give a number that float32 holds"
+                )
+        return made
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ class Recommender(ABC):
         if "name" in cls.__dict__:
             RECOMMENDERS[cls.name] = cls
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, /, **settings: Any) -> None:
         self.config = self.Config.make(settings)
 
     def fit(self, dataset: Dataset, run: Run | None = None) -> Self:

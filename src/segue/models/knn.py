@@ -248,4 +248,4 @@ class UserKnn(_Neighbours):
         columns = np.bincount(tracks, entries, minlength=len(self.catalog))
         self.heard = inverse(np.sqrt(columns))
         self.voted = self._popular(self.config.beta)
-        self.most = self.config.neighbours
+        self.most = min(self.config.neighbours, len(self.row))

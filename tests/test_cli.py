@@ -16,7 +16,8 @@ import defusedxml.ElementTree
 import pytest
 
 from segue.bundle import Bundle
-from segue.cli import app, run
+from segue.cli import run
+from segue.cli.verbs import app
 
 VERBS = "ingest world describe train evaluate continue submit similar doctor".split()  # noqa: SIM905
 SIZES = ["--tracks", "300", "--listeners", "20", "--sessions", "50", "--playlists", "240"]
@@ -369,6 +370,67 @@ def test_a_reader_that_leaves_early_gets_no_traceback(place):
     assert ran.returncode == 1
     assert "Traceback" not in ran.stderr
     assert "Exception" not in ran.stderr
+
+
+def process(*arguments: str, code: str = "", **how: Any) -> subprocess.CompletedProcess[str]:
+    """Segue as a process of its own; `code` runs before."""
+    code += "\nfrom segue.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], text=True, check=False, timeout=60, **how
+    )
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_a_closed_stream_takes_nothing_and_disturbs_nothing(place, closed):
+    number = {"stdout": 1, "stderr": 2}[closed]
+    asked = ["continue", str(place / "popular"), "--title", "x", "--json"]
+    ran = process(*asked, capture_output=True, preexec_fn=lambda: os.close(number))
+    assert ran.returncode == 0
+    if closed == "stderr":
+        assert json.loads(ran.stdout)
+    else:
+        assert "simulated" in ran.stderr
+
+
+def test_data_is_utf_8_whatever_the_locale(tmp_path):
+    (tmp_path / "a.m3u8").write_text("#EXTINF:10,日本 - 🎵\na.mp3\n", "utf-8")
+    asked = ["ingest", "m3u", str(tmp_path), "--dataset", str(tmp_path / "日本"), "--json"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    ran = process(*asked, env=environment, capture_output=True, encoding="utf-8")
+    assert json.loads(ran.stdout)["dataset"] == str(tmp_path / "日本")
+
+
+def test_names_that_are_not_utf_8_are_taken_or_refused_in_one_line(segue, place, tmp_path):
+    wild = tmp_path / os.fsdecode(b"d\xe9")
+    trained = segue("train", "popularity", place / "world", "--bundle", wild, "--json")
+    assert trained.json["bundle"] == str(tmp_path / "d?")
+    assert segue("continue", wild, "--title", "x", "-n", 3, "--json").json["tracks"]
+    for verb in (["describe", f"{wild}a"], ["world", "--dataset", f"{wild}a"]):
+        assert "is a path that is not UTF-8; rename it" in segue(*verb).line
+    for option in ("--track", "--ban-artist"):
+        ran = segue("continue", place / "knn", "--title", "x", option, "\udcff")
+        assert (ran.status, "unexpected" in ran.line) == (2, False)
+
+
+def test_an_interrupt_while_modules_load_is_one_line(place):
+    interrupts = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == NAME:
+            sys.meta_path.remove(self)
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt:
+                if FAILS:
+                    raise ImportError(name)
+                raise
+sys.meta_path.insert(0, Finder())
+"""
+    for name, fails in (("typer", False), ("pyarrow", False), ("pyarrow", True)):
+        code = f"NAME, FAILS = {name!r}, {fails}\n{interrupts}"
+        ran = process("describe", str(place / "world"), code=code, capture_output=True)
+        assert (ran.returncode, ran.stderr) == (130, "segue: interrupted\n")
 
 
 def test_every_verb_has_help_with_a_line_for_each_option():

@@ -13,7 +13,7 @@ import typer
 
 from segue.asking import Answer, NamedReason, NamedTrack
 from segue.bundle import Manifest
-from segue.cli import app
+from segue.cli.verbs import app
 from segue.data.readers import FORMATS
 from segue.data.schema import TABLES, Outcome
 from segue.evaluation.evaluate import reported

@@ -15,7 +15,7 @@ ROOT = Path(segue.__file__).parent
 
 STOPS = [
     {"errors"},
-    {"files", "progress", "playlist_files"},
+    {"files", "progress", "playlist_files", "compiled"},
     {"data"},
     {"answers"},
     {"catalog"},

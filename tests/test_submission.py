@@ -265,3 +265,12 @@ def test_nothing_is_written_where_the_bundle_cannot_do_it(
         with pytest.raises(UsageError, match="without commas"):
             submit(bundle, challenge_path, out, **(TEAM | wrong))
     assert list(tmp_path.glob("*submission*")) == []
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"playlists": ' + b"[" * 100_000, b'{"playlists": [{"pid": 0, "name": "\xe9"}]}']
+)
+def test_a_challenge_set_that_nests_too_deep_or_is_not_utf_8_is_an_error(tmp_path, content):
+    (tmp_path / "c.json").write_bytes(content)
+    with pytest.raises(DataError, match="is not valid JSON"):
+        read_challenge_set(tmp_path / "c.json")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 # Set before any OpenMP library loads: its threads otherwise wait in a loop, and on a busy machine
 # take the processor from the very thread that they wait for.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+import_module("segue.compiled").keep_compiled()  # before Numba loads
 
 if TYPE_CHECKING:
     from segue.answers import Queries, Query, Reason, Slate, Slates

@@ -117,7 +117,7 @@ class Bundle:
                 raise DataError(f"cannot be written ({error})", where=path) from error
             table = self.catalog.table
             with (
-                pa.OSFile(str(folder / _CATALOG), "wb") as sink,
+                (folder / _CATALOG).open("wb") as sink,
                 pa.ipc.new_file(
                     sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")
                 ) as writer,
@@ -169,7 +169,7 @@ class Bundle:
 
 def _read_catalog(path: Path) -> Catalog:
     try:
-        with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+        with path.open("rb") as source, pa.ipc.open_file(source) as reader:
             table = reader.read_all()
         table.validate(full=True)
         if table.schema.names == CATALOG_SCHEMA.names:

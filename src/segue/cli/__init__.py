@@ -1,72 +1,41 @@
-"""The command line: verbs only. What a verb does is in the module that it calls.
-
-Modules that take long to import are imported inside the verbs, so that ``--help`` is instant.
-"""
+"""The command line: verbs only. What a verb does is in the module that it calls."""
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from importlib.metadata import version
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Any
 
-import typer
-
-from segue.cli.ask import continue_, similar, submit
-from segue.cli.check import doctor
-from segue.cli.data import describe, ingest, world
-from segue.cli.learn import evaluate, train
-from segue.cli.output import say
 from segue.errors import SegueError, UsageError
 
-# typer keeps its parser's exceptions to itself; the base of the one it shows is all of them.
-_WrongArguments: Any = typer.BadParameter.__bases__[0]
-
-app = typer.Typer(
-    add_completion=False,
-    rich_markup_mode=None,
-    help="Learn from what people play and skip, and continue playlists.",
-    epilog="Data goes to stdout, messages to stderr. Exit status: 0 done, 1 failed, 2 wrong usage.",
-)
-
-_VERBS: dict[str, Callable[..., None]] = {
-    "ingest": ingest,
-    "world": world,
-    "describe": describe,
-    "train": train,
-    "evaluate": evaluate,
-    "continue": continue_,
-    "submit": submit,
-    "similar": similar,
-    "doctor": doctor,
-}
-for _name, _verb in _VERBS.items():
-    app.command(_name)(_verb)
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        print(version("segue"))
-        raise typer.Exit
-
-
-@app.callback()
-def _segue(
-    _version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
-        ),
-    ] = False,
-) -> None:
-    pass
+_interrupts: list[int] = []
 
 
 def main() -> None:
     """Entry point of the ``segue`` command."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+    _set_up_streams()
     sys.exit(run(sys.argv[1:]))
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    # Remembered, because modules that load at this moment may make another error of it.
+    _interrupts.append(number)
+    raise KeyboardInterrupt
+
+
+def _set_up_streams() -> None:
+    """Closed streams take everything and give nothing; files and pipes hold UTF-8."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        encoding = sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
+        sys.stdout.reconfigure(encoding=encoding, errors="replace")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -76,15 +45,11 @@ def run(arguments: Sequence[str]) -> int:
         exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
     try:
-        status = app(list(arguments) or ["--help"], prog_name="segue", standalone_mode=False)
-        sys.stdout.flush()
+        return _run(arguments)
     except UsageError as error:
         return _failed(str(error), 2)
     except SegueError as error:
         return _failed(str(error), 1)
-    except _WrongArguments as error:
-        asked = error.ctx.command_path if error.ctx else "segue"
-        return _failed(f"{error.format_message().rstrip('.')}; see {asked} --help", 2)
     except BrokenPipeError:
         # Whoever read has gone; the interpreter's own flush at exit must not fail on it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -95,16 +60,30 @@ def run(arguments: Sequence[str]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _failed(f"{where}{error.strerror or error}", 1)
     except Exception as error:
+        if _interrupts:
+            return _failed("interrupted", 130)
         what = f"unexpected {type(error).__name__}: {error}"
         return _failed(f"{what}; SEGUE_DEBUG=1 shows where", 1)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    # Here, so that an interrupt while modules load is one line too.
+    from segue.cli.verbs import WrongArguments, app
+
+    try:
+        status = app(list(arguments) or ["--help"], prog_name="segue", standalone_mode=False)
+        sys.stdout.flush()
+    except WrongArguments as error:
+        asked = error.ctx.command_path if error.ctx else "segue"
+        raise UsageError(error.format_message().rstrip("."), do=f"see {asked} --help") from error
     if status == 130:  # how typer says that it was interrupted
-        say("interrupted")
-    if not arguments:
-        return 2
-    return status or 0
+        raise KeyboardInterrupt
+    return status or (0 if arguments else 2)
 
 
 def _failed(line: str, status: int) -> int:
+    from segue.cli.output import say
+
     if os.environ.get("SEGUE_DEBUG"):
         traceback.print_exc()
     say(line)

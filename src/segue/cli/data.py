@@ -9,6 +9,7 @@ import typer
 
 from segue.cli.output import SIMULATED, Json, Seed, emit, facts, say, table
 from segue.errors import UsageError
+from segue.files import shown
 
 DatasetOut = Annotated[
     Path, typer.Option("--dataset", metavar="DIR", help="Dataset folder to write or replace.")
@@ -45,8 +46,8 @@ def ingest(
         columns[role] = column
     receipt = read(format, sources, dataset, columns=columns, progress=True)
     if json:
-        shown = ("format", "unit", "read", "kept", "dropped", "notes")
-        emit({name: getattr(receipt, name) for name in shown} | {"dataset": str(dataset)})
+        fields = ("format", "unit", "read", "kept", "dropped", "notes")
+        emit({name: getattr(receipt, name) for name in fields} | {"dataset": shown(dataset)})
         return
     rows = {f"{receipt.unit} read": receipt.read, "kept": receipt.kept}
     rows |= {f"dropped: {reason}": n for reason, n in receipt.dropped.items()}
@@ -74,7 +75,7 @@ def world(
     made = World.make({name: size for name, size in sizes.items() if size is not None})
     info = make_world(dataset, made, seed=seed, progress=True)
     say(SIMULATED)
-    result = {**info.rows, "simulated": True, "seed": seed, "dataset": str(dataset)}
+    result = {**info.rows, "simulated": True, "seed": seed, "dataset": shown(dataset)}
     if json:
         emit(result)
     else:

@@ -10,6 +10,7 @@ import typer
 
 from segue.cli.output import SIMULATED, Json, Seed, emit, facts, say
 from segue.errors import UsageError
+from segue.files import shown
 
 
 def train(
@@ -45,7 +46,7 @@ def train(
     if opened.info.simulated:
         say(SIMULATED)
     result: dict[str, Any] = {
-        "bundle": str(bundle),
+        "bundle": shown(bundle),
         "recipe": loaded.name,
         "seconds": cost.seconds,
         "peak_rss_mb": cost.peak_rss_mb,
@@ -92,14 +93,14 @@ def evaluate(
     *folders, dataset = paths
     if not folders:
         raise UsageError("a bundle and a dataset are needed", where="segue evaluate")
-    bundles = [(str(folder), Bundle.load(folder)) for folder in folders]
+    bundles = [(shown(folder), Bundle.load(folder)) for folder in folders]
     result = test(
         bundles, Dataset.open(dataset), protocol, seed=seed, all_rows=every, n=n, progress=True
     )
     if result.simulated:
         say(SIMULATED)
     if report:
-        asked = ["segue", "evaluate", *map(str, paths), "--protocol", protocol, "-n", str(n)]
+        asked = ["segue", "evaluate", *map(shown, paths), "--protocol", protocol, "-n", str(n)]
         asked += ["--seed", str(seed), *(["--all"] if every else [])]
         write_report(result, report, command=shlex.join(asked))
         say(f"report written to {report}")

@@ -27,7 +27,7 @@ from segue.data.schema import (
     Outcome,
 )
 from segue.errors import DataError
-from segue.files import recover, replacing_folder, sha256
+from segue.files import recover, replacing_folder, sha256, shown
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
@@ -77,6 +77,14 @@ class DatasetInfo(msgspec.Struct, kw_only=True):
     """Rows of each table."""
 
 
+def _plain(path: Path | str) -> Path:
+    """The path; pyarrow opens none that is not UTF-8."""
+    path = Path(path)
+    if shown(path.absolute()) != str(path.absolute()):
+        raise DataError("is a path that is not UTF-8", where=shown(path), do="rename it")
+    return path
+
+
 def _offsets(owner: Int32, owners: int) -> Int64:
     """Start of each owner's run in a sorted column, plus the end. (owners + 1,)"""
     return np.searchsorted(owner, np.arange(owners + 1, dtype=np.int64)).astype(np.int64)
@@ -104,7 +112,7 @@ class Dataset:
         Raises:
             DataError: not a dataset, of a newer version, or damaged (the line says where).
         """
-        path = Path(path)
+        path = _plain(path)
         recover(path)
         file = path / DATASET_FILE
         if not file.is_file():
@@ -471,7 +479,7 @@ def writing_dataset(path: Path | str) -> Iterator[DatasetWriter]:
     Raises:
         DataError: `path` holds something that is not a dataset, or cannot be written.
     """
-    with replacing_folder(Path(path), DATASET_FILE) as folder:
+    with replacing_folder(_plain(path), DATASET_FILE) as folder:
         writer = DatasetWriter(folder)
         try:
             yield writer

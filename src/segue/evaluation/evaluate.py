@@ -19,6 +19,7 @@ from segue.evaluation.matching import artist_codes, match_tracks
 from segue.evaluation.metrics import CLICK_WINDOW, Float64, per_query
 from segue.evaluation.protocols import Test, find_protocol, refuse_learned
 from segue.evaluation.significance import Comparison, Estimate, compare, estimate
+from segue.files import shown
 from segue.progress import Advance, task
 
 WARM = "warm"
@@ -171,7 +172,7 @@ def evaluate(
         every=all_rows,
         n=n,
         queries=len(test),
-        dataset=dataset.path.resolve().name,
+        dataset=shown(dataset.path.resolve().name),
         fingerprint=dataset.info.fingerprint,
         simulated=dataset.info.simulated or any(b.manifest.simulated for _, b in bundles),
         notes=list(test.notes),

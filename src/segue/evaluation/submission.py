@@ -20,7 +20,7 @@ from segue.bundle import Bundle
 from segue.data.schema import Outcome
 from segue.errors import BundleError, DataError, UsageError
 from segue.evaluation.matching import match_tracks
-from segue.files import write_file
+from segue.files import shown, write_file
 from segue.progress import task
 
 TRACKS = 500
@@ -95,7 +95,7 @@ def read_challenge_set(path: Path | str) -> ChallengeSet:
     except msgspec.ValidationError as error:
         what, _, where = str(error).replace("`", "").partition(" - at ")
         raise DataError(what, where=f"{path}: {where or '$'}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"is not valid JSON ({error})", where=path) from error
     if not challenge.playlists:
         raise DataError("has no playlists", where=path)
@@ -176,7 +176,7 @@ def submit(
             f"beside {longest} seeds",
             do="train on more data",
         )
-    header = ["team_info", *([track] if track else []), team.strip(), email.strip()]
+    header = ["team_info", *([track] if track else []), shown(team.strip()), shown(email.strip())]
     lines = [",".join(header)]
     served: Counter[str] = Counter()
     uris = bundle.catalog.uris
@@ -199,7 +199,7 @@ def submit(
     # No time in the header, so that the same answers are the same bytes.
     write_file(out, gzip.compress(data, 6, mtime=0) if out.suffix == ".gz" else data)
     seeds = sum(len(playlist.tracks) for playlist in challenge.playlists)
-    return Receipt(str(out), len(queries), seeds, missing, dict(sorted(served.items())))
+    return Receipt(shown(out), len(queries), seeds, missing, dict(sorted(served.items())))
 
 
 def check_submission(path: Path | str, challenge: ChallengeSet) -> list[str]:

@@ -1,0 +1,61 @@
+"""Where Numba keeps what it compiles."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from segue.compiled import keep_compiled
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of temporary files, where nothing else can be written to."""
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    return tmp_path
+
+
+def kept() -> Path:
+    keep_compiled()
+    return Path(os.environ.pop("NUMBA_CACHE_DIR"))
+
+
+def test_numba_finds_a_folder_by_itself_where_there_is_one(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: True)
+    keep_compiled()
+    assert "NUMBA_CACHE_DIR" not in os.environ
+
+
+def test_a_folder_that_was_chosen_stays(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "mine")
+    keep_compiled()
+    assert os.environ["NUMBA_CACHE_DIR"] == "mine"
+
+
+def test_a_user_without_a_home_gets_a_private_folder_and_keeps_it(temporary: Path) -> None:
+    folder = kept()
+    assert folder == temporary / f"segue-{os.getuid()}"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert kept() == folder
+
+
+def test_a_folder_that_others_can_write_to_is_not_used(temporary: Path) -> None:
+    folder = temporary / f"segue-{os.getuid()}"
+    folder.mkdir()
+    folder.chmod(0o777)
+    assert kept() != folder
+
+
+def test_a_link_is_not_used(temporary: Path) -> None:
+    (temporary / "elsewhere").mkdir()
+    (temporary / f"segue-{os.getuid()}").symlink_to("elsewhere")
+    assert kept().name.startswith("segue-")
+    assert not kept().is_symlink()
+    assert not list((temporary / "elsewhere").iterdir())

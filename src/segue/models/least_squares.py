@@ -27,6 +27,12 @@ _TASKS = 64
 """Shares that the rows are dealt into; not the number of threads, which decides nothing here."""
 _ROOM = 512
 """Entries of a row that the buffer holds; longer rows are gathered again at every step."""
+_BLOCK = 1024
+"""Rows multiplied at a time: float32 sums no longer than this."""
+_STRIP = 32
+"""Rows of a block multiplied at a time: they stay in the first-level cache."""
+_SHARES = 4
+"""Shares of the Gram matrix; like the tasks not the number of threads."""
 _PIECE = 16
 """Rows of the buffer worked on at a time: they stay in the first-level cache."""
 _START_SWEEPS = 4
@@ -182,17 +188,53 @@ def side(extra: sp.csr_matrix, regularisation: float, exponent: float) -> Side:
     )
 
 
+@njit(fastmath=True, parallel=True, cache=True)
+def _gram(matrix, shares):  # type: ignore[no-untyped-def]
+    """matrixᵀ matrix, in float64 shares that add up to it. (_SHARES, n, n)"""
+    n = matrix.shape[1]
+    for share in prange(_SHARES):
+        part = np.empty((n, n), np.float32)
+        column = np.empty(_STRIP, np.float32)
+        for block in range(share * _BLOCK, len(matrix), _SHARES * _BLOCK):
+            part[:] = 0
+            end = min(block + _BLOCK, len(matrix))
+            for start in range(block, end, _STRIP):
+                strip = matrix[start : min(start + _STRIP, end)]
+                for k in range(n):
+                    for i in range(len(strip)):
+                        column[i] = strip[i, k]
+                    accumulate(strip, column, part[k])
+            for k in range(n):
+                for m in range(n):
+                    shares[share, k, m] += part[k, m]
+
+
+@njit(fastmath=True, parallel=True, cache=True)
+def _turn(matrix, turn):  # type: ignore[no-untyped-def]
+    """matrix = matrix @ turn, in place."""
+    for block in prange((len(matrix) + _BLOCK - 1) // _BLOCK):
+        out = np.empty(matrix.shape[1], np.float32)
+        for i in range(block * _BLOCK, min((block + 1) * _BLOCK, len(matrix))):
+            out[:] = 0
+            accumulate(turn, matrix[i], out)
+            matrix[i] = out
+
+
 def diagonalise(fixed: Float32, *with_it: Float32) -> Float32:
     """Rotate `fixed`, and others with it, in place so that fixedᵀ fixed is diagonal.
+
+    No BLAS: its threads and numba's, taking turns, stall each other on a busy machine.
 
     Returns:
         The diagonal. (factors,) float32
     """
-    values, rotation = np.linalg.eigh((fixed.T @ fixed).astype(np.float64))
+    factors = fixed.shape[1]
+    shares = np.zeros((_SHARES, factors, factors))
+    _gram(fixed, shares)
+    values, rotation = np.linalg.eigh(shares.sum(axis=0))
     turn = rotation.astype(np.float32)
     for matrix in (fixed, *with_it):
-        for start in range(0, len(matrix), 8192):  # in pieces: no second copy of the factors
-            matrix[start : start + 8192] = matrix[start : start + 8192] @ turn
+        _turn(matrix, turn)
     diagonal: Float32 = np.maximum(values, 0).astype(np.float32)
     return diagonal
 

@@ -66,6 +66,10 @@ def vouch(bundle: Path, name: str) -> None:
 # Save and load
 
 
+def test_all_files_may_be_read_by_whoever_may_read_one(saved):
+    assert len({(saved / name).stat().st_mode for name in FILES}) == 1
+
+
 def test_what_is_saved_comes_back(trained, saved):
     loaded = Bundle.load(saved)
     assert loaded.manifest == trained.manifest

@@ -1,4 +1,4 @@
-"""Where Numba keeps what it compiles."""
+"""Where libraries keep what they make, for users without a home."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from segue.compiled import keep_compiled
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of temporary files, where nothing else can be written to."""
-    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    for name in ("NUMBA_CACHE_DIR", "MPLCONFIGDIR"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     return tmp_path
@@ -22,6 +23,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def kept() -> Path:
     keep_compiled()
+    assert Path(os.environ.pop("MPLCONFIGDIR")).is_dir()
     return Path(os.environ.pop("NUMBA_CACHE_DIR"))
 
 
@@ -31,12 +33,14 @@ def test_numba_finds_a_folder_by_itself_where_there_is_one(
     monkeypatch.setattr(os, "access", lambda path, mode: True)
     keep_compiled()
     assert "NUMBA_CACHE_DIR" not in os.environ
+    assert "MPLCONFIGDIR" not in os.environ
 
 
 def test_a_folder_that_was_chosen_stays(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_CACHE_DIR", "mine")
+    monkeypatch.setenv("MPLCONFIGDIR", "mine")
     keep_compiled()
-    assert os.environ["NUMBA_CACHE_DIR"] == "mine"
+    assert os.environ["NUMBA_CACHE_DIR"] == os.environ["MPLCONFIGDIR"] == "mine"
 
 
 def test_a_user_without_a_home_gets_a_private_folder_and_keeps_it(temporary: Path) -> None:

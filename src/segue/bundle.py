@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,8 @@ class Bundle:
                 ) as writer,
             ):
                 writer.write_table(table)
+            for name in (_TENSORS, _LEARNED):  # which safetensors lets only their owner read
+                shutil.copymode(folder / _CATALOG, folder / name)
             self.manifest.files = {name: sha256(folder / name) for name in _FILES}
             self.manifest.seal = _BLANK
             text = msgspec.json.format(msgspec.json.encode(self.manifest), indent=2)

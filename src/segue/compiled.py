@@ -1,4 +1,4 @@
-"""Where Numba keeps what it compiles."""
+"""Where libraries keep what they make, for users without a home."""
 
 from __future__ import annotations
 
@@ -9,23 +9,28 @@ from pathlib import Path
 
 
 def keep_compiled() -> None:
-    """Give Numba a folder where it would find none; it raises then, and nothing runs.
+    """Give Numba and matplotlib a folder where they would find none.
 
-    It writes beside the code or into the user's cache folder. Code that root installed, run by a
-    user without a home (as in containers), has neither.
+    Numba writes beside the code or into the user's cache folder, and raises if it can do neither,
+    as in a container whose user has no home and did not install the code. Matplotlib complains.
     """
-    if os.name != "posix" or "NUMBA_CACHE_DIR" in os.environ:
-        return
     cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
-    if _writable(Path(__file__).parent) or _writable(cache):
+    if os.name != "posix" or _writable(cache):
         return
+    if "MPLCONFIGDIR" not in os.environ:
+        os.environ["MPLCONFIGDIR"] = str(_private())
+    if "NUMBA_CACHE_DIR" not in os.environ and not _writable(Path(__file__).parent):
+        os.environ["NUMBA_CACHE_DIR"] = str(_private())
+
+
+def _private() -> Path:
+    """A folder that nobody else can write to; what is kept there is code."""
     folder = Path(tempfile.gettempdir(), f"segue-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
-    # What is kept there is code: it has to be ours, and nobody else may have put it there.
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
-        folder = Path(tempfile.mkdtemp(prefix="segue-"))
-    os.environ["NUMBA_CACHE_DIR"] = str(folder)
+    if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022:
+        return folder
+    return Path(tempfile.mkdtemp(prefix="segue-"))
 
 
 def _writable(folder: Path) -> bool:

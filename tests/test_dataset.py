@@ -313,3 +313,12 @@ def test_a_version_that_never_was_is_refused(tmp_path: Path) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | {"version": 0}))
     with pytest.raises(DataError, match="has version 0"):
         Dataset.open(tmp_path / "d")
+
+
+def test_a_column_whose_name_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
+    file = write(tmp_path / "d") / "listeners.parquet"
+    rows = pq.read_table(file)
+    pq.write_table(rows.append_column("wildest", pa.array(["x", "y"])), file, store_schema=False)
+    file.write_bytes(file.read_bytes().replace(b"wildest", b"wild\xff\xff\xff"))
+    with pytest.raises(DataError, match="is not readable Parquet"):
+        Dataset.open(tmp_path / "d")

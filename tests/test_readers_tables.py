@@ -400,3 +400,10 @@ def test_parquet_numbers_beyond_63_bits_are_wrong_not_negative(tmp_path: Path) -
     receipt, dataset = ingested("parquet", tmp_path / "x.parquet")
     assert receipt.dropped == {"wrong value in position": 1}
     assert uris(dataset) == [["b"]]
+
+
+def test_parquet_with_a_column_whose_name_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"playlist": ["p"], "trackxyz": ["a"]}), file, store_schema=False)
+    file.write_bytes(file.read_bytes().replace(b"trackxyz", b"track\xff\xff\xff"))
+    assert "is not readable Parquet" in str(refusal("parquet", file))

@@ -150,10 +150,11 @@ class Dataset:
             try:
                 meta = pq.read_metadata(file)
                 found = meta.schema.to_arrow_schema()
-            except (pa.ArrowException, OSError) as error:
+                names = found.names
+            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
                 raise DataError(f"is not readable Parquet ({error})", where=file) from error
             for column in schema:
-                if (times := found.names.count(column.name)) != 1:
+                if (times := names.count(column.name)) != 1:
                     what = "no column" if not times else "more than one column"
                     raise DataError(f"has {what} {column.name}", where=file)
                 if found.field(column.name).type != column.type:

@@ -20,9 +20,11 @@ def _open(source: Input) -> pq.ParquetFile:
     if source.member is not None:
         raise DataError("Parquet is not read from a zip", where=source, do="unpack it")
     try:
-        return pq.ParquetFile(source.path)
-    except (pa.ArrowException, OSError) as error:
+        file = pq.ParquetFile(source.path)
+        _ = file.schema_arrow.names  # which may be no text
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"is not readable Parquet ({error})", where=source) from error
+    return file
 
 
 def _batches(

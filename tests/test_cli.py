@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -350,6 +351,19 @@ def test_an_interrupt_is_one_line_and_status_130(segue, place, monkeypatch):
 def test_control_characters_reach_no_terminal(segue, place):
     ran = segue("similar", place / "knn", "\x1b[31mred")
     assert "\x1b" not in ran.line
+
+
+def test_control_characters_of_names_of_bundles_reach_no_terminal(segue, place, tmp_path):
+    shutil.copytree(place / "popular", tmp_path / "a\x1b[31m\nb")
+    asked = [tmp_path / "a\x1b[31m\nb", place / "world", "--protocol", "challenge", "-n", 5]
+    ran = segue("evaluate", *asked)
+    assert ran.status == 0
+    assert "\x1b" not in ran.out
+
+
+def test_a_list_longer_than_any_catalog_can_be_is_refused(segue, place):
+    asked = [place / "popular", place / "world", "--protocol", "challenge", "-n", 10**30]
+    assert segue("evaluate", *asked).line.endswith("fewer than 2^31")
 
 
 # Processes

@@ -48,10 +48,11 @@ def table(
 
     Args:
         columns: headings; all empty = no line of headings.
-        rows: cells. Control characters in them become spaces.
+        rows: cells. Control characters in them and in headings become spaces.
         numeric: columns that are set flush right.
     """
     cells = [[one_line(cell) for cell in row] for row in rows]
+    columns, numeric = ([one_line(name) for name in names] for names in (columns, numeric))
     headings = any(columns)
     if sys.stdout.isatty():
         from rich import box

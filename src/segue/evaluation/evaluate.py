@@ -155,8 +155,8 @@ def evaluate(
             f"bundles are called {', '.join(names)}" if names else "no bundle to evaluate",
             do="give each bundle once" if names else "name at least one",
         )
-    if n < 1:
-        raise UsageError(f"n is {n}", do="ask for at least 1 track")
+    if not 1 <= n < 2**31:
+        raise UsageError(f"n is {n}", do="ask for at least 1 track, and fewer than 2^31")
     how = find_protocol(protocol)
     test = how.every(dataset, seed) if all_rows else how.split(dataset, seed).test
     for name, bundle in bundles:

@@ -1,11 +1,12 @@
-"""Where libraries keep what they make, for users without a home."""
+"""Where libraries keep what they make, for users without a home.
+
+Loaded with the package and before the command line can tell of an interrupt, so it loads nothing
+itself until it has to.
+"""
 
 from __future__ import annotations
 
 import os
-import stat
-import tempfile
-from pathlib import Path
 
 
 def keep_compiled() -> None:
@@ -14,26 +15,30 @@ def keep_compiled() -> None:
     Numba writes beside the code or into the user's cache folder, and raises if it can do neither,
     as in a container whose user has no home and did not install the code. Matplotlib complains.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     if os.name != "posix" or _writable(cache):
         return
     if "MPLCONFIGDIR" not in os.environ:
-        os.environ["MPLCONFIGDIR"] = str(_private())
-    if "NUMBA_CACHE_DIR" not in os.environ and not _writable(Path(__file__).parent):
-        os.environ["NUMBA_CACHE_DIR"] = str(_private())
+        os.environ["MPLCONFIGDIR"] = _private()
+    if "NUMBA_CACHE_DIR" not in os.environ and not _writable(os.path.dirname(__file__)):
+        os.environ["NUMBA_CACHE_DIR"] = _private()
 
 
-def _private() -> Path:
+def _private() -> str:
     """A folder that nobody else can write to; what is kept there is code."""
-    folder = Path(tempfile.gettempdir(), f"segue-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.lstat()
+    import stat
+    import tempfile
+
+    folder = os.path.join(tempfile.gettempdir(), f"segue-{os.getuid()}")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    status = os.lstat(folder)
     if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022:
         return folder
-    return Path(tempfile.mkdtemp(prefix="segue-"))
+    return tempfile.mkdtemp(prefix="segue-")
 
 
-def _writable(folder: Path) -> bool:
+def _writable(folder: str) -> bool:
     """Whether it can be written to, or made."""
-    there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
-    return os.access(there, os.W_OK | os.X_OK)
+    while not os.path.exists(folder) and folder != os.path.dirname(folder):
+        folder = os.path.dirname(folder)
+    return os.access(folder, os.W_OK | os.X_OK)

@@ -172,13 +172,18 @@ def _to_quality(curves: dict[str, list[dict[str, Any]]]) -> tuple[list[dict[str,
                 {
                     "ndcg@100 to reach": share * best,
                     "system": system,
-                    "seconds": when[system],
-                    "system / segue": when[system] / when["segue"],
+                    "seconds": _finite(when[system]),
+                    "system / segue": _finite(when[system] / when["segue"]),
                     "all runs": " ".join(f"{_reach(run, share * best):.2f}" for run in runs),
                     "best ndcg@100": max(max(run["ndcg"]) for run in runs),
                 }
             )
     return rows, min(ratios)
+
+
+def _finite(value: float) -> float | None:
+    """The value, or None (null in JSON) where the quality was never reached."""
+    return value if np.isfinite(value) else None
 
 
 def _reach(run: dict[str, Any], ndcg: float) -> float:

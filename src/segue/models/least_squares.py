@@ -300,14 +300,31 @@ def factorise(
         u (rows, factors), v (columns, factors), float32.
     """
     v = _start(extra, factors, regularisation, exponent, steps, rng)
-    rows = side(extra, regularisation, exponent)
-    columns = side(extra.T.tocsr(), regularisation, exponent)
-    u = np.empty((extra.shape[0], factors), np.float32)
-    for done in range(sweeps):
-        sweep(rows, columns, u, v, steps, cold=done == 0)
+
+    def after(u: Float32, v: Float32) -> None:
         advance(1)
         each(u, v)
-    return u, v
+
+    return _alternate(extra, v, regularisation, exponent, sweeps, steps, after), v
+
+
+def _alternate(
+    extra: sp.csr_matrix,
+    v: Float32,
+    regularisation: float,
+    exponent: float,
+    sweeps: int,
+    steps: int,
+    after: Any = lambda u, v: None,
+) -> Float32:
+    """Sweep from the column factors v, in place; returns the row factors."""
+    rows = side(extra, regularisation, exponent)
+    columns = side(extra.T.tocsr(), regularisation, exponent)
+    u = np.empty((extra.shape[0], v.shape[1]), np.float32)
+    for done in range(sweeps):
+        sweep(rows, columns, u, v, steps, cold=done == 0)
+        after(u, v)
+    return u
 
 
 def _start(
@@ -333,10 +350,6 @@ def _start(
         return v
     core = extra[::_START_ROWS][:, popular].tocsr()
     start = scale * rng.standard_normal((len(popular), factors), np.float32)
-    rows = side(core, regularisation, exponent)
-    columns = side(core.T.tocsr(), regularisation, exponent)
-    u = np.empty((core.shape[0], factors), np.float32)
-    for done in range(_START_SWEEPS):
-        sweep(rows, columns, u, start, steps, cold=done == 0)
+    _alternate(core, start, regularisation, exponent, _START_SWEEPS, steps)
     v[popular] = start
     return v

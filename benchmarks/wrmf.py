@@ -40,7 +40,7 @@ Each = Callable[[float, Any, Any], None]
 
 
 def _segue(train: sp.csr_matrix, factors: int, sweeps: int, each: Each) -> None:
-    from segue.models.least_squares import confidence, factorise
+    from segue.models.least_squares import Weighted, confidence, factorise
 
     start = time.perf_counter()
 
@@ -49,12 +49,9 @@ def _segue(train: sp.csr_matrix, factors: int, sweeps: int, each: Each) -> None:
         each(time.perf_counter() - start, u, v)
         start = time.perf_counter()
 
-    extra = sp.csr_matrix(
-        (confidence(train.data, "linear", ALPHA, 1.0), train.indices, train.indptr),
-        shape=train.shape,
-    )
+    weighted = Weighted.of(train, lambda counts: confidence(counts, "linear", ALPHA, 1.0))
     rng = np.random.default_rng(0)
-    factorise(extra, factors, LAMBDA, 0.0, sweeps, _STEPS, rng, each=after)
+    factorise(weighted, factors, LAMBDA, 0.0, sweeps, _STEPS, rng, each=after)
 
 
 def _irspack(train: sp.csr_matrix, factors: int, sweeps: int, each: Each) -> None:

@@ -10,13 +10,14 @@ from scipy.special import expit
 
 from segue.models import least_squares
 from segue.models.least_squares import (
-    _ROOM,
+    Side,
+    Weighted,
     confidence,
     diagonalise,
     factorise,
-    side,
     solve,
 )
+from segue.models.least_squares_kernels import ROOM
 
 LAMBDA = 0.7
 
@@ -32,6 +33,14 @@ def plays(rows: int, columns: int, density: float, seed: int) -> sp.csr_matrix:
 def extra_of(counts: sp.csr_matrix, kind: str = "linear", alpha: float = 3.0) -> sp.csr_matrix:
     data = confidence(counts.data, kind, alpha, 0.5)
     return sp.csr_matrix((data, counts.indices, counts.indptr), shape=counts.shape)
+
+
+def weighted(extra: sp.csr_matrix) -> Weighted:
+    return Weighted.of(extra, lambda values: values)
+
+
+def side(extra: sp.csr_matrix, regularisation: float, exponent: float) -> Side:
+    return weighted(extra).side(regularisation, exponent)
 
 
 def dense_solution(extra: sp.csr_matrix, v: np.ndarray, exponent: float) -> np.ndarray:
@@ -70,10 +79,18 @@ def test_a_row_equals_dense_weighted_least_squares(kind: str, exponent: float) -
     np.testing.assert_allclose(u, dense_solution(extra, v, exponent), rtol=2e-3, atol=2e-5)
 
 
+@pytest.mark.parametrize("large", [1, 60.5, 300])
+def test_counts_of_any_size_keep_their_confidence(large: float) -> None:
+    counts = plays(20, 30, 0.2, seed=17)
+    counts.data[::3] = large
+    rows = Weighted.of(counts, lambda values: 2 * values).side(1.0, 0.0)
+    np.testing.assert_array_equal(rows.extra[rows.levels], 2 * counts.data)
+
+
 def test_a_row_longer_than_the_buffer_is_solved_the_same() -> None:
-    extra = extra_of(plays(3, 3 * _ROOM, 0.9, seed=3))
-    assert np.diff(extra.indptr).min() > _ROOM
-    v = np.random.default_rng(4).standard_normal((3 * _ROOM, 8)).astype(np.float32)
+    extra = extra_of(plays(3, 3 * ROOM, 0.9, seed=3))
+    assert np.diff(extra.indptr).min() > ROOM
+    v = np.random.default_rng(4).standard_normal((3 * ROOM, 8)).astype(np.float32)
     gram = diagonalise(v)
     u = np.empty((3, 8), np.float32)
     solve(side(extra, LAMBDA, 0.0), v, gram, u, 100, 1e-7, cold=True)
@@ -116,7 +133,7 @@ def test_every_sweep_lowers_the_loss(exponent: float) -> None:
     extra = extra_of(plays(80, 100, 0.1, seed=8))
     losses: list[float] = []
     factorise(
-        extra, 10, LAMBDA, exponent, 8, 3, np.random.default_rng(9),
+        weighted(extra), 10, LAMBDA, exponent, 8, 3, np.random.default_rng(9),
         each=lambda u, v: losses.append(loss(extra, u, v, exponent)),
     )  # fmt: skip
     assert losses == sorted(losses, reverse=True)
@@ -124,7 +141,7 @@ def test_every_sweep_lowers_the_loss(exponent: float) -> None:
 
 def test_it_fits_as_well_as_implicit() -> None:
     extra = extra_of(plays(150, 200, 0.06, seed=10))
-    u, v = factorise(extra, 16, LAMBDA, 0.0, 30, 3, np.random.default_rng(11))
+    u, v = factorise(weighted(extra), 16, LAMBDA, 0.0, 30, 3, np.random.default_rng(11))
     peer = implicit.cpu.als.AlternatingLeastSquares(
         16, regularization=LAMBDA, alpha=1.0, iterations=30, use_cg=False, random_state=12
     )
@@ -144,7 +161,7 @@ def test_starting_on_the_popular_tracks_saves_a_sweep(monkeypatch: pytest.Monkey
     def losses() -> list[float]:
         after: list[float] = []
         factorise(
-            extra, 4, LAMBDA, 0.0, 10, 3, np.random.default_rng(14),
+            weighted(extra), 4, LAMBDA, 0.0, 10, 3, np.random.default_rng(14),
             each=lambda u, v: after.append(loss(extra, u, v)),
         )  # fmt: skip
         return after
@@ -158,5 +175,8 @@ def test_starting_on_the_popular_tracks_saves_a_sweep(monkeypatch: pytest.Monkey
 
 def test_the_same_seed_gives_the_same_factors() -> None:
     extra = extra_of(plays(60, 70, 0.1, seed=15))
-    one, two = (factorise(extra, 8, LAMBDA, 1.0, 3, 3, np.random.default_rng(16)) for _ in range(2))
+    one, two = (
+        factorise(weighted(extra), 8, LAMBDA, 1.0, 3, 3, np.random.default_rng(16))
+        for _ in range(2)
+    )
     assert all((a == b).all() for a, b in zip(one, two, strict=True))

@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit, prange
 
 from segue.answers import Float32, Int32, Int64
-from segue.models.least_squares import accumulate, project
+from segue.models.least_squares_kernels import accumulate, project
 
 _TASKS = 64
 """Shares that the queries are dealt into; not the number of threads, which decides nothing here."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from segue.models.least_squares import accumulate, project
+from segue.models.least_squares_kernels import accumulate, project
 
 _TILE = 512
 """Tracks whose vectors stay in the cache while all queries pass."""

@@ -23,7 +23,7 @@ from segue import progress
 from segue.answers import Float32, Int32, Queries, Query, Reason
 from segue.data.dataset import Dataset
 from segue.models.base import Config, DotRecommender, Run, expect, knows_history
-from segue.models.least_squares import Side, confidence, diagonalise, factorise, side, solve
+from segue.models.least_squares import Side, Weighted, confidence, diagonalise, factorise, solve
 
 _PIVOT = 16
 """Length of the history whose fold-in is regularised as in training."""
@@ -65,13 +65,10 @@ class WRMF(DotRecommender):
     config: WRMFConfig
 
     def _fit(self, dataset: Dataset, plays: sp.csr_matrix, run: Run) -> None:
-        extra = sp.csr_matrix(
-            (self._confidence(plays.data), plays.indices, plays.indptr), shape=plays.shape
-        )
         sweeps = self.config.sweeps
         with progress.task("fitting wrmf", sweeps, "sweeps", show=run.progress) as advance:
             _, self.vectors = factorise(
-                extra,
+                Weighted.of(plays, self._confidence),
                 self.config.factors,
                 self.config.regularisation,
                 self.config.frequency_exponent,
@@ -101,8 +98,8 @@ class WRMF(DotRecommender):
             shape=(len(queries), len(self.vectors)),
         )
         counts.sum_duplicates()
-        counts.data = self._confidence(counts.data)
-        rows = side(counts, self.config.regularisation, self.config.frequency_exponent)
+        weighted = Weighted.of(counts, self._confidence)
+        rows = weighted.side(self.config.regularisation, self.config.frequency_exponent)
         lengths = np.maximum(np.diff(rows.offsets), 1)
         pull = rows.reg * (_PIVOT / lengths) ** self.config.fold_in_exponent
         return rows._replace(reg=pull.astype(np.float32))
@@ -117,7 +114,7 @@ class WRMF(DotRecommender):
         """score = Σ_j c_j v_jᵀ A⁻¹ v over the history's tracks j: one part a track (eq. 7)."""
         rows = self._histories(Queries.of([query]))
         history = self.vectors[rows.others].astype(np.float64)
-        extra = rows.extra.astype(np.float64)
+        extra = rows.extra[rows.levels].astype(np.float64)
         a = np.diag(self.gram + rows.reg[0]) + (history.T * extra) @ history
         parts = self.vectors[tracks] @ np.linalg.solve(a, history.T) * (1 + extra)
         return [

@@ -1,0 +1,1 @@
+"""Two-stage playlist continuation: candidates, features, and the ranker that orders them."""

@@ -30,6 +30,11 @@ Hashes = npt.NDArray[np.uint64]
 Rows = tuple[Int64, Int32]
 
 
+def artist_codes(catalog: Catalog) -> Int32:
+    """A number for each artist, -1 where unknown. (tracks,)"""
+    return catalog.codes("artist_uri", "artist")
+
+
 def album_codes(catalog: Catalog) -> Int32:
     """A number for each album, -1 where unknown. An album without a uri is its name and artist."""
     table = catalog.table
@@ -86,6 +91,18 @@ class Side(NamedTuple):
         return np.where(codes >= 0, np.append(self.rows, 0)[codes], 0)
 
 
+def _merged(rows: Any, count: Int64) -> Any:
+    """Rows, and for each column `count` rows that are 1 there, as few rows with the same Q.
+
+    Rows with a single value in the same column are for Q one row with the root of the sum of
+    squares: playlists of one title, and the many tracks that only one title has.
+    """
+    held = np.diff(rows.indptr)
+    single = rows[held == 1]
+    squares = count + np.bincount(single.indices, single.data**2, minlength=len(count))
+    return sp.vstack([rows[held > 1], sp.diags_array(np.sqrt(squares)).astype(np.float32)])
+
+
 class Names(NamedTuple):
     """Normalised titles of playlists (N).
 
@@ -126,10 +143,10 @@ class Names(NamedTuple):
         votes = (called @ plays).tocsr()
         votes.sort_indices()
         count = np.bincount(which, minlength=len(hashes))
-        own = sp.diags_array(np.sqrt(count)).astype(np.float32)
-        vectors = _decompose(sp.vstack([votes.T, own]), rank, rng)
+        by_track = votes.T.tocsr()
+        vectors = _decompose(_merged(by_track, count), rank, rng)
         playlists = np.asarray(votes.sum(axis=0)).ravel()
-        tracks = (votes.T.tocsr() @ vectors) / np.maximum(playlists, 1)[:, None]
+        tracks = (by_track @ vectors) / np.maximum(playlists, 1)[:, None]
         offsets, columns, counts = csr(votes)
         every = max(1, len(titled))
         return cls(
@@ -142,6 +159,13 @@ class Names(NamedTuple):
             columns,
             (counts / playlists[columns]).astype(np.float32),
         )
+
+    def share(self, name: int, tracks: Int32) -> Float32:
+        """Share of each track's titled playlists that are called by a name. (n,)"""
+        rows = slice(self.offsets[name], self.offsets[name + 1])
+        columns, shares = self.columns[rows], self.shares[rows]
+        at = np.minimum(np.searchsorted(columns, tracks), len(columns) - 1)
+        return np.where(columns[at] == tracks, shares[at], np.float32(0))
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         """By name."""
@@ -161,7 +185,7 @@ class Names(NamedTuple):
         hashes = expect(tensors, "names.hashes", np.uint64, None)
         vectors = expect(tensors, "names.vectors", np.float32, len(hashes), None)
         offsets, columns = expect_rows(tensors, "names.rows", size)
-        if len(offsets) != len(hashes) + 1:
+        if len(offsets) != len(hashes) + 1 or (np.diff(offsets) < 1).any():
             raise BundleError("is not a row for each name", where="tensor names.rows.offsets")
         return cls(
             hashes,
@@ -192,7 +216,7 @@ class Texts(NamedTuple):
     @classmethod
     def of(cls, catalog: Catalog) -> Self:
         """Read the names. Artists and albums have the one of their first track."""
-        artist, album = catalog.codes("artist_uri", "artist"), album_codes(catalog)
+        artist, album = artist_codes(catalog), album_codes(catalog)
         texts = [
             _texts(catalog, "title", np.arange(len(catalog))),
             _texts(catalog, "artist", _first(artist)),

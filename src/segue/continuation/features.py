@@ -21,9 +21,8 @@ Values that are unknown are neutral, never NaN: 0, or for a length the mean of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -31,136 +30,68 @@ import numpy.typing as npt
 
 from segue.answers import Float32, Int32, Int64, Queries
 from segue.catalog import Catalog
-from segue.continuation.feature_kernels import Asked, Tables, fill
+from segue.continuation.feature_kernels import compare, cosines, dots, share_of_words
+from segue.continuation.feature_names import (
+    FAMILIES,
+    FEATURES,
+    PAIR,
+    PLAYLIST,
+    PLAYLISTS,
+    TRACK,
+    Feature,
+    features_of,
+)
 from segue.continuation.feature_tables import (
     Names,
     Side,
     Texts,
     album_codes,
+    artist_codes,
     durations,
     own_features,
 )
 from segue.data.dataset import Dataset
-from segue.errors import BundleError
 from segue.models.base import expect
 from segue.models.text import find, hashed, words
 
+__all__ = ["FAMILIES", "FEATURES", "Feature", "FeatureTables", "features_of"]
+
 
 @dataclass(frozen=True)
-class Feature:
-    """One column.
+class _Asked:
+    """What the features of one query are made of.
 
     Attributes:
-        name: words in kebab-case.
-        family: one of `FAMILIES`.
-        description: one line.
+        seeds: liked tracks without repeats, oldest first. (n,)
+        vector: U_q. (d,)
+        words: numbers of the words of its title; -1: in no name of the catalog.
+        name: row of its title in `Names`, -1: unknown.
+        name_vector: Uname_q, 0 where unknown. (r,)
+        mean, mean_name: means over the seeds of V_s, Vname_s.
     """
 
-    name: str
-    family: str
-    description: str
-
-
-FAMILIES = ("first stage", "track", "playlist", "pair", "playlists of the track")
-"""A to E of the paper."""
-
-_TRACK = (
-    ("track-duration", "length of the track in seconds; unknown: mean of the known"),
-    ("track-playlist-length", "mean number of tracks of the playlists that have it"),
-    ("track-homogeneity", "mean of U_p.V_s over the playlists p that have it"),
-    ("track-title-homogeneity", "mean of Uname_p.Vname_s over the titled playlists that have it"),
-    ("track-popularity", "share of playlists that have the track"),
-    ("artist-popularity", "share of playlists that have a track by the artist"),
-    ("album-popularity", "share of playlists that have a track of the album"),
-    ("place-in-artist", "ours: how many tracks of the artist are in more playlists"),
-)
-_PLAYLIST = (
-    ("seeds", "how many liked tracks the query has, repeats not counted"),
-    ("seeds-popularity", "mean track-popularity of the seeds"),
-    ("seeds-artist-popularity", "mean artist-popularity of the seeds"),
-    ("seeds-album-popularity", "mean album-popularity of the seeds"),
-    ("seeds-duration", "mean track-duration of the seeds"),
-    ("seeds-playlist-length", "ours: mean track-playlist-length of the seeds"),
-    ("seeds-homogeneity", "mean of U_q.V_s over the seeds s"),
-    ("seeds-title-homogeneity", "mean of Uname_q.Vname_s over the seeds s"),
-    ("seeds-artists", "different artists among the seeds, per seed"),
-    ("seeds-albums", "different albums among the seeds, per seed"),
-    ("has-title", "ours: 1 where the query has a title with a word in it"),
-    ("title-known", "ours: 1 where a playlist of training has the same normalised title"),
-    ("title-popularity", "ours: share of playlists with the same normalised title"),
-)
-_PAIR = (
-    ("same-artist", "share of seeds by the track's artist"),
-    ("same-artist-seeds", "ours: number of seeds by the track's artist"),
-    ("same-artist-as-last", "ours: 1 where the last seed is by the track's artist"),
-    ("artist-heard", "ours: share of the artist's tracks that are seeds"),
-    ("same-album", "share of seeds on the track's album"),
-    ("same-album-as-last", "ours: 1 where the last seed is on the track's album"),
-    ("album-heard", "ours: share of the album's tracks that are seeds"),
-    ("duration-difference", "mean over the seeds of track's minus seed's length in seconds"),
-    ("duration-distance", "ours: mean over the seeds of the absolute difference in seconds"),
-    ("similarity", "mean of V_s.V_seed over the seeds"),
-    ("similarity-most", "ours: largest cosine of V_s and a seed's V"),
-    ("similarity-to-last", "ours: cosine of V_s and the last seed's V"),
-    ("title-similarity", "mean of Vname_s.Vname_seed over the seeds"),
-    ("title-track", "Uname_q.Vname_s"),
-    ("artist-similarity", "mean dot of artist vectors of the track and of the seeds"),
-    ("album-similarity", "mean dot of album vectors of the track and of the seeds"),
-    ("query-track", "U_q.V_s"),
-    ("title-in-track", "ours: share of the title's words that are in the track's title"),
-    ("title-in-artist", "ours: share of the title's words that are in the artist's name"),
-    ("title-in-album", "ours: share of the title's words that are in the album's name"),
-)
-_PLAYLISTS = (
-    ("same-title", "share of the track's titled playlists with the query's normalised title"),
-    ("length-difference", "ours: track-playlist-length minus that of the seeds in the mean"),
-    ("query-playlists", "mean of U_q.U_p over the playlists p that have the track"),
-    ("title-playlists", "mean of Uname_q.Uname_p over the titled playlists that have the track"),
-)
-
-
-def features_of(
-    models: Sequence[str], albums: int = 0, families: Sequence[str] = FAMILIES
-) -> tuple[Feature, ...]:
-    """Columns that `FeatureTables.compute` gives, in order.
-
-    Args:
-        models: first-stage models by name, in the order of their scores.
-        albums: how many of the most frequent albums are counted among the seeds (paper: 500).
-        families: those that are wanted.
-    """
-    scored = [
-        (f"{model}-{kind}", text.format(model))
-        for model in [*models, "blend"]
-        for kind, text in (
-            ("score", "score of {} for the track, standardised within the query"),
-            ("place", "ours: log(1 + number of candidates that {} scores higher)"),
-        )
-    ]
-    counted = [
-        (f"seeds-on-album-{k}", f"how many seeds are on frequent album {k}")
-        for k in range(1, albums + 1)
-    ]
-    parts = (scored, [*_PLAYLIST, *counted])
-    columns = (parts[0], _TRACK, parts[1], _PAIR, _PLAYLISTS)
-    return tuple(
-        Feature(name, family, text)
-        for family, some in zip(FAMILIES, columns, strict=True)
-        if family in families
-        for name, text in some
-    )
-
-
-FEATURES = features_of(["model"], 1)
-"""Every kind of feature; `model-` stands for each first-stage model."""
+    seeds: Int32
+    vector: Float32
+    words: Int64
+    name: int
+    name_vector: Float32
+    mean: Float32
+    mean_name: Float32
 
 
 class FeatureTables:
     """What is known of tracks, artists, albums and titles before any query.
 
+    Made by `learn` or `restore`.
+
     Attributes:
         families: that `compute` gives.
-        frequent: albums whose seeds are counted, most frequent first; numbers of `album_codes`.
+        frequent: albums whose seeds are counted, most frequent first; numbers of `album_codes`,
+            -2 where there are fewer.
+        own: features of the family "track". (tracks, 8)
+        vectors: V. (tracks, d)
+        playlists: mean of U_p over the playlists that have the track. (tracks, d)
+        artists, albums: their vectors.
     """
 
     def __init__(
@@ -179,30 +110,10 @@ class FeatureTables:
         self.families, self.frequent, self.own = tuple(families), frequent, own
         self.vectors, self.playlists, self.names = vectors, playlists, names
         self.artists, self.albums, self.texts = artists, albums, texts
-        artist, album = catalog.codes("artist_uri", "artist"), album_codes(catalog)
+        self._artist, self._album = artist_codes(catalog), album_codes(catalog)
+        self._by_artist, self._on_album = _sizes(self._artist), _sizes(self._album)
         lengths = np.sqrt(np.einsum("td,td->t", vectors, vectors))
-        inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-        self._tables = Tables(
-            artist,
-            album,
-            own,
-            vectors,
-            inverse,
-            playlists,
-            names.tracks,
-            names.titled,
-            artists,
-            albums,
-            np.bincount(artist[artist >= 0], minlength=len(artists)).astype(np.int32),
-            np.bincount(album[album >= 0], minlength=len(albums)).astype(np.int32),
-            names.offsets,
-            names.columns,
-            names.shares,
-            *texts.titles,
-            *texts.artists,
-            *texts.albums,
-            frequent,
-        )
+        self._inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
 
     @classmethod
     def learn(
@@ -239,7 +150,7 @@ class FeatureTables:
         binary = plays.copy()
         binary.data = np.ones_like(binary.data)
         rows = max(1, int((np.diff(binary.indptr) > 0).sum()))
-        artist, album = catalog.codes("artist_uri", "artist"), album_codes(catalog)
+        artist, album = artist_codes(catalog), album_codes(catalog)
         by_artist = Side.learn(artist, binary, side_rank, rng)
         by_album = Side.learn(album, binary, side_rank, rng)
         names = Names.learn(dataset.titles, binary, names_rank, rng)
@@ -273,7 +184,7 @@ class FeatureTables:
         scores: Float32,
         blend: Float32,
     ) -> Float32:
-        """Features of each query's candidates.
+        """Features of each query's candidates, each query on its own.
 
         Args:
             queries: of tracks of the catalog.
@@ -284,54 +195,109 @@ class FeatureTables:
 
         Returns:
             (queries, C, features) float32, finite; 0 where padded. Columns are
-            ``features_of(models, albums, families)``.
+            ``features_of(models, len(frequent), families)``.
         """
         count, models = scores.shape[1:]
-        every = features_of([""] * models, len(self.frequent))
-        out = np.zeros((len(queries), count, len(every)), np.float32)
-        logs = np.log1p(np.arange(max(1, count))).astype(np.float32)
-        asked = self._asked(queries, np.ascontiguousarray(query_vectors, np.float32))
-        fill(
-            asked,
-            self._tables,
-            np.ascontiguousarray(candidates, np.int32),
-            np.ascontiguousarray(scores, np.float32),
-            np.ascontiguousarray(blend, np.float32),
-            logs,
-            out,
-        )
-        if set(self.families) >= set(FAMILIES):
-            return out
-        return out[:, :, [feature.family in self.families for feature in every]]
+        width = len(features_of([""] * models, len(self.frequent), self.families))
+        out = np.zeros((len(queries), count, width), np.float32)
+        for q in range(len(queries)):
+            n = int((candidates[q] >= 0).sum())
+            asked = self._asked(queries[q : q + 1], query_vectors[q])
+            tracks = np.ascontiguousarray(candidates[q, :n], np.int32)
+            blended = np.concatenate([scores[q, :n], blend[q, :n, None]], axis=1, dtype=np.float32)
+            blocks = list(self._blocks(asked, tracks, blended))
+            at = np.cumsum([0] + [block.shape[-1] for block in blocks])
+            for block, first, last in zip(blocks, at[:-1], at[1:], strict=True):
+                out[q, :n, first:last] = block
+        return out
 
-    def _asked(self, queries: Queries, vectors: Float32) -> Asked:
-        texts = [words(title or "") for title in queries.titles]
-        rows = find(self.names.hashes, [hashed(" ".join(text)) for text in texts])
-        known = rows >= 0
-        if len(self.names.hashes):
-            names = np.where(known[:, None], self.names.vectors[rows], np.float32(0))
-            popular = np.where(known, self.names.popularity[rows], np.float32(0))
-        else:
-            names = np.zeros((len(rows), self.names.vectors.shape[1]), np.float32)
-            popular = np.zeros(len(rows), np.float32)
-        title = np.stack([[bool(text) for text in texts], known, popular], axis=1)
-        found = find(self.texts.hashes, [hashed(word) for text in texts for word in text])
-        offsets, seeds = _without_repeats(*queries.liked(), len(self.own))
-        return Asked(
-            offsets,
+    def _blocks(self, asked: _Asked, tracks: Int32, scores: Float32) -> Iterator[Float32]:
+        """Columns of each family that is wanted: (n, columns), or (columns,) alike for all."""
+        if "first stage" in self.families:
+            yield _scored(scores)
+        if "track" in self.families:
+            yield self.own[tracks]
+        if "playlist" in self.families:
+            yield self._playlist(asked)
+        if "pair" in self.families:
+            yield self._pair(asked, tracks)
+        if "playlists of the track" in self.families:
+            yield self._playlists(asked, tracks)
+
+    def _asked(self, query: Queries, vector: Float32) -> _Asked:
+        """What is needed of one query."""
+        _, liked = query.liked()
+        seeds = np.array(list(dict.fromkeys(liked.tolist())), np.int32)
+        title = words(query.titles[0] or "")
+        name = int(find(self.names.hashes, [hashed(" ".join(title))])[0])
+        return _Asked(
             seeds,
-            vectors,
-            title.astype(np.float32),
-            rows.astype(np.int64),
-            names,
-            np.cumsum([0] + [len(text) for text in texts]).astype(np.int64),
-            found.astype(np.int32),
+            np.ascontiguousarray(vector, np.float32),
+            find(self.texts.hashes, [hashed(word) for word in title]),
+            name,
+            self.names.vectors[name] if name >= 0 else _mean(self.names.vectors[:0]),
+            _mean(self.vectors[seeds]),
+            _mean(self.names.tracks[seeds] * self.names.titled[seeds, None]),
         )
 
-    @cached_property
-    def album_count(self) -> int:
-        """The setting `albums` that the tables were learned with."""
-        return len(self.frequent)
+    def _playlist(self, asked: _Asked) -> Float32:
+        """Features of the query alone. (13 + albums,)"""
+        n = max(1, len(asked.seeds))
+        artists, albums = self._artist[asked.seeds], self._album[asked.seeds]
+        row = np.zeros(len(PLAYLIST) + len(self.frequent), np.float32)
+        row[0] = len(asked.seeds)
+        row[1:6] = _mean(self.own[asked.seeds])[[4, 5, 6, 0, 1]]
+        row[6] = asked.vector @ asked.mean
+        row[7] = asked.name_vector @ asked.mean_name
+        row[8] = len(np.unique(artists[artists >= 0])) / n
+        row[9] = len(np.unique(albums[albums >= 0])) / n
+        row[10:12] = len(asked.words) > 0, asked.name >= 0
+        row[12] = self.names.popularity[asked.name] if asked.name >= 0 else 0
+        row[13:] = (albums[:, None] == self.frequent).sum(axis=0)
+        return row
+
+    def _pair(self, asked: _Asked, tracks: Int32) -> Float32:
+        """Features of the query with each track. (n, 20)"""
+        seeds, n = asked.seeds, max(1, len(asked.seeds))
+        out = np.zeros((len(tracks), len(PAIR)), np.float32)
+        artist, album = self._artist[tracks], self._album[tracks]
+        artists, albums = self._artist[seeds], self._album[seeds]
+        seconds = np.ascontiguousarray(self.own[:, 0])
+        alike = np.empty((len(tracks), 4), np.float32)
+        compare(artist, album, seconds[tracks], artists, albums, seconds[seeds], alike)
+        by, on = alike[:, 0], alike[:, 1]
+        out[:, 0], out[:, 1], out[:, 3] = by / n, by, by / self._by_artist[artist]
+        out[:, 4], out[:, 6] = on / n, on / self._on_album[album]
+        out[:, 7:9] = alike[:, 2:] / n
+        if len(seeds):
+            out[:, 2] = (artist == artists[-1]) & (artist >= 0)
+            out[:, 5] = (album == albums[-1]) & (album >= 0)
+            unit = self.vectors[seeds] * self._inverse[seeds, None]
+            cosines(self.vectors, self._inverse, tracks, unit, out[:, 10:12])
+        titled = self.names.titled[tracks]
+        dots(self.vectors, tracks, asked.mean, out[:, 9])
+        dots(self.names.tracks, tracks, asked.mean_name, out[:, 12])
+        dots(self.names.tracks, tracks, asked.name_vector, out[:, 13])
+        out[:, 12:14] *= titled[:, None]
+        dots(self.artists, artist, _mean(_known(self.artists, artists)), out[:, 14])
+        dots(self.albums, album, _mean(_known(self.albums, albums)), out[:, 15])
+        dots(self.vectors, tracks, asked.vector, out[:, 16])
+        if len(asked.words):
+            share_of_words(asked.words, *self.texts.titles, tracks, out[:, 17])
+            share_of_words(asked.words, *self.texts.artists, artist, out[:, 18])
+            share_of_words(asked.words, *self.texts.albums, album, out[:, 19])
+        return out
+
+    def _playlists(self, asked: _Asked, tracks: Int32) -> Float32:
+        """Features of the query with the playlists of each track. (n, 4)"""
+        out = np.zeros((len(tracks), len(PLAYLISTS)), np.float32)
+        if asked.name >= 0:
+            out[:, 0] = self.names.share(asked.name, tracks)
+        if len(asked.seeds):
+            out[:, 1] = self.own[tracks, 1] - _mean(self.own[asked.seeds, 1:2])
+        dots(self.playlists, tracks, asked.vector, out[:, 2])
+        dots(self.names.tracks, tracks, asked.name_vector, out[:, 3])
+        return out
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         """Everything learned, by name."""
@@ -360,29 +326,57 @@ class FeatureTables:
             BundleError: shapes or types do not fit, or numbers point outside.
         """
         size = len(catalog)
-        artist, album = catalog.codes("artist_uri", "artist"), album_codes(catalog)
-        of_artists, of_albums = (int(codes.max(initial=-1)) + 1 for codes in (artist, album))
+        artists = int(artist_codes(catalog).max(initial=-1)) + 1
+        of_albums = int(album_codes(catalog).max(initial=-1)) + 1
         vectors = expect(tensors, "vectors", np.float32, size, None)
-        frequent = expect(tensors, "frequent", np.int32, albums)
-        if len(frequent) and not -2 <= frequent.min() <= frequent.max() < of_albums:
-            raise BundleError("points outside the albums", where="tensor frequent")
         return cls(
             catalog,
             families,
-            frequent,
-            expect(tensors, "own", np.float32, size, len(_TRACK)),
+            expect(tensors, "frequent", np.int32, albums),
+            expect(tensors, "own", np.float32, size, len(TRACK)),
             vectors,
             expect(tensors, "playlists", np.float32, size, vectors.shape[1]),
             Names.restore(tensors, size),
-            expect(tensors, "artists", np.float32, of_artists, None),
+            expect(tensors, "artists", np.float32, artists, None),
             expect(tensors, "albums", np.float32, of_albums, None),
-            Texts.restore(tensors, size, of_artists, of_albums),
+            Texts.restore(tensors, size, artists, of_albums),
         )
 
 
-def _without_repeats(offsets: Int64, tracks: Int32, size: int) -> tuple[Int64, Int32]:
-    """Each history with the first of equal tracks only."""
-    owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    _, first = np.unique(owner * size + tracks, return_index=True)
-    first.sort()
-    return np.searchsorted(first, offsets).astype(np.int64), tracks[first]
+def _sizes(codes: Int32) -> Float32:
+    """Tracks of each number, and 1 at the end, which is read for -1. (numbers + 1,)"""
+    return np.append(np.bincount(codes[codes >= 0]), 1).astype(np.float32)
+
+
+def _mean(rows: Float32) -> Float32:
+    """Mean of rows, 0 of none. (columns,)"""
+    mean: Float32 = (rows.sum(axis=0) / np.float32(max(1, len(rows)))).astype(np.float32)
+    return mean
+
+
+def _known(vectors: Float32, codes: Int32) -> Float32:
+    """Vectors of the numbers, 0 of -1. (n, rank)"""
+    out = np.zeros((len(codes), vectors.shape[1]), np.float32)
+    out[codes >= 0] = vectors[codes[codes >= 0]]
+    return out
+
+
+def _scored(scores: Float32) -> Float32:
+    """Each model's scores and log(1 + number of higher ones). (n, models) -> (n, 2 models)"""
+    out = np.empty((len(scores), 2 * scores.shape[1]), np.float32)
+    logs = np.log1p(np.arange(len(scores))).astype(np.float32)
+    for m, column in enumerate(scores.T):
+        out[:, 2 * m] = column
+        out[:, 2 * m + 1] = logs[_places(column)]
+    return out
+
+
+def _places(scores: Float32) -> npt.NDArray[np.int64]:
+    """How many scores are higher than each. (n,)"""
+    order = np.argsort(-scores)
+    falling = scores[order]
+    new = np.ones(len(scores), np.bool_)
+    new[1:] = falling[1:] != falling[:-1]
+    places = np.empty(len(scores), np.int64)
+    places[order] = np.maximum.accumulate(np.where(new, np.arange(len(scores)), 0))
+    return places

@@ -66,22 +66,3 @@ def compare(artist, album, duration, artists, albums, durations, out):  # type: 
         out[i, 1] = on if album[i] >= 0 else 0
         out[i, 2] = difference
         out[i, 3] = distance
-
-
-@njit(cache=True, nogil=True)
-def share_of_words(words, offsets, columns, rows, out):  # type: ignore[no-untyped-def]
-    """out[i] = share of the words that are in text rows[i], 0 where the row is -1.
-
-    Args:
-        words: numbers of at least one word, -1 where no text has it.
-        offsets, columns: words of the texts, as in CSR.
-        rows: texts that are wanted. (n,)
-        out: (n,)
-    """
-    for i in range(len(rows)):
-        found = 0
-        if rows[i] >= 0:
-            for word in words:
-                for e in range(offsets[rows[i]], offsets[rows[i] + 1]):
-                    found += columns[e] == word
-        out[i] = found / len(words)

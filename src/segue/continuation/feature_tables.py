@@ -164,7 +164,7 @@ class Names(NamedTuple):
         """Share of each track's titled playlists that are called by a name. (n,)"""
         rows = slice(self.offsets[name], self.offsets[name + 1])
         columns, shares = self.columns[rows], self.shares[rows]
-        at = np.minimum(np.searchsorted(columns, tracks), len(columns) - 1)
+        at = np.searchsorted(columns[:-1], tracks)
         return np.where(columns[at] == tracks, shares[at], np.float32(0))
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
@@ -204,8 +204,8 @@ class Texts(NamedTuple):
 
     Attributes:
         hashes: of all words, rising. (words,)
-        titles, artists, albums: words of each track's title, artist's and album's name: offsets
-            and columns, as in CSR.
+        titles, artists, albums: which tracks' titles, artists' and albums' names have each word:
+            offsets and columns (rising), as in CSR. (words, tracks) ...
     """
 
     hashes: Hashes
@@ -227,6 +227,16 @@ class Texts(NamedTuple):
         titles, artists, albums = (_rows(some, number, hashes) for some in texts)
         return cls(hashes, titles, artists, albums)
 
+    def share(self, wanted: Int64, having: Rows, rows: Int32) -> Float32:
+        """Share of words that each text has. wanted: of words, -1: in none. rows: of texts. (n,)"""
+        offsets, columns = having
+        found = np.zeros(len(rows), np.float32)
+        for word in wanted[wanted >= 0]:
+            texts = columns[offsets[word] : offsets[word + 1]]
+            if len(texts):
+                found += texts[np.searchsorted(texts[:-1], rows)] == rows
+        return found / np.float32(max(1, len(wanted)))
+
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         """By name."""
         return {
@@ -244,8 +254,8 @@ class Texts(NamedTuple):
         hashes = expect(tensors, "words.hashes", np.uint64, None)
         rows = []
         for name, size in (("titles", tracks), ("artists", artists), ("albums", albums)):
-            rows.append(expect_rows(tensors, f"words.{name}", len(hashes)))
-            expect(tensors, f"words.{name}.offsets", np.int64, size + 1)
+            rows.append(expect_rows(tensors, f"words.{name}", size))
+            expect(tensors, f"words.{name}.offsets", np.int64, len(hashes) + 1)
         return cls(hashes, *rows)
 
 
@@ -261,9 +271,10 @@ def _texts(catalog: Catalog, column: str, rows: Int64) -> list[list[str]]:
 
 
 def _rows(texts: list[list[str]], number: dict[str, int], hashes: Hashes) -> Rows:
-    columns = find(hashes, [number[word] for text in texts for word in text])
-    offsets = np.cumsum([0] + [len(text) for text in texts])
-    return offsets.astype(np.int64), columns.astype(np.int32)
+    found = find(hashes, [number[word] for text in texts for word in text])
+    text = np.repeat(np.arange(len(texts), dtype=np.int32), [len(some) for some in texts])
+    offsets = np.searchsorted(np.sort(found), np.arange(len(hashes) + 1)).astype(np.int64)
+    return offsets, text[np.argsort(found, kind="stable")]
 
 
 def own_features(

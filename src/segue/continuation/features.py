@@ -30,7 +30,7 @@ import numpy.typing as npt
 
 from segue.answers import Float32, Int32, Int64, Queries
 from segue.catalog import Catalog
-from segue.continuation.feature_kernels import compare, cosines, dots, share_of_words
+from segue.continuation.feature_kernels import compare, cosines, dots
 from segue.continuation.feature_names import (
     FAMILIES,
     FEATURES,
@@ -262,9 +262,8 @@ class FeatureTables:
         out = np.zeros((len(tracks), len(PAIR)), np.float32)
         artist, album = self._artist[tracks], self._album[tracks]
         artists, albums = self._artist[seeds], self._album[seeds]
-        seconds = np.ascontiguousarray(self.own[:, 0])
         alike = np.empty((len(tracks), 4), np.float32)
-        compare(artist, album, seconds[tracks], artists, albums, seconds[seeds], alike)
+        compare(artist, album, self.own[tracks, 0], artists, albums, self.own[seeds, 0], alike)
         by, on = alike[:, 0], alike[:, 1]
         out[:, 0], out[:, 1], out[:, 3] = by / n, by, by / self._by_artist[artist]
         out[:, 4], out[:, 6] = on / n, on / self._on_album[album]
@@ -282,10 +281,9 @@ class FeatureTables:
         dots(self.artists, artist, _mean(_known(self.artists, artists)), out[:, 14])
         dots(self.albums, album, _mean(_known(self.albums, albums)), out[:, 15])
         dots(self.vectors, tracks, asked.vector, out[:, 16])
-        if len(asked.words):
-            share_of_words(asked.words, *self.texts.titles, tracks, out[:, 17])
-            share_of_words(asked.words, *self.texts.artists, artist, out[:, 18])
-            share_of_words(asked.words, *self.texts.albums, album, out[:, 19])
+        out[:, 17] = self.texts.share(asked.words, self.texts.titles, tracks)
+        out[:, 18] = self.texts.share(asked.words, self.texts.artists, artist)
+        out[:, 19] = self.texts.share(asked.words, self.texts.albums, album)
         return out
 
     def _playlists(self, asked: _Asked, tracks: Int32) -> Float32:

@@ -23,6 +23,7 @@ from segue.data.dataset import Dataset, writing_dataset
 from segue.data.schema import Outcome
 from segue.errors import BundleError
 from segue.models.least_squares import Weighted, confidence, factorise
+from segue.models.text import hashed
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "features.md"
 
@@ -35,7 +36,13 @@ TRACKS = [
     ("Night", "Rock Band", "a", "Nights", "z", 400_000),
     ("Day", "Other", None, "Y", None, None),
 ]
-PLAYLISTS = {"Love rock": [0, 1, 1], "love ROCK!": [0, 2], None: [1, 2, 3], "Rock": [0], "-": []}
+PLAYLISTS = {
+    "Love rock": [0, 1, 1],
+    "love ROCK!": [0, 2],
+    None: [1, 2, 3],
+    "Rock": [0],
+    "rock?": [],
+}
 VECTORS = np.array([[1, 0], [0, 2], [3, 4], [0, 0], [1, 1], [0, 0]], np.float32)
 ROWS = np.array([[1, 0], [0, 1], [1, 1], [2, 0], [9, 9]], np.float32)
 # Seeds are 2 and 1: repeats and what was skipped are no seeds.
@@ -231,7 +238,38 @@ def test_albums_of_two_artists_with_one_name_are_two_and_artists_of_no_name_are_
     row = dict(zip(NAMES, compute(tables, QUERY, other)[0], strict=True))
     assert row["same-album"] == 0
     unknown = dict(zip(NAMES, compute(tables, Query([3]), other)[1], strict=True))
-    assert unknown["same-artist-as-last"] == unknown["same-album"] == unknown["seeds-artists"] == 0
+    for name in ("same-artist", "same-artist-as-last", "same-album", "same-album-as-last"):
+        assert unknown[name] == 0
+    assert unknown["same-artist-seeds"] == unknown["seeds-artists"] == 0
+
+
+def test_titles_count_as_often_as_playlists_have_the_track(tables):
+    row = dict(zip(NAMES, compute(tables, QUERY, np.array([[1]], np.int32))[0], strict=True))
+    assert row["title-track"] == pytest.approx(1 / 3)  # in one of three titled playlists
+    assert row["title-playlists"] == pytest.approx(1)  # and that one is called so
+    assert row["title-similarity"] == pytest.approx(1 / 9)
+
+
+def test_titles_have_the_singular_vectors_of_tracks_stacked_on_playlists(tmp_path):
+    rng = np.random.default_rng(4)
+    lists = [rng.choice(80, 6, replace=False).tolist() for _ in range(30)]
+    which = rng.choice(5, 30, p=[0.4, 0.3, 0.15, 0.1, 0.05])
+    dataset = write(
+        tmp_path / "d",
+        [TRACKS[3]] * 80,
+        [("abcde"[n], some) for n, some in zip(which, lists, strict=True)],
+    )
+    names = learn(
+        dataset, np.zeros((80, 2), np.float32), np.zeros((30, 2), np.float32), names_rank=2
+    ).names
+    playlists = np.eye(5)[which]
+    tracks = dataset.plays().toarray().T @ playlists
+    assert ((tracks > 0).sum(axis=1) == 1).any()  # rows that are merged
+    right = np.linalg.svd(np.concatenate([tracks, playlists]))[2][:2].T
+    order = np.argsort([hashed(name) for name in "abcde"])
+    np.testing.assert_allclose(
+        names.vectors @ names.vectors.T, (right @ right.T)[np.ix_(order, order)], atol=1e-4
+    )
 
 
 def test_equal_scores_share_a_place(tables):

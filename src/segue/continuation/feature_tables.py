@@ -40,11 +40,8 @@ def album_codes(catalog: Catalog) -> Int32:
     table = catalog.table
     artist = pc.coalesce(table["artist_uri"], table["artist"])
     named = pc.binary_join_element_wise(table["album"], artist, "\n")
-    albums = pc.coalesce(table["album_uri"], named)
-    encoded = pa.chunked_array([albums]) if isinstance(albums, pa.Array) else albums
-    codes: Int32 = (
-        encoded.combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy()
-    ).astype(np.int32)
+    albums = pc.coalesce(table["album_uri"], named).combine_chunks().dictionary_encode()
+    codes: Int32 = albums.indices.fill_null(-1).to_numpy().astype(np.int32)
     return codes
 
 
@@ -53,7 +50,8 @@ def durations(catalog: Catalog) -> Float32:
     seconds = catalog.table["duration_ms"].to_numpy().astype(np.float64) / 1000
     known = ~np.isnan(seconds)
     seconds[~known] = seconds[known].mean() if known.any() else 0
-    return seconds.astype(np.float32)
+    lengths: Float32 = seconds.astype(np.float32)
+    return lengths
 
 
 def _decompose(matrix: Any, rank: int, rng: np.random.Generator) -> Float32:

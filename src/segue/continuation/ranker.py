@@ -123,12 +123,12 @@ def _library() -> Any:
 
 
 def _parameters(config: RankerConfig, seed: int, threads: int) -> dict[str, Any]:
-    listwise = config.objective == "listwise"
+    grouped = config.objective != "ungrouped"
     return {
-        "objective": "rank:ndcg" if listwise else "rank:pairwise",
-        # listwise: the best 500 against all below them; else one random pair for each row
-        "lambdarank_pair_method": "topk" if listwise else "mean",
-        "lambdarank_num_pair_per_sample": CUT_OFF if listwise else 1,
+        "objective": "rank:ndcg" if config.objective == "listwise" else "rank:pairwise",
+        # In a query the best 500 against all below them; over all rows a random pair for each.
+        "lambdarank_pair_method": "topk" if grouped else "mean",
+        "lambdarank_num_pair_per_sample": CUT_OFF if grouped else 1,
         "ndcg_exp_gain": False,
         "eval_metric": f"ndcg@{CUT_OFF}",
         "base_score": 0.0,

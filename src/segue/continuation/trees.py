@@ -22,6 +22,8 @@ from segue.models.base import expect
 
 LEAF = -1
 """Feature of a leaf."""
+_BLOCK = 64  # rows that pass all trees together: 15 KB of 60 features
+_LOW = np.uint64(0xFFFFFFFF)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +53,9 @@ class Trees:
         """
         self._check(rows)
         out = np.empty(len(rows), np.float32)
-        feature, threshold, left, depths = self._steps
+        ways, threshold, depths = self._steps
         rows = np.ascontiguousarray(rows, np.float32)
-        _score(rows, feature, threshold, left, self.value, self.roots, depths, out)
+        _score(rows, ways, threshold, self.value, self.roots.astype(np.uint64), depths, out)
         return out
 
     def explain(self, rows: Float32) -> tuple[float, npt.NDArray[np.float64]]:
@@ -80,10 +82,9 @@ class Trees:
         Added in the order of the scores, so that rounding cannot put it above one.
         """
         smallest = np.where(self.feature == LEAF, self.value, np.float32(np.inf))
-        for node in range(len(smallest) - 1, -1, -1):
-            if self.feature[node] != LEAF:
-                child = self.left[node]
-                smallest[node] = min(smallest[child], smallest[child + 1])
+        for node in np.flatnonzero(self.feature != LEAF)[::-1]:
+            child = self.left[node]
+            smallest[node] = min(smallest[child], smallest[child + 1])
         return float(np.float32(sum(smallest[self.roots].tolist())))
 
     def _check(self, rows: Float32) -> None:
@@ -93,17 +94,22 @@ class Trees:
 
     @cached_property
     def _steps(self) -> tuple[npt.NDArray[Any], ...]:
-        """Nodes in which every leaf leads to itself, so that steps need not look for leaves."""
+        """Nodes in which every leaf leads to itself, so that steps need not look for leaves.
+
+        Returns:
+            Of each node its left child in the upper and its feature in the lower 32 bits, and its
+            threshold; of each tree its depth.
+        """
         leaf = self.feature == LEAF
-        here = np.arange(len(leaf), dtype=np.int32)
+        left = np.where(leaf, np.arange(len(leaf)), self.left).astype(np.uint64)
+        feature = np.where(leaf, 0, self.feature).astype(np.uint64)
         depths = np.zeros(len(leaf), np.int32)
         for node in np.flatnonzero(~leaf)[::-1]:
             child = self.left[node]
             depths[node] = 1 + max(depths[child], depths[child + 1])
         return (
-            np.where(leaf, 0, self.feature),
+            left << np.uint64(32) | feature,
             np.where(leaf, np.float32(np.inf), self.threshold),
-            np.where(leaf, here, self.left),
             depths[self.roots],
         )
 
@@ -139,23 +145,64 @@ class Trees:
         return cls(feature, threshold, left, value, roots)
 
 
+@njit(inline="always")
+def _step(node, row, ways, threshold):  # type: ignore[no-untyped-def]
+    way = ways[node]
+    return (way >> np.uint64(32)) + np.uint64(row[way & _LOW] >= threshold[node])
+
+
 @njit(cache=True)
-def _score(rows, feature, threshold, left, value, roots, depths, out):  # type: ignore[no-untyped-def]
-    block = 32
-    at = np.empty(block, np.int32)
-    total = np.empty(block, np.float64)
-    for start in range(0, len(rows), block):
-        some = rows[start : start + block]
+def _score(rows, ways, threshold, value, roots, depths, out):  # type: ignore[no-untyped-def]
+    """Scores of rows; each is the same sum, wherever it stands.
+
+    A step waits for the one before it, so eight rows go down a tree at once (twice as fast as
+    one), and a block of rows passes all trees while it stays in the cache.
+
+    Args:
+        rows: (rows, features)
+        ways: left child and feature of each node, see `Trees._steps`. (nodes,) uint64
+        threshold, value: of each node.
+        roots, depths: of each tree.
+        out: (rows,)
+    """
+    total = np.empty(_BLOCK, np.float64)
+    for start in range(0, len(rows), _BLOCK):
+        size = min(_BLOCK, len(rows) - start)
         total[:] = 0
         for tree in range(len(roots)):
-            at[:] = roots[tree]
-            for _ in range(depths[tree]):
-                for i in range(len(some)):
-                    node = at[i]
-                    at[i] = left[node] + (some[i, feature[node]] >= threshold[node])
-            for i in range(len(some)):
-                total[i] += value[at[i]]
-        for i in range(len(some)):
+            root, depth = roots[tree], depths[tree]
+            for i in range(0, size - size % 8, 8):
+                r0, r1, r2, r3 = (
+                    rows[start + i], rows[start + i + 1], rows[start + i + 2], rows[start + i + 3]
+                )  # fmt: skip
+                r4, r5, r6, r7 = (
+                    rows[start + i + 4], rows[start + i + 5],
+                    rows[start + i + 6], rows[start + i + 7],
+                )  # fmt: skip
+                n0 = n1 = n2 = n3 = n4 = n5 = n6 = n7 = root
+                for _ in range(depth):
+                    n0 = _step(n0, r0, ways, threshold)
+                    n1 = _step(n1, r1, ways, threshold)
+                    n2 = _step(n2, r2, ways, threshold)
+                    n3 = _step(n3, r3, ways, threshold)
+                    n4 = _step(n4, r4, ways, threshold)
+                    n5 = _step(n5, r5, ways, threshold)
+                    n6 = _step(n6, r6, ways, threshold)
+                    n7 = _step(n7, r7, ways, threshold)
+                total[i] += value[n0]
+                total[i + 1] += value[n1]
+                total[i + 2] += value[n2]
+                total[i + 3] += value[n3]
+                total[i + 4] += value[n4]
+                total[i + 5] += value[n5]
+                total[i + 6] += value[n6]
+                total[i + 7] += value[n7]
+            for i in range(size - size % 8, size):
+                node = root
+                for _ in range(depth):
+                    node = _step(node, rows[start + i], ways, threshold)
+                total[i] += value[node]
+        for i in range(size):
             out[start + i] = total[i]
 
 

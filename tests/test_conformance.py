@@ -22,6 +22,13 @@ from segue.models import RECOMMENDERS, Recommender, Run
 
 SMALL: dict[str, dict[str, Any]] = {
     "bpr": {"factors": 16, "epochs": 600},
+    "playlist-cnn": {
+        "factors": 16,
+        "kernels": 16,
+        "epochs": 15,
+        "batch": 16,
+        "learning_rate": 0.005,
+    },
     "title": {"factors": 8},
     "title by name": {"factors": 8, "features": "name"},
     "wrmf": {"factors": 16},
@@ -33,6 +40,9 @@ CASES = {name: name for name in sorted(RECOMMENDERS)} | {"title by name": "title
 NAMES = pytest.mark.parametrize("name", CASES)
 
 HEARS_TRACKS = [name for name, of in CASES.items() if of not in ("popularity", "title")]
+
+ORDERED = {"playlist-cnn"}
+"""Those for which the order and repeats of a history mean something."""
 
 QUERIES = [
     Query(tracks=(0, 2, 4), title="metal"),
@@ -193,7 +203,7 @@ def test_the_order_and_repeats_of_a_history_do_not_change_what_is_known(
     queries = Queries.of([Query(tracks=(3, 8, 14)), Query(tracks=(14, 3, 8))])
     slates = trained(name).recommend(queries, 20)
     assert set(slates.tracks[0]).isdisjoint({3, 8, 14})
-    if name in HEARS_TRACKS:
+    if name in HEARS_TRACKS and name not in ORDERED:
         assert slates.tracks[0].tobytes() == slates.tracks[1].tobytes()
 
 

@@ -11,7 +11,16 @@ from segue.errors import ConfigError, SegueError, UsageError
 from segue.models import RECOMMENDERS
 from segue.recipe import load_recipe, parse_override, shipped
 
-SHIPPED = ["bpr", "item-knn", "popularity", "title", "user-knn", "wrmf"]
+SHIPPED = [
+    "bpr",
+    "item-knn",
+    "playlist-cnn",
+    "playlist-cnn-published",
+    "popularity",
+    "title",
+    "user-knn",
+    "wrmf",
+]
 
 
 @pytest.fixture
@@ -66,7 +75,7 @@ def test_settings_come_from_the_file_and_overrides_win(recipe_file):
 
 
 def test_an_unknown_recipe_lists_what_ships():
-    with pytest.raises(UsageError, match=r"no recipe 'wmrf'.*bpr, item-knn, popularity"):
+    with pytest.raises(UsageError, match=r"no recipe 'wmrf'.*bpr, item-knn, playlist-cnn"):
         load_recipe("wmrf")
 
 

@@ -18,7 +18,7 @@ def train(
         str,
         typer.Argument(
             metavar="RECIPE",
-            help="popularity, title, item-knn, user-knn, bpr, wrmf, or your own .toml file.",
+            help="A recipe that ships (segue doctor lists them), or your own .toml file.",
         ),
     ],
     dataset: Annotated[Path, typer.Argument(metavar="DIR", help="Dataset folder.")],

@@ -3,6 +3,7 @@
 from segue.models.base import RECOMMENDERS, Config, Recommender, Run
 from segue.models.bpr import Bpr
 from segue.models.knn import ItemKnn, UserKnn
+from segue.models.playlist_cnn import PlaylistCnn
 from segue.models.popularity import Popularity
 from segue.models.title import Title
 from segue.models.wrmf import WRMF
@@ -13,6 +14,7 @@ __all__ = [
     "Bpr",
     "Config",
     "ItemKnn",
+    "PlaylistCnn",
     "Popularity",
     "Recommender",
     "Run",

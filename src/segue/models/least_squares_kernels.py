@@ -60,7 +60,7 @@ def accumulate(rows, weights, out):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=True, inline="always")
-def _multiply(a, b, out):  # type: ignore[no-untyped-def]
+def multiply(a, b, out):  # type: ignore[no-untyped-def]
     """out += a @ b, in blocks of 4 × 4 numbers of a, which stay in registers."""
     rows, inner = len(a) - len(a) % 4, len(b) - len(b) % 4
     for i in range(0, rows, 4):
@@ -170,7 +170,7 @@ def gram_shares(matrix, shares):  # type: ignore[no-untyped-def]
             end = min(block + _BLOCK, len(matrix))
             for start in range(block, end, _STRIP):
                 strip = matrix[start : min(start + _STRIP, end)]
-                _multiply(strip.T, strip, part)
+                multiply(strip.T, strip, part)
             for k in range(n):
                 for m in range(n):
                     shares[share, k, m] += part[k, m]
@@ -188,5 +188,5 @@ def turn_rows(matrix, turn):  # type: ignore[no-untyped-def]
             some = out[: len(strip)]
             some[:] = 0
             for k in range(0, n, _STRIP):
-                _multiply(strip[:, k : k + _STRIP], turn[k : k + _STRIP], some)
+                multiply(strip[:, k : k + _STRIP], turn[k : k + _STRIP], some)
             strip[:] = some

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -35,6 +36,15 @@ def accuracy(scores: np.ndarray, rows: Rows) -> float:
         order = own[labels][:, None] - own[~labels][None]
         parts.append((order > 0).mean() + (order == 0).mean() / 2)
     return float(np.mean(parts))
+
+
+def ndcg(scores: np.ndarray, rows: Rows) -> float:
+    """Mean over queries of the same size, each with a positive."""
+    size = rows.sizes[0]
+    order = np.argsort(-scores.reshape(-1, size), axis=1, kind="stable")
+    labels = np.take_along_axis(rows.labels.reshape(-1, size) > 0, order, 1)
+    gains = 1 / np.log2(np.arange(2, size + 2))
+    return float(np.mean([(hits @ gains) / gains[: hits.sum()].sum() for hits in labels]))
 
 
 def same(one, other) -> bool:
@@ -125,6 +135,11 @@ def test_early_stopping_keeps_the_best_trees():
     full = fit_ranker(rows, RankerConfig(trees=300, depth=8, learning_rate=0.5))
     some = slice(0, int(full.roots[len(stopped.roots)]))
     assert stopped.value.tobytes() == full.value[some].tobytes()
+    quality = [
+        ndcg(replace(full, roots=full.roots[:count]).score(unseen.features), unseen)
+        for count in range(1, len(stopped.roots) + 6)
+    ]
+    assert np.argmax(np.round(quality, 6)) + 1 == len(stopped.roots)
 
 
 def test_no_trees_and_no_rows_are_allowed():

@@ -190,6 +190,18 @@ def test_malformed_trees_are_refused(name, at, value):
         Trees.restore(tensors, "r", 3)
 
 
+def test_a_circle_that_no_root_reaches_is_refused():
+    tensors = Trees(
+        feature=np.array([LEAF, 0, LEAF, 0, LEAF], np.int32),
+        threshold=np.zeros(5, np.float32),
+        left=np.array([0, 3, 0, 1, 0], np.int32),
+        value=np.zeros(5, np.float32),
+        roots=np.array([0], np.int32),
+    ).tensors("r")
+    with pytest.raises(BundleError, match=r"r\.left: holds children out of place"):
+        Trees.restore(tensors, "r", 3)
+
+
 @pytest.mark.parametrize("name", ["feature", "threshold", "left", "value", "roots"])
 def test_missing_and_shorter_tensors_are_refused(name):
     tensors = two_trees().tensors("r")

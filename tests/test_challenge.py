@@ -10,8 +10,8 @@ from evaluation_worlds import plain_tracks, write_dataset, write_world
 
 from segue.data.dataset import Dataset
 from segue.errors import DataError, UsageError
-from segue.evaluation.challenge import MIN_TRUTH, TYPES
 from segue.evaluation.protocols import PROTOCOLS, Test, find_protocol, learned_hashes
+from segue.playlist_types import MIN_TRUTH, TYPES
 
 CHALLENGE = PROTOCOLS["challenge"]
 

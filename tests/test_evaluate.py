@@ -27,12 +27,12 @@ from segue.data.ingest import ingest
 from segue.data.schema import TABLES
 from segue.errors import BundleError, UsageError
 from segue.evaluation import evaluate as module
-from segue.evaluation.challenge import TYPES
 from segue.evaluation.evaluate import Evaluation, evaluate, reported
 from segue.evaluation.matching import artist_codes, match_tracks
 from segue.evaluation.metrics import AT_CUTOFF, PLAIN
 from segue.evaluation.protocols import PROTOCOLS
 from segue.evaluation.submission import check_submission, read_challenge_set, submit
+from segue.playlist_types import TYPES
 
 
 @pytest.fixture(scope="module")

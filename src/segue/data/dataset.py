@@ -283,6 +283,14 @@ class Dataset:
         """
         return replace(self, kept_entries=entries, kept_listens=listens)
 
+    def narrowed(self, entries: npt.NDArray[np.bool_]) -> Dataset:
+        """The same dataset with only some of its present `entries`."""
+        if self.kept_entries is not None:
+            kept = np.zeros(len(self.kept_entries), np.bool_)
+            kept[np.flatnonzero(self.kept_entries)[entries]] = True
+            entries = kept
+        return self.keeping(entries=entries, listens=self.kept_listens)
+
     def plays(self) -> sp.csr_matrix:
         """How often each playlist and each listener has each track.
 

@@ -18,8 +18,6 @@ from segue.errors import BundleError, UsageError
 
 UInt64 = npt.NDArray[np.uint64]
 
-TITLE_ONLY = "title only"
-
 
 @dataclass(frozen=True)
 class Test:

@@ -32,10 +32,19 @@ SMALL: dict[str, dict[str, Any]] = {
     "title": {"factors": 8},
     "title by name": {"factors": 8, "features": "name"},
     "wrmf": {"factors": 16},
+    "wrmf in company": {
+        "factors": 16,
+        "artist_weight": 0.1,
+        "album_weight": 0.1,
+        "title_weight": 0.1,
+    },
 }
 """Settings for tiny worlds, where the defaults would cost time or be out of proportion."""
 
-CASES = {name: name for name in sorted(RECOMMENDERS)} | {"title by name": "title"}
+CASES = {name: name for name in sorted(RECOMMENDERS)} | {
+    "title by name": "title",
+    "wrmf in company": "wrmf",
+}
 """Everything that is tested, with its recommender."""
 NAMES = pytest.mark.parametrize("name", CASES)
 

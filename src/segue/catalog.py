@@ -31,6 +31,13 @@ def _plain(names: pa.Array | pa.ChunkedArray) -> pa.Array:
     return plain.combine_chunks() if isinstance(plain, pa.ChunkedArray) else plain
 
 
+def _coded(values: pa.ChunkedArray) -> npt.NDArray[np.int32]:
+    """A number for each distinct value, -1 for null. (rows,)"""
+    encoded = values.combine_chunks().dictionary_encode()
+    codes: npt.NDArray[np.int32] = encoded.indices.fill_null(-1).to_numpy().astype(np.int32)
+    return codes
+
+
 class Catalog:
     """Rows are tracks; the row number is the track's index.
 
@@ -76,10 +83,22 @@ class Catalog:
 
         ``codes("artist_uri", "artist")`` takes the second where the first is null.
         """
-        values = pc.coalesce(*(self.table[column].cast(pa.string()) for column in columns))
-        encoded = values.combine_chunks().dictionary_encode()
-        codes: npt.NDArray[np.int32] = encoded.indices.fill_null(-1).to_numpy().astype(np.int32)
-        return codes
+        return _coded(pc.coalesce(*(self.table[column].cast(pa.string()) for column in columns)))
+
+    @cached_property
+    def artists(self) -> npt.NDArray[np.int32]:
+        """A number for each artist, -1 where unknown. (tracks,)"""
+        return self.codes("artist_uri", "artist")
+
+    @cached_property
+    def albums(self) -> npt.NDArray[np.int32]:
+        """A number for each album, -1 where unknown. (tracks,)
+
+        An album without a uri is its name and its artist.
+        """
+        artist = pc.coalesce(self.table["artist_uri"], self.table["artist"])
+        named = pc.binary_join_element_wise(self.table["album"], artist, "\n")
+        return _coded(pc.coalesce(self.table["album_uri"], named))
 
     @cached_property
     def _names(self) -> tuple[pa.Array, pa.Array]:

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import scipy.sparse as sp
 
 from segue.answers import Float32, Int32, Int64
@@ -28,21 +27,6 @@ from segue.models.text import find, hashed, words
 
 Hashes = npt.NDArray[np.uint64]
 Rows = tuple[Int64, Int32]
-
-
-def artist_codes(catalog: Catalog) -> Int32:
-    """A number for each artist, -1 where unknown. (tracks,)"""
-    return catalog.codes("artist_uri", "artist")
-
-
-def album_codes(catalog: Catalog) -> Int32:
-    """A number for each album, -1 where unknown. An album without a uri is its name and artist."""
-    table = catalog.table
-    artist = pc.coalesce(table["artist_uri"], table["artist"])
-    named = pc.binary_join_element_wise(table["album"], artist, "\n")
-    albums = pc.coalesce(table["album_uri"], named).combine_chunks().dictionary_encode()
-    codes: Int32 = albums.indices.fill_null(-1).to_numpy().astype(np.int32)
-    return codes
 
 
 def durations(catalog: Catalog) -> Float32:
@@ -214,7 +198,7 @@ class Texts(NamedTuple):
     @classmethod
     def of(cls, catalog: Catalog) -> Self:
         """Read the names. Artists and albums have the one of their first track."""
-        artist, album = artist_codes(catalog), album_codes(catalog)
+        artist, album = catalog.artists, catalog.albums
         texts = [
             _texts(catalog, "title", np.arange(len(catalog))),
             _texts(catalog, "artist", _first(artist)),

@@ -45,8 +45,6 @@ from segue.continuation.feature_tables import (
     Names,
     Side,
     Texts,
-    album_codes,
-    artist_codes,
     durations,
     own_features,
 )
@@ -86,7 +84,7 @@ class FeatureTables:
 
     Attributes:
         families: that `compute` gives.
-        frequent: albums whose seeds are counted, most frequent first; numbers of `album_codes`,
+        frequent: albums whose seeds are counted, most frequent first; numbers of `Catalog.albums`,
             -2 where there are fewer.
         own: features of the family "track". (tracks, 8)
         vectors: V. (tracks, d)
@@ -110,7 +108,7 @@ class FeatureTables:
         self.families, self.frequent, self.own = tuple(families), frequent, own
         self.vectors, self.playlists, self.names = vectors, playlists, names
         self.artists, self.albums, self.texts = artists, albums, texts
-        self._artist, self._album = artist_codes(catalog), album_codes(catalog)
+        self._artist, self._album = catalog.artists, catalog.albums
         self._by_artist, self._on_album = _sizes(self._artist), _sizes(self._album)
         lengths = np.sqrt(np.einsum("td,td->t", vectors, vectors))
         self._inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
@@ -150,7 +148,7 @@ class FeatureTables:
         binary = plays.copy()
         binary.data = np.ones_like(binary.data)
         rows = max(1, int((np.diff(binary.indptr) > 0).sum()))
-        artist, album = artist_codes(catalog), album_codes(catalog)
+        artist, album = catalog.artists, catalog.albums
         by_artist = Side.learn(artist, binary, side_rank, rng)
         by_album = Side.learn(album, binary, side_rank, rng)
         names = Names.learn(dataset.titles, binary, names_rank, rng)
@@ -324,8 +322,8 @@ class FeatureTables:
             BundleError: shapes or types do not fit, or numbers point outside.
         """
         size = len(catalog)
-        artists = int(artist_codes(catalog).max(initial=-1)) + 1
-        of_albums = int(album_codes(catalog).max(initial=-1)) + 1
+        artists = int(catalog.artists.max(initial=-1)) + 1
+        of_albums = int(catalog.albums.max(initial=-1)) + 1
         vectors = expect(tensors, "vectors", np.float32, size, None)
         return cls(
             catalog,

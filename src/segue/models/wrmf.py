@@ -7,11 +7,15 @@ Hu, Koren and Volinsky 2008 ("Collaborative filtering for implicit feedback data
 with preference p_ij = 1 where playlist or listener i has track j (0 elsewhere) and confidence
 c_ij = 1 + α r_ij (eq. 3) or 1 + α log(1 + r_ij/ε) (eq. 6). reg = λ (Σ c)^ν: as published for
 ν = 0, scaled with the row's data for ν = 1 (Rendle et al. 2022, "Revisiting iALS").
+
+Ours, off unless a weight is given: artists, albums and words of titles are further columns j, see
+`segue.models.company`. A track's vector then takes a share of its artist's and its album's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -23,6 +27,7 @@ from segue import progress
 from segue.answers import Float32, Int32, Queries, Query, Reason
 from segue.data.dataset import Dataset
 from segue.models.base import Config, DotRecommender, Run, expect, knows_history
+from segue.models.company import Company
 from segue.models.least_squares import Side, Weighted, confidence, diagonalise, factorise, solve
 
 _PIVOT = 16
@@ -55,6 +60,17 @@ class WRMFConfig(Config, frozen=True):
         float,
         Meta(ge=0, le=2, description="κ: a query of n tracks is pulled by λ (16/n)^κ; 0 = by λ"),
     ] = 0.6
+    artist_weight: Annotated[
+        float, Meta(ge=0, description="plays that a play of an artist's track is for the artist")
+    ] = 0.0
+    album_weight: Annotated[float, Meta(ge=0, description="the same for its album")] = 0.0
+    title_weight: Annotated[
+        float, Meta(ge=0, description="plays that a word of the title counts as")
+    ] = 0.0
+    company_share: Annotated[
+        float,
+        Meta(ge=0, description="how much of its artist's and album's vectors a track's takes"),
+    ] = 0.1
 
 
 class WRMF(DotRecommender):
@@ -65,10 +81,15 @@ class WRMF(DotRecommender):
     config: WRMFConfig
 
     def _fit(self, dataset: Dataset, plays: sp.csr_matrix, run: Run) -> None:
+        weights = self._weights()
+        filled = np.diff(plays.indptr) > 0
+        titles = [title if some else None for title, some in zip(dataset.titles, filled)]  # noqa: B905
+        self.company = Company.learn(self.catalog, titles, weights) if any(weights) else None
+        columns = self.company.beside(plays, titles) if self.company else plays
         sweeps = self.config.sweeps
         with progress.task("fitting wrmf", sweeps, "sweeps", show=run.progress) as advance:
-            _, self.vectors = factorise(
-                Weighted.of(plays, self._confidence),
+            _, vectors = factorise(
+                Weighted.of(columns, self._confidence),
                 self.config.factors,
                 self.config.regularisation,
                 self.config.frequency_exponent,
@@ -77,16 +98,43 @@ class WRMF(DotRecommender):
                 np.random.default_rng(run.seed),
                 advance,
             )
-        self.gram = diagonalise(self.vectors)
+        self.gram = diagonalise(vectors)
+        self.vectors, self.beside = vectors[: len(self.catalog)], vectors[len(self.catalog) :]
+        if self.company:
+            self.vectors = self.vectors + self._taken(slice(None))
+
+    def _weights(self) -> tuple[float, float, float]:
+        config = self.config
+        return config.artist_weight, config.album_weight, config.title_weight
+
+    def _taken(self, tracks: Int32 | slice) -> Float32:
+        """What the vectors of some tracks take of their artists' and albums'. (n, factors)"""
+        if self.company is None:
+            return np.zeros_like(self.vectors[tracks])
+        whose = self.company.tracks[tracks] > 0
+        share = np.float32(self.config.company_share)
+        taken: Float32 = share * (whose.astype(np.float32) @ self.beside[: whose.shape[1]])
+        return taken
 
     def _confidence(self, counts: Float32) -> Float32:
         return confidence(counts, self.config.confidence, self.config.alpha, self.config.epsilon)
 
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
-        return knows_history(queries, self.catalog.plays)
+        if self.company is None:
+            return knows_history(queries, self.catalog.plays)
+        known = knows_history(queries, self._heard)
+        known[self.company.known(queries.titles)[0]] = True
+        return known
 
-    def _histories(self, queries: Queries) -> Side:
-        """The queries' row equations.
+    @cached_property
+    def _heard(self) -> Int32:
+        """Plays of each track, its artist and its album. (tracks,)"""
+        plays = self.catalog.plays
+        heard = plays if self.company is None else plays + self.company.plays(plays)
+        return heard.astype(np.int32)
+
+    def _histories(self, queries: Queries) -> tuple[Side, Float32]:
+        """The queries' row equations, and the vectors that they are about.
 
         Their λ falls with the length n of the history, λ (16/n)^κ. The publications use κ = 0:
         then a single track decides too much, and a hundred too little (`docs/models.md` has the
@@ -98,34 +146,63 @@ class WRMF(DotRecommender):
             shape=(len(queries), len(self.vectors)),
         )
         counts.sum_duplicates()
-        weighted = Weighted.of(counts, self._confidence)
-        rows = weighted.side(self.config.regularisation, self.config.frequency_exponent)
-        lengths = np.maximum(np.diff(rows.offsets), 1)
-        pull = rows.reg * (_PIVOT / lengths) ** self.config.fold_in_exponent
-        return rows._replace(reg=pull.astype(np.float32))
+        lengths = np.maximum(np.diff(counts.indptr), 1)
+        columns = self.company.beside(counts, queries.titles) if self.company else counts
+        rows = Weighted.of(columns, self._confidence).side(
+            self.config.regularisation, self.config.frequency_exponent
+        )
+        pull = (rows.reg * (_PIVOT / lengths) ** self.config.fold_in_exponent).astype(np.float32)
+        if self.company is None:
+            return rows._replace(reg=pull), self.vectors
+        used, others = np.unique(rows.others, return_inverse=True)
+        of_tracks = used[used < len(self.vectors)]
+        own = self.vectors[of_tracks] - self._taken(of_tracks)
+        fixed = np.concatenate([own, self.beside[used[len(own) :] - len(self.vectors)]])
+        return rows._replace(reg=pull, others=others.astype(np.int32)), fixed
 
     def query_vectors(self, queries: Queries) -> Float32:
-        rows = self._histories(queries)
+        rows, fixed = self._histories(queries)
         out = np.empty((len(queries), len(self.gram)), np.float32)
-        solve(rows, self.vectors, self.gram, out, _FOLD_IN_STEPS, _FOLD_IN_TOLERANCE, cold=True)
+        solve(rows, fixed, self.gram, out, _FOLD_IN_STEPS, _FOLD_IN_TOLERANCE, cold=True)
         return out
 
     def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
-        """score = Σ_j c_j v_jᵀ A⁻¹ v over the history's tracks j: one part a track (eq. 7)."""
-        rows = self._histories(Queries.of([query]))
-        history = self.vectors[rows.others].astype(np.float64)
+        """score = Σ_j c_j v_jᵀ A⁻¹ v over the history's columns j: one part each (eq. 7)."""
+        queries = Queries.of([query])
+        rows, fixed = self._histories(queries)
+        history = fixed[rows.others].astype(np.float64)
         extra = rows.extra[rows.levels].astype(np.float64)
         a = np.diag(self.gram + rows.reg[0]) + (history.T * extra) @ history
         parts = self.vectors[tracks] @ np.linalg.solve(a, history.T) * (1 + extra)
+        heard = np.unique(queries.liked()[1])
+        if self.company:
+            whose, said = self.company.sources(heard, query.title)
+            parts = parts @ whose
+        else:
+            said = []
+        sources: list[tuple[Literal["track", "title"], int | str]] = [
+            *(("track", int(j)) for j in heard),
+            *(("title", word) for word in said),
+        ]
         return [
-            [Reason("track", int(j), float(part)) for j, part in zip(rows.others, row, strict=True)]
+            [
+                Reason(kind, what, float(part))
+                for (kind, what), part in zip(sources, row, strict=True)
+            ]
             for row in parts
         ]
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
-        return {"vectors": self.vectors, "gram": self.gram}
+        tensors = {"vectors": self.vectors, "gram": self.gram}
+        if self.company:
+            tensors |= {"beside": self.beside, **self.company.tensors()}
+        return tensors
 
     def restore(self, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
-        factors = self.config.factors
+        factors, weights = self.config.factors, self._weights()
         self.vectors = expect(tensors, "vectors", np.float32, len(self.catalog), factors)
         self.gram = expect(tensors, "gram", np.float32, factors)
+        self.company, self.beside = None, self.vectors[:0]
+        if any(weights):
+            self.company = Company.restore(tensors, self.catalog, weights)
+            self.beside = expect(tensors, "beside", np.float32, self.company.size, factors)

@@ -24,6 +24,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "bpr": {"factors": 16, "epochs": 600},
     "playlist-cnn": {
         "factors": 16,
+        "blocks": 2,
         "kernels": 16,
         "epochs": 15,
         "batch": 16,

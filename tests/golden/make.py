@@ -24,7 +24,7 @@ from segue.training import train
 HERE = Path(__file__).parent
 SMALL = {
     "bpr": ["factors=4", "epochs=5"],
-    "playlist-cnn": ["factors=4", "kernels=4", "epochs=3"],
+    "playlist-cnn": ["blocks=2", "factors=4", "kernels=4", "epochs=3"],
     "wrmf": ["factors=4", "sweeps=3"],
     "title": ["factors=4"],
 }

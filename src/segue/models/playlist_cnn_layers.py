@@ -20,7 +20,7 @@ class PlaylistCnnConfig(Config, frozen=True):
     """Settings of `playlist-cnn`. The defaults train on two cores."""
 
     factors: Annotated[int, Meta(ge=1, le=4096, description="length of a track's vector")] = 128
-    blocks: Annotated[int, Meta(ge=1, le=32, description="convolutions, one after another")] = 2
+    blocks: Annotated[int, Meta(ge=1, le=32, description="convolutions, one after another")] = 1
     kernels: Annotated[int, Meta(ge=1, le=4096, description="outputs of each convolution")] = 128
     width: Annotated[
         int, Meta(ge=1, le=32, description="tracks that an output of a convolution sees")
@@ -33,12 +33,12 @@ class PlaylistCnnConfig(Config, frozen=True):
     ] = True
     length: Annotated[
         int, Meta(ge=1, le=1000, description="tracks of a history that are read, the last ones")
-    ] = 64
+    ] = 100
     loss: Annotated[
         Literal["softmax", "logistic"],
         Meta(description='"softmax" over later and drawn tracks, or "logistic" as published'),
     ] = "softmax"
-    epochs: Annotated[int, Meta(ge=1, description="passes over the playlists")] = 4
+    epochs: Annotated[int, Meta(ge=1, description="passes over the playlists")] = 3
     batch: Annotated[int, Meta(ge=2, le=65536, description="playlists in a step")] = 64
     cuts: Annotated[
         int, Meta(ge=1, le=100, description="prediction points drawn in each playlist of a step")

@@ -24,8 +24,6 @@ from segue.errors import ConfigError
 from segue.models.playlist_cnn_batches import Batch, Drawing
 from segue.models.playlist_cnn_layers import Layers, PlaylistCnnConfig
 
-_MEAN_START = 0.3
-"""What the sum of embeddings is multiplied with at the start."""
 _LONGEST_GRADIENT = 5.0
 _NEVER = -1e9
 
@@ -62,8 +60,7 @@ class Network(nn.Module):
         self.pooled = nn.Linear(kernels * config.pooled, factors)
         self.mean = nn.Linear(factors, factors, bias=False)
         with torch.no_grad():
-            self.mean.weight.copy_(torch.eye(factors) * _MEAN_START * config.mean)
-            self.pooled.weight.mul_(_MEAN_START if config.mean else 1)
+            self.mean.weight.copy_(torch.eye(factors) * config.mean)
         self.mean.weight.requires_grad_(config.mean)
 
     def forward(self, x: Tensor, there: Tensor, cuts: Tensor) -> Tensor:

@@ -12,9 +12,10 @@ from scipy.optimize import minimize
 
 from segue.answers import Queries, Query
 from segue.errors import ConfigError
-from segue.models import RECOMMENDERS, Run
+from segue.models import Run
 from segue.models.bpr import Bpr
 from segue.models.fold_in import fold_in
+from segue.recommenders import RECOMMENDERS
 
 
 def ask(

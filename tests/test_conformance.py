@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from segue.answers import Queries, Query, Slates
 from segue.bundle import Bundle, Manifest
+from segue.continuation.features import features_of
 from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
 from segue.errors import BundleError, ConfigError, UsageError
-from segue.models import RECOMMENDERS, Recommender, Run
+from segue.models import Recommender, Run
+from segue.recommenders import RECOMMENDERS
 
 SMALL: dict[str, dict[str, Any]] = {
     "bpr": {"factors": 16, "epochs": 600},
@@ -32,6 +34,12 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "title": {"factors": 8},
     "title by name": {"factors": 8, "features": "name"},
+    "two-stage": {
+        "wrmf": {"factors": 16, "artist_weight": 0.1, "album_weight": 0.1, "title_weight": 0.1},
+        "title": {"factors": 8},
+        "folds": 2,
+        "ranker": {"trees": 20, "depth": 3, "leaf_weight": 5.0},
+    },
     "wrmf": {"factors": 16},
     "wrmf in company": {
         "factors": 16,
@@ -51,7 +59,9 @@ NAMES = pytest.mark.parametrize("name", CASES)
 
 HEARS_TRACKS = [name for name, of in CASES.items() if of not in ("popularity", "title")]
 
-ORDERED = {"playlist-cnn"}
+FEATURE_NAMES = {feature.name for feature in features_of(["wrmf", "user-knn", "item-knn", "title"])}
+
+ORDERED = {"playlist-cnn", "two-stage"}
 """Those for which the order and repeats of a history mean something."""
 
 QUERIES = [
@@ -324,11 +334,13 @@ def test_reasons_name_only_what_the_query_holds(
         liked = set(Queries.of([query]).liked()[1].tolist())
         for some in trained(name).reasons(query, np.array([10, 70], np.int32)):
             for reason in some:
-                assert reason.kind in ("track", "title", "popularity", "rest")
+                assert reason.kind in ("track", "title", "popularity", "feature", "rest")
                 if reason.kind == "track":
                     assert reason.what in liked
                 elif reason.kind == "title":
                     assert str(reason.what) in (query.title or "").casefold()
+                elif reason.kind == "feature":
+                    assert reason.what in FEATURE_NAMES
                 else:
                     assert reason.what is None
 
@@ -394,11 +406,11 @@ def test_tensors_that_do_not_fit_are_refused(
             "of another type": tensor.astype(np.complex64),
             "of another shape": tensor[None],
         }
-        if tensor.dtype.kind == "f":
+        if tensor.dtype.kind == "f" and tensor.size:
             bad["not a number"] = np.full_like(tensor, np.nan)
         if "offsets" in key:
             bad["falling"] = tensor[::-1].copy()
-        if tensor.dtype == np.int32:
+        if tensor.dtype == np.int32 and tensor.size:
             bad["outside the catalog"] = np.full_like(tensor, 10_000)
             bad["negative"] = np.full_like(tensor, -1)
         for what, value in bad.items():

@@ -18,9 +18,9 @@ from segue.data.readers import FORMATS
 from segue.data.schema import TABLES, Outcome
 from segue.evaluation.evaluate import reported
 from segue.evaluation.protocols import PROTOCOLS
-from segue.models import RECOMMENDERS
 from segue.playlist_files import PLAYLIST_FORMATS
 from segue.recipe import shipped
+from segue.recommenders import RECOMMENDERS
 from segue.slate import ListStage
 
 ROOT = Path(__file__).resolve().parents[1]

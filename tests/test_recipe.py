@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segue.errors import ConfigError, SegueError, UsageError
-from segue.models import RECOMMENDERS
 from segue.recipe import load_recipe, parse_override, shipped
+from segue.recommenders import RECOMMENDERS
 
 SHIPPED = [
     "bpr",

@@ -147,13 +147,14 @@ class Reason:
     """One part of a track's score.
 
     Attributes:
-        kind: "track" (one of the history), "title" (a word of the title), "popularity", or
-            "rest" (what the other parts do not say).
-        what: catalog row of the track, the word, or None.
+        kind: "track" (one of the history), "title" (a word of the title), "popularity", "feature"
+            (what the second stage saw, see `docs/features.md`), or "rest" (what the other parts
+            do not say).
+        what: catalog row of the track, the word, the name of the feature, or None.
         amount: the part's share in the score; all reasons of a track add up to its score.
     """
 
-    kind: Literal["track", "title", "popularity", "rest"]
+    kind: Literal["track", "title", "popularity", "feature", "rest"]
     what: int | str | None
     amount: float
 

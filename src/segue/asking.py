@@ -17,8 +17,9 @@ class NamedReason(msgspec.Struct, frozen=True):
     """A part of a score.
 
     Attributes:
-        kind: "track", "title", "popularity" or "rest".
-        what: ``Artist - Title`` of the history's track, or the word of the title.
+        kind: "track", "title", "popularity", "feature" or "rest".
+        what: ``Artist - Title`` of the history's track, the word of the title, or the name of the
+            feature.
         uri: of the history's track.
         amount: the part's share in the score.
     """

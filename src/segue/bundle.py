@@ -23,7 +23,8 @@ from safetensors import SafetensorError
 from segue.catalog import CATALOG_SCHEMA, Catalog
 from segue.errors import BundleError, DataError
 from segue.files import recover, replacing_folder, sha256
-from segue.models import RECOMMENDERS, Recommender
+from segue.models import Recommender
+from segue.recommenders import RECOMMENDERS
 
 BUNDLE_FORMAT = "segue-bundle"
 BUNDLE_VERSION = 1

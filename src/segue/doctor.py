@@ -17,9 +17,9 @@ from segue.data.dataset import Dataset, Receipt, writing_dataset
 from segue.data.readers import FORMATS
 from segue.errors import SegueError
 from segue.evaluation.protocols import PROTOCOLS
-from segue.models import RECOMMENDERS
 from segue.playlist_files import PLAYLIST_FORMATS
 from segue.recipe import load_recipe, shipped
+from segue.recommenders import RECOMMENDERS
 from segue.slate import continue_playlist
 from segue.training import train
 

@@ -22,7 +22,8 @@ import msgspec
 
 from segue.errors import ConfigError, UsageError
 from segue.files import shown
-from segue.models import RECOMMENDERS, Recommender
+from segue.models import Recommender
+from segue.recommenders import RECOMMENDERS
 
 _TOML_ERRORS = (ValueError, RecursionError)
 """What reading TOML can raise; numbers of thousands of digits are one ValueError."""

@@ -22,28 +22,26 @@ from segue.models.base import Config
 from segue.progress import task
 
 CUT_OFF = 500
-"""Ranks that the listwise objective and early stopping look at."""
+"""Ranks that the pairwise and the listwise objective look at."""
 
 
 class RankerConfig(Config, frozen=True, kw_only=True):
     """Settings of the ranker."""
 
     objective: Annotated[
-        Literal["pairwise", "listwise", "ungrouped"],
+        Literal["pointwise", "pairwise", "listwise", "ungrouped"],
         Meta(
-            description="pairwise: a positive above a negative of the same query; listwise: the "
+            description="pointwise: how likely a track continues the playlist; pairwise: a "
+            "positive above a negative of the same query; listwise: the "
             "same, weighted by the change of NDCG@500; ungrouped: pairwise over all rows, as if "
             "of one query"
         ),
-    ] = "pairwise"
+    ] = "pointwise"
     trees: Annotated[int, Meta(ge=0, le=5000, description="at most so many trees")] = 150
     depth: Annotated[int, Meta(ge=1, le=14, description="of a tree")] = 8
     learning_rate: Annotated[float, Meta(gt=0, le=1, description="shrinks each tree")] = 0.1
     leaf_weight: Annotated[float, Meta(ge=0, description="least curvature in a leaf")] = 1.0
     columns: Annotated[float, Meta(gt=0, le=1, description="share of features of a tree")] = 0.6
-    patience: Annotated[
-        int, Meta(ge=0, description="trees without a better validation NDCG to stop after, 0: all")
-    ] = 0
 
 
 class Rows(NamedTuple):
@@ -53,11 +51,14 @@ class Rows(NamedTuple):
         features: (rows, features) float32, finite.
         labels: 1 for a track that continues the playlist, else 0. (rows,)
         sizes: rows of each query. (queries,)
+        weights: how many rows each stands for; the pointwise objective alone looks at them.
+            (rows,) float32
     """
 
     features: Float32
     labels: npt.NDArray[Any]
     sizes: Int64
+    weights: Float32
 
 
 def fit_ranker(
@@ -65,7 +66,6 @@ def fit_ranker(
     config: RankerConfig,
     *,
     seed: int = 0,
-    validation: Rows | None = None,
     show: bool = False,
 ) -> Trees:
     """Trees whose scores put the positive rows of a query above the negative ones.
@@ -74,23 +74,17 @@ def fit_ranker(
         rows: to learn from.
         config: settings.
         seed: of the pairs and the features that a tree looks at.
-        validation: for early stopping (`patience`).
         show: whether to report progress.
 
     Raises:
-        UsageError: XGBoost is not installed, or there is patience but no validation.
+        UsageError: XGBoost is not installed.
         DataError: features are not finite, or rows do not fit together.
     """
     xgboost = _library()
-    if config.patience and validation is None:
-        raise UsageError(f"patience is {config.patience}, but no validation rows are given")
     threads = get_num_threads()
     if config.trees == 0 or len(rows.labels) == 0:
         return _flat([])
-    data = _matrix(xgboost, rows, threads, grouped=config.objective != "ungrouped")
-    watched = []
-    if config.patience and validation is not None:
-        watched = [(_matrix(xgboost, validation, threads, grouped=True, like=data), "validation")]
+    data = _matrix(xgboost, rows, threads, config.objective)
     with task("fitting ranker", config.trees, "trees", show=show) as advance:
 
         class Count(xgboost.callback.TrainingCallback):  # type: ignore[misc, name-defined]
@@ -99,16 +93,12 @@ def fit_ranker(
                 return False
 
         booster = xgboost.train(
-            _parameters(config, seed, threads),
+            _parameters(rows, config, seed, threads),
             data,
             config.trees,
-            evals=watched,
-            early_stopping_rounds=config.patience or None,
             verbose_eval=False,
             callbacks=[Count()],
         )
-    if config.patience:
-        booster = booster[: booster.best_iteration + 1]
     return trees_of(booster)
 
 
@@ -122,16 +112,8 @@ def _library() -> Any:
     return xgboost
 
 
-def _parameters(config: RankerConfig, seed: int, threads: int) -> dict[str, Any]:
-    grouped = config.objective != "ungrouped"
-    return {
-        "objective": "rank:ndcg" if config.objective == "listwise" else "rank:pairwise",
-        # In a query the best 500 against all below them; over all rows a random pair for each.
-        "lambdarank_pair_method": "topk" if grouped else "mean",
-        "lambdarank_num_pair_per_sample": CUT_OFF if grouped else 1,
-        "ndcg_exp_gain": False,
-        "eval_metric": f"ndcg@{CUT_OFF}",
-        "base_score": 0.0,
+def _parameters(rows: Rows, config: RankerConfig, seed: int, threads: int) -> dict[str, Any]:
+    common = {
         "tree_method": "hist",
         "max_depth": config.depth,
         "eta": config.learning_rate,
@@ -140,30 +122,44 @@ def _parameters(config: RankerConfig, seed: int, threads: int) -> dict[str, Any]
         "seed": seed,
         "nthread": threads,
     }
+    if config.objective == "pointwise":
+        # Trees start from the share of positives; as a constant it orders nothing and is dropped.
+        share = np.average(rows.labels, weights=rows.weights)
+        return common | {
+            "objective": "binary:logistic",
+            "base_score": float(np.clip(share, 1e-6, 1 - 1e-6)),
+        }
+    grouped = config.objective != "ungrouped"
+    return common | {
+        "objective": "rank:ndcg" if config.objective == "listwise" else "rank:pairwise",
+        # In a query the best 500 against all below them; over all rows a random pair for each.
+        "lambdarank_pair_method": "topk" if grouped else "mean",
+        "lambdarank_num_pair_per_sample": CUT_OFF if grouped else 1,
+        "ndcg_exp_gain": False,
+        "base_score": 0.0,
+    }
 
 
-def _matrix(
-    xgboost: Any, rows: Rows, threads: int, *, grouped: bool, like: Any | None = None
-) -> Any:
+def _matrix(xgboost: Any, rows: Rows, threads: int, objective: str) -> Any:
     """Rows as XGBoost takes them.
 
     Raises:
         DataError: features are not finite, or rows do not fit together.
     """
     count = len(rows.features)
-    if len(rows.labels) != count or int(np.sum(rows.sizes)) != count:
-        raise DataError(
-            f"{count} rows have {len(rows.labels)} labels and queries of {np.sum(rows.sizes)} rows"
-        )
+    lengths = {len(rows.labels), len(rows.weights), int(np.sum(rows.sizes))}
+    if lengths != {count}:
+        raise DataError(f"{count} rows have labels, weights and queries of {sorted(lengths)} rows")
     for start in range(0, count, 1 << 16):
         if not np.isfinite(rows.features[start : start + (1 << 16)]).all():
             raise DataError("features are not finite", where="rows of the ranker")
+    pointwise = objective == "pointwise"
     return xgboost.QuantileDMatrix(
         rows.features,
         np.asarray(rows.labels, np.float32),
-        group=rows.sizes if grouped else None,
+        weight=rows.weights if pointwise else None,
+        group=rows.sizes if objective in ("pairwise", "listwise") else None,
         nthread=threads,
-        ref=like,
     )
 
 

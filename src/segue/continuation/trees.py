@@ -45,6 +45,17 @@ class Trees:
     value: Float32
     roots: Int32
 
+    @classmethod
+    def none(cls) -> Self:
+        """No trees: every score is 0."""
+        whole, real = np.zeros(0, np.int32), np.zeros(0, np.float32)
+        return cls(whole, real, whole, real, whole)
+
+    @property
+    def size(self) -> int:
+        """How many trees."""
+        return len(self.roots)
+
     def score(self, rows: Float32) -> Float32:
         """Score of each row. rows: (rows, features), finite. (rows,)
 

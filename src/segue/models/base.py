@@ -39,12 +39,18 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ConfigError(
                 str(error).replace("`", ""), where=cls.__name__, do=f"settings are: {known}"
             ) from error
-        for name, value in msgspec.structs.asdict(made).items():
-            if isinstance(value, float) and not abs(value) <= _LARGEST:
-                raise ConfigError(
-                    f"{name} is {value}", where=cls.__name__, do="give a number that float32 holds"
-                )
+        _refuse_too_large(made, cls.__name__)
         return made
+
+
+def _refuse_too_large(settings: Config, where: str) -> None:
+    for name, value in msgspec.structs.asdict(settings).items():
+        if isinstance(value, Config):
+            _refuse_too_large(value, f"{where}.{name}")
+        elif isinstance(value, float) and not abs(value) <= _LARGEST:
+            raise ConfigError(
+                f"{name} is {value}", where=where, do="give a number that float32 holds"
+            )
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,8 @@ class Recommender(ABC):
         for tracks in (queries.tracks, queries.bans):
             if len(tracks) and (tracks.min() < 0 or tracks.max() >= len(self.catalog)):
                 raise UsageError(f"a query names a track outside 0..{len(self.catalog) - 1}")
-        known = self.answerable(queries)
+        served_by = self.serves(queries)
+        known = np.array([model != POPULARITY for model in served_by], np.bool_)
         n = min(n, len(self.catalog))
         tracks = np.full((len(queries), n), -1, np.int32)
         scores = np.full((len(queries), n), np.nan, np.float32)
@@ -139,10 +146,14 @@ class Recommender(ABC):
                         n,
                     )
                 )
-        return Slates(tracks, scores, counts, [self.name if k else POPULARITY for k in known])
+        return Slates(tracks, scores, counts, served_by)
 
     batch: ClassVar[int | None] = None
     """Queries scored at once; None sets it by the size of a dense block of scores."""
+
+    def serves(self, queries: Queries) -> list[str]:
+        """Name of the model that answers each query."""
+        return [self.name if known else POPULARITY for known in self.answerable(queries)]
 
     def reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         """Why each of `tracks` has its score: parts that add up to it, largest first."""

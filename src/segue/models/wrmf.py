@@ -79,6 +79,8 @@ class WRMF(DotRecommender):
     name = "wrmf"
     Config = WRMFConfig
     config: WRMFConfig
+    row_vectors: Float32
+    """Vectors of the rows of ``dataset.plays()``; after `fit` only. (rows, factors)"""
 
     def _fit(self, dataset: Dataset, plays: sp.csr_matrix, run: Run) -> None:
         weights = self._weights()
@@ -88,7 +90,7 @@ class WRMF(DotRecommender):
         columns = self.company.beside(plays, titles) if self.company else plays
         sweeps = self.config.sweeps
         with progress.task("fitting wrmf", sweeps, "sweeps", show=run.progress) as advance:
-            _, vectors = factorise(
+            rows, vectors = factorise(
                 Weighted.of(columns, self._confidence),
                 self.config.factors,
                 self.config.regularisation,
@@ -98,7 +100,8 @@ class WRMF(DotRecommender):
                 np.random.default_rng(run.seed),
                 advance,
             )
-        self.gram = diagonalise(vectors)
+        self.gram = diagonalise(vectors, rows)
+        self.row_vectors = rows
         self.vectors, self.beside = vectors[: len(self.catalog)], vectors[len(self.catalog) :]
         if self.company:
             self.vectors = self.vectors + self._taken(slice(None))
@@ -122,13 +125,13 @@ class WRMF(DotRecommender):
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
         if self.company is None:
             return knows_history(queries, self.catalog.plays)
-        known = knows_history(queries, self._heard)
+        known = knows_history(queries, self.heard)
         known[self.company.known(queries.titles)[0]] = True
         return known
 
     @cached_property
-    def _heard(self) -> Int32:
-        """Plays of each track, its artist and its album. (tracks,)"""
+    def heard(self) -> Int32:
+        """Plays of each track, with company also its artist's and its album's. (tracks,)"""
         plays = self.catalog.plays
         heard = plays if self.company is None else plays + self.company.plays(plays)
         return heard.astype(np.int32)

@@ -1,0 +1,286 @@
+"""Two stages: several models find candidates, boosted trees put them in order (`two-stage`).
+
+Source: Volkovs et al. 2018, "Two-stage Model for Automatic Playlist Continuation at Scale" (vl6,
+winner of the RecSys Challenge 2018). `docs/two-stage.md` says what differs and why.
+
+Training keeps what is tested away from what is learned. Playlists are dealt into folds; for each,
+which are cut into queries and labels of the challenge's types with tracks, the first stage and the
+tables of features are fitted without the labels. The trees learn from these; the first stage and
+the tables are fitted once more on everything, for answering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
+from segue.continuation.examples import cut_fold, deal, labels_of, sample, without
+from segue.continuation.features import Feature, FeatureTables, features_of
+from segue.continuation.first_stage import FirstStage, Pool, find_weights
+from segue.continuation.ranker import Rows, fit_ranker
+from segue.continuation.settings import TwoStageConfig
+from segue.continuation.trees import Trees
+from segue.data.dataset import Dataset
+from segue.errors import ConfigError, DataError
+from segue.models.base import POPULARITY, RECOMMENDERS, Recommender, Run, expect, knows_history
+from segue.models.wrmf import WRMF
+from segue.playlist_types import Cuts
+from segue.progress import task
+
+_LEAST = 30
+"""Queries that trees are learned from; with fewer the blend alone is the answer."""
+_WEIGHED = 300
+"""Queries that the blend's weights are found on."""
+
+
+class TwoStage(Recommender):
+    """Candidates of a first stage, in the order of boosted trees over features of each."""
+
+    name: ClassVar[str] = "two-stage"
+    Config = TwoStageConfig
+    config: TwoStageConfig
+    first: FirstStage
+    tables: FeatureTables
+    trees: Trees
+
+    def __init__(self, /, **settings: Any) -> None:
+        super().__init__(**settings)
+        for needed in {"wrmf", self.config.candidates} - {"union", *self.config.models}:
+            raise ConfigError(f"models lack {needed}", where="TwoStageConfig", do="add it")
+
+    # Training
+
+    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+        rng = np.random.default_rng([run.seed, 2])
+        blocks: list[Rows] = []
+        weights: Float32 | None = None
+        folds = deal(dataset, self.config.folds, self.config.playlists, rng)
+        for number, fold in enumerate(folds):
+            cuts = cut_fold(dataset, fold, rng)
+            if cuts is None:
+                continue
+            reduced = without(dataset, fold, cuts, self.config.seeds_kept, rng)
+            self._learn(reduced, reduced.plays(), run, rng)
+            if weights is None:
+                weights = self._weigh(cuts, rng)
+            self.first.weights = weights
+            title = f"candidates of part {number + 1} of {len(folds)}"
+            with task(title, len(cuts.queries), "playlists", show=run.progress) as advance:
+                blocks += self._examples(cuts, rng, advance)
+        self.trees = self._rank(blocks, run)
+        self._learn(dataset, plays, run, rng)
+        if weights is not None:
+            self.first.weights = weights
+
+    def _learn(self, dataset: Dataset, plays: Any, run: Run, rng: np.random.Generator) -> None:
+        """The first stage and the tables of features, from these rows and nothing else."""
+        models: dict[str, Recommender] = {}
+        for name in dict.fromkeys(self.config.models):
+            try:
+                models[name] = self._new(name).fit(dataset, run)
+            except DataError:  # no titles, or no order: the others answer
+                continue
+        self._set_first(models, np.ones(len(self.names), np.float32))
+        wrmf = self._wrmf
+        near = slice(-self.config.feature_factors, None)
+        self.tables = FeatureTables.learn(
+            dataset, plays, wrmf.catalog,
+            np.ascontiguousarray(wrmf.vectors[:, near]),
+            np.ascontiguousarray(wrmf.row_vectors[:, near]),
+            self.config.name_factors, self.config.side_factors, self.config.albums,
+            rng, self.config.families, getattr(self, "tables", None),
+        )  # fmt: skip
+
+    def _new(self, name: str) -> Recommender:
+        """A model of the first stage with its settings."""
+        settings = getattr(self.config, name.replace("-", "_"))
+        return RECOMMENDERS[name](**msgspec.structs.asdict(settings))
+
+    @property
+    def names(self) -> list[str]:
+        """Models of the first stage, in the order of their scores."""
+        return list(dict.fromkeys(self.config.models))
+
+    @property
+    def _wrmf(self) -> WRMF:
+        wrmf = self.first.models["wrmf"]
+        assert isinstance(wrmf, WRMF)
+        return wrmf
+
+    def _set_first(self, models: dict[str, Recommender], weights: Float32) -> None:
+        config = self.config
+        self.first = FirstStage(
+            self.names, models, config.candidates, config.retrieved, config.reranked, weights
+        )
+
+    def _weigh(self, cuts: Cuts, rng: np.random.Generator) -> Float32:
+        """Weights of the blend from some of the queries."""
+        some = rng.permutation(len(cuts.queries))[:_WEIGHED]
+        pools, labels = [], []
+        for q in some:
+            query = cuts.queries[q : q + 1]
+            pools.append(self.first.pool(query, query.excluded()[1], everything=True))
+            labels.append(labels_of(cuts, q, pools[-1].tracks))
+        return find_weights(pools, labels)
+
+    def _examples(self, cuts: Cuts, rng: np.random.Generator, advance: Any) -> list[Rows]:
+        """Features and labels of some candidates of each query, a block a query."""
+        blocks = []
+        for q in range(len(cuts.queries)):
+            query = cuts.queries[q : q + 1]
+            pool = self.first.pool(query, query.excluded()[1])
+            found = labels_of(cuts, q, pool.tracks)
+            if found.any():
+                chosen = sample(pool.blend, found, self.config, rng)
+                blocks.append(
+                    Rows(
+                        self._features(query, pool)[chosen.at],
+                        found[chosen.at],
+                        np.array([len(chosen.at)]),
+                        chosen.weights,
+                    )
+                )
+            advance(1)
+        return blocks
+
+    def _rank(self, blocks: list[Rows], run: Run) -> Trees:
+        """Trees, or none where there is too little to learn them from."""
+        if len(blocks) < _LEAST:
+            return Trees.none()
+        rows = Rows(*(np.concatenate(field) for field in zip(*blocks, strict=True)))
+        return fit_ranker(rows, self.config.ranker, seed=run.seed, show=run.progress)
+
+    # Answering
+
+    def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
+        return np.array([model != POPULARITY for model in self.serves(queries)], np.bool_)
+
+    def serves(self, queries: Queries) -> list[str]:
+        """Two stages where a track of the history is known; a title alone goes to `title`."""
+        heard = knows_history(queries, self._wrmf.heard)
+        title = self.first.models.get("title")
+        named = title.answerable(queries) if title else np.zeros(len(queries), np.bool_)
+        return [
+            self.name if some else "title" if title_known else POPULARITY
+            for some, title_known in zip(heard, named, strict=True)
+        ]
+
+    def _best(
+        self, queries: Queries, offsets: Int64, excluded: Int32, n: int
+    ) -> tuple[Int32, Float32, Int64]:
+        tracks = np.full((len(queries), n), -1, np.int32)
+        scores = np.full((len(queries), n), np.nan, np.float32)
+        counts = np.zeros(len(queries), np.int64)
+        for q, model in enumerate(self.serves(queries)):
+            query, out = queries[q : q + 1], excluded[offsets[q] : offsets[q + 1]]
+            if model == self.name:
+                best = self._order(self._scored(query, out), out, n)
+            elif model == "title":
+                ends = np.array([0, len(out)])
+                rows = self.first.models["title"]._best(query, ends, out, n)
+                best = rows[0][0], rows[1][0], int(rows[2][0])
+            else:
+                continue
+            counts[q] = best[2]
+            tracks[q, : best[2]], scores[q, : best[2]] = best[0][: best[2]], best[1][: best[2]]
+        return tracks, scores, counts
+
+    def _features(self, query: Queries, pool: Pool) -> Float32:
+        """Features of the candidates of one query. (n, features)"""
+        near = self._wrmf.query_vectors(query)[:, -self.config.feature_factors :]
+        features: Float32 = self.tables.compute(
+            query, near, pool.tracks[None], pool.scores[None], pool.blend[None]
+        )[0]
+        return features
+
+    def _scored(self, query: Queries, excluded: Int32) -> tuple[Pool, Float32, float]:
+        """Candidates of one query, their scores, and the score below them where others begin."""
+        pool = self.first.pool(query, excluded)
+        scores = pool.blend
+        if self.trees.size:
+            scores = self.trees.score(self._features(query, pool))
+        return pool, scores, float(scores.min(initial=0)) - 1
+
+    def _order(
+        self, scored: tuple[Pool, Float32, float], excluded: Int32, n: int
+    ) -> tuple[Int32, Float32, int]:
+        """The best n: candidates by their score, then all others by popularity."""
+        pool, scores, floor = scored
+        order = np.lexsort((pool.tracks, -scores))[:n]
+        tracks, ordered = pool.tracks[order], scores[order]
+        if len(tracks) < n:
+            others = np.setdiff1d(np.arange(len(self.catalog)), np.append(pool.tracks, excluded))
+            rest = self._beyond(others, floor)
+            best = np.lexsort((others, -rest))[: n - len(tracks)]
+            tracks = np.concatenate([tracks, others[best]])
+            ordered = np.concatenate([ordered, rest[best]])
+        return tracks.astype(np.int32), ordered.astype(np.float32), len(tracks)
+
+    def _beyond(self, tracks: npt.NDArray[Any], floor: float) -> Float32:
+        """Scores of tracks that are no candidates: below these, by popularity. (n,)"""
+        plays = self.catalog.plays[tracks].astype(np.float64)
+        scores: Float32 = (floor - 1 / (1 + plays)).astype(np.float32)
+        return scores
+
+    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+        """Each feature's part of the trees' score (see `Trees.explain`)."""
+        queries = Queries.of([query])
+        if self.serves(queries)[0] == "title":
+            return self.first.models["title"]._reasons(query, tracks)
+        pool, _, floor = self._scored(queries, queries.excluded()[1])
+        at = np.searchsorted(pool.tracks, tracks)
+        at = np.where(at < len(pool.tracks), at, 0)
+        known = pool.tracks[at] == tracks if len(pool.tracks) else np.zeros(len(tracks), np.bool_)
+        reasons = [
+            [Reason("popularity", None, float(score))] for score in self._beyond(tracks, floor)
+        ]
+        rows = self._features(queries, pool)[at[known]]
+        if self.trees.size:
+            bias, parts = self.trees.explain(rows)
+            names = [feature.name for feature in self.features]
+        else:
+            bias, parts = 0.0, pool.scores[at[known]] * self.first.weights
+            names = [f"{name}-score" for name in self.names]
+        for place, row in zip(np.flatnonzero(known), parts, strict=True):
+            reasons[place] = [
+                Reason("feature", name, float(part))
+                for name, part in zip(names, row, strict=True)
+                if part
+            ] + [Reason("rest", None, bias)]
+        return reasons
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """Columns that the trees look at."""
+        return features_of(self.names, self.config.albums, self.config.families)
+
+    # Keeping
+
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        tensors = {"blend": self.first.weights, **self.trees.tensors("trees")}
+        parts: dict[str, Any] = {**self.first.models, "tables": self.tables}
+        for name, part in parts.items():
+            tensors |= {f"{name}/{key}": tensor for key, tensor in part.tensors().items()}
+        return tensors
+
+    def restore(self, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
+        parts: dict[str, dict[str, npt.NDArray[Any]]] = {}
+        for key, tensor in tensors.items():
+            name, _, inner = key.rpartition("/")
+            parts.setdefault(name, {})[inner] = tensor
+        models = {}
+        for name in self.names:
+            if name in parts or name == "wrmf":
+                models[name] = self._new(name)
+                models[name].catalog = self.catalog
+                models[name].restore(parts.get(name, {}))
+        self._set_first(models, expect(tensors, "blend", np.float32, len(self.names)))
+        self.tables = FeatureTables.restore(
+            parts.get("tables", {}), self.catalog, self.config.albums, self.config.families
+        )
+        self.trees = Trees.restore(tensors, "trees", len(self.features))

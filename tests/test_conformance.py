@@ -408,7 +408,7 @@ def test_tensors_that_do_not_fit_are_refused(
         }
         if tensor.dtype.kind == "f" and tensor.size:
             bad["not a number"] = np.full_like(tensor, np.nan)
-        if "offsets" in key:
+        if "offsets" in key and tensor[0] < tensor[-1]:
             bad["falling"] = tensor[::-1].copy()
         if tensor.dtype == np.int32 and tensor.size:
             bad["outside the catalog"] = np.full_like(tensor, 10_000)

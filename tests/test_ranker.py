@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -13,7 +11,7 @@ from segue.continuation.ranker import RankerConfig, Rows, fit_ranker, trees_of
 from segue.errors import ConfigError, DataError, UsageError
 
 xgboost = pytest.importorskip("xgboost")
-OBJECTIVES = ["pairwise", "listwise", "ungrouped"]
+OBJECTIVES = ["pointwise", "pairwise", "listwise", "ungrouped"]
 
 
 def planted(seed: int, queries: int = 60, size: int = 40) -> Rows:
@@ -24,7 +22,12 @@ def planted(seed: int, queries: int = 60, size: int = 40) -> Rows:
     features[:, :, 5] = np.round(features[:, :, 5])
     hidden = features[:, :, 0] + (features[:, :, 1] > 0) * features[:, :, 2]
     labels = hidden >= np.sort(hidden, 1)[:, -size // 10, None]
-    return Rows(features.reshape(-1, 8), labels.reshape(-1).astype(np.int8), np.full(queries, size))
+    return Rows(
+        features.reshape(-1, 8),
+        labels.reshape(-1).astype(np.int8),
+        np.full(queries, size),
+        np.ones(queries * size, np.float32),
+    )
 
 
 def accuracy(scores: np.ndarray, rows: Rows) -> float:
@@ -36,15 +39,6 @@ def accuracy(scores: np.ndarray, rows: Rows) -> float:
         order = own[labels][:, None] - own[~labels][None]
         parts.append((order > 0).mean() + (order == 0).mean() / 2)
     return float(np.mean(parts))
-
-
-def ndcg(scores: np.ndarray, rows: Rows) -> float:
-    """Mean over queries of the same size, each with a positive."""
-    size = rows.sizes[0]
-    order = np.argsort(-scores.reshape(-1, size), axis=1, kind="stable")
-    labels = np.take_along_axis(rows.labels.reshape(-1, size) > 0, order, 1)
-    gains = 1 / np.log2(np.arange(2, size + 2))
-    return float(np.mean([(hits @ gains) / gains[: hits.sum()].sum() for hits in labels]))
 
 
 def same(one, other) -> bool:
@@ -66,20 +60,21 @@ def test_true_labels_are_recovered_and_permuted_ones_are_not(objective):
 def test_trees_give_what_the_library_predicts(objective):
     rows, unseen = planted(0), planted(1)
     config = RankerConfig(objective=objective, trees=40, depth=6)
-    data = xgboost.QuantileDMatrix(rows.features, rows.labels, group=rows.sizes)
-    booster = xgboost.train(ranker._parameters(config, 3, 1), data, config.trees)
+    data = ranker._matrix(xgboost, rows, 1, objective)
+    booster = xgboost.train(ranker._parameters(rows, config, 3, 1), data, config.trees)
+    start = np.log(rows.labels.mean() / (1 - rows.labels.mean())) * (objective == "pointwise")
     trees = trees_of(booster)
     for features in (rows.features, unseen.features, np.zeros((1, 8), np.float32)):
-        expected = booster.predict(xgboost.DMatrix(features))
+        expected = booster.predict(xgboost.DMatrix(features), output_margin=True) - start
         np.testing.assert_allclose(trees.score(features), expected, atol=1e-5)
     leaves = booster.predict(xgboost.DMatrix(unseen.features), pred_leaf=True)
     assert len(trees.roots) == leaves.shape[1] == 40
 
 
 def test_a_row_at_a_threshold_goes_where_the_library_sends_it():
-    rows = planted(0)
-    data = xgboost.QuantileDMatrix(rows.features, rows.labels, group=rows.sizes)
-    booster = xgboost.train(ranker._parameters(RankerConfig(depth=3), 0, 1), data, 5)
+    rows, config = planted(0), RankerConfig(objective="pairwise", depth=3)
+    data = ranker._matrix(xgboost, rows, 1, config.objective)
+    booster = xgboost.train(ranker._parameters(rows, config, 0, 1), data, 5)
     trees = trees_of(booster)
     inner = np.flatnonzero(trees.feature >= 0)
     at = np.repeat(rows.features[:1], 3 * len(inner), 0)
@@ -118,33 +113,56 @@ def test_a_seed_gives_the_same_trees_on_any_number_of_threads(objective, monkeyp
     assert not same(found[0], fit_ranker(rows, config, seed=6))
 
 
-def test_queries_matter_unless_ungrouped():
+def test_queries_matter_to_pairs_and_lists_unless_ungrouped():
     rows = planted(0)
     whole = rows._replace(sizes=np.array([len(rows.labels)]))
     for objective in OBJECTIVES:
         config = RankerConfig(objective=objective, trees=3, depth=3)
         ignored = same(fit_ranker(rows, config), fit_ranker(whole, config))
-        assert ignored == (objective == "ungrouped")
+        assert ignored == (objective in ("pointwise", "ungrouped"))
 
 
-def test_early_stopping_keeps_the_best_trees():
-    rows, unseen = planted(0, queries=10), planted(1)
-    config = RankerConfig(trees=300, depth=8, learning_rate=0.5, patience=5)
-    stopped = fit_ranker(rows, config, validation=unseen)
-    assert 1 <= len(stopped.roots) < 300
-    full = fit_ranker(rows, RankerConfig(trees=300, depth=8, learning_rate=0.5))
-    some = slice(0, int(full.roots[len(stopped.roots)]))
-    assert stopped.value.tobytes() == full.value[some].tobytes()
-    quality = [
-        ndcg(replace(full, roots=full.roots[:count]).score(unseen.features), unseen)
-        for count in range(1, len(stopped.roots) + 6)
-    ]
-    assert np.argmax(np.round(quality, 6)) + 1 == len(stopped.roots)
+def test_a_row_of_weight_three_is_three_rows():
+    rows = planted(0, queries=20)
+    times = np.random.default_rng(1).integers(1, 4, len(rows.labels))
+    repeated = Rows(
+        np.repeat(rows.features, times, axis=0),
+        np.repeat(rows.labels, times),
+        np.array([times.sum()]),
+        np.ones(times.sum(), np.float32),
+    )
+    config = RankerConfig(trees=10, depth=4, columns=1.0)
+    weighted = fit_ranker(rows._replace(weights=times.astype(np.float32)), config)
+    plain = fit_ranker(rows, config).score(rows.features)
+    scores = weighted.score(rows.features)
+    np.testing.assert_allclose(
+        scores, fit_ranker(repeated, config).score(rows.features), rtol=1e-4, atol=1e-4
+    )
+    assert np.abs(scores - plain).max() > 0.1
+
+
+def test_the_share_of_positives_orders_nothing_and_is_not_in_the_score():
+    rows = planted(0)
+    rare = rows._replace(weights=np.where(rows.labels > 0, 0.01, 1).astype(np.float32))
+    assert (fit_ranker(rare, RankerConfig(trees=0)).score(rows.features) == 0).all()
+    # Scores are log odds against that share: for a row like the mean they are about 0.
+    noise = Rows(rows.features[:, 4:], rows.labels, rows.sizes, rare.weights)
+    trees = fit_ranker(noise, RankerConfig(trees=3, depth=1))
+    assert np.abs(trees.score(noise.features)).max() < 0.2
+
+
+def test_weights_are_for_the_pointwise_objective_alone():
+    rows = planted(0)
+    heavy = rows._replace(weights=(1 + np.arange(len(rows.labels)) % 3).astype(np.float32))
+    for objective in OBJECTIVES:
+        config = RankerConfig(objective=objective, trees=3, depth=3)
+        ignored = same(fit_ranker(rows, config), fit_ranker(heavy, config))
+        assert ignored == (objective != "pointwise")
 
 
 def test_no_trees_and_no_rows_are_allowed():
     assert len(fit_ranker(planted(0), RankerConfig(trees=0)).roots) == 0
-    none = Rows(np.zeros((0, 8), np.float32), np.zeros(0, np.int8), np.zeros(0, np.int64))
+    none = Rows(*(part[:0] for part in planted(0)))
     assert len(fit_ranker(none, RankerConfig()).roots) == 0
 
 
@@ -158,8 +176,8 @@ def test_what_cannot_be_trained_on_is_refused():
         fit_ranker(rows._replace(labels=rows.labels[1:]), RankerConfig())
     with pytest.raises(DataError, match="2400 rows"):
         fit_ranker(rows._replace(sizes=rows.sizes[1:]), RankerConfig())
-    with pytest.raises(UsageError, match="no validation"):
-        fit_ranker(rows, RankerConfig(patience=3))
+    with pytest.raises(DataError, match="2400 rows"):
+        fit_ranker(rows._replace(weights=rows.weights[1:]), RankerConfig())
     with pytest.raises(ConfigError, match="depth"):
         RankerConfig.make({"depth": 0})
 

@@ -18,6 +18,7 @@ SHIPPED = [
     "playlist-cnn-published",
     "popularity",
     "title",
+    "two-stage",
     "user-knn",
     "wrmf",
 ]

@@ -303,7 +303,10 @@ def test_wrong_usage_is_one_line_and_status_2(segue, place, arguments, words):
         (["describe", "{knn}"], "is not a dataset"),
         (["train", "item-knn", "{knn}", "--bundle", "{new}"], "is not a dataset"),
         (["train", "item-knn", "{world}", "--bundle", "{world}"], "it is not replaced"),
-        (["train", "item-knn", "{world}", "--bundle", "{new}", "--set", "x=1"], "unknown field x"),
+        (
+            ["train", "item-knn", "{world}", "--bundle", "{new}", "--set", "x=1"],
+            "unknown setting x",
+        ),
         (["ingest", "mpd", "{new}", "--dataset", "{new}"], "new"),
         (["world", "--dataset", "{new}", "--tracks", "1"], "tracks"),
         (["submit", "{knn}", "{new}", "--out", "{new}"], "new"),

@@ -456,5 +456,5 @@ def test_numbers_that_are_not_finite_or_too_large_are_refused(name: str) -> None
 @NAMES
 @pytest.mark.parametrize("setting", ["self", "cls", "settings"])
 def test_a_setting_may_not_be_called_like_an_argument(name: str, setting: str) -> None:
-    with pytest.raises(ConfigError, match=f"unknown field {setting}"):
+    with pytest.raises(ConfigError, match=f"unknown setting {setting}"):
         RECOMMENDERS[CASES[name]](**{setting: 1})

@@ -6,7 +6,10 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from segue.continuation.ranker import RankerConfig
+from segue.continuation.settings import TwoStageConfig
 from segue.errors import ConfigError, SegueError, UsageError
 from segue.recipe import load_recipe, parse_override, shipped
 from segue.recommenders import RECOMMENDERS
@@ -75,6 +78,56 @@ def test_settings_come_from_the_file_and_overrides_win(recipe_file):
     assert getattr(changed.make().config, setting) == default + 1
 
 
+NESTED = """
+recommender = "two-stage"
+[config]
+folds = 3
+[config.wrmf]
+factors = 8
+[config.ranker]
+trees = 7
+"""
+
+
+def test_tables_of_a_file_are_settings_of_settings_and_the_rest_stays(recipe_file):
+    config = load_recipe(recipe_file(NESTED)).make().config
+    default = load_recipe("two-stage").make().config
+    assert config == replace(
+        default, folds=3, wrmf=replace(default.wrmf, factors=8), ranker=RankerConfig(trees=7)
+    )
+    assert default.wrmf.artist_weight > 0  # not what wrmf has by itself
+
+
+def test_a_dot_in_an_override_leads_into_a_table(recipe_file):
+    changes = ["wrmf.factors=16", "wrmf.sweeps=2", "ranker.objective=pairwise", "folds=2"]
+    config = load_recipe(recipe_file(NESTED), changes).make().config
+    assert (config.folds, config.wrmf.factors, config.wrmf.sweeps) == (2, 16, 2)
+    assert (config.ranker.objective, config.ranker.trees) == ("pairwise", 7)
+    alone = load_recipe("two-stage", ["ranker.depth=3"]).make().config
+    assert alone == replace(TwoStageConfig(), ranker=RankerConfig(depth=3))
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ("ranker.colour=1", r"unknown setting ranker\.colour; settings are: objective, trees"),
+        ("ranker.depth=99", r"ranker\.depth: expected a whole number <= 14; settings"),
+        ("ranker.depth.x=1", r"ranker\.depth: expected a whole number, got a table; settings"),
+        ("ranker=3", r"ranker: expected a table, got a whole number"),
+        ("wrmf.factors=many", r"wrmf\.factors: expected a whole number, got text"),
+        ("playlist_cnn.loss=hinge", r"playlist_cnn\.loss: invalid enum value 'hinge'"),
+        ('models=["bpr"]', r"models\[0\]: invalid enum value 'bpr'"),
+        ("colour.deep=1", r"unknown setting colour; settings are: models"),
+        ("wrmf.=1", r"unknown setting wrmf\.; settings"),
+    ],
+)
+def test_a_wrong_setting_of_settings_is_one_plain_line(change, line):
+    with pytest.raises(ConfigError, match=line) as caught:
+        load_recipe("two-stage", [change])
+    assert len(str(caught.value).splitlines()) == 1
+    assert not set("`$") & set(str(caught.value))
+
+
 def test_an_unknown_recipe_lists_what_ships():
     with pytest.raises(UsageError, match=r"no recipe 'wmrf'.*bpr, item-knn, playlist-cnn"):
         load_recipe("wmrf")
@@ -82,7 +135,7 @@ def test_an_unknown_recipe_lists_what_ships():
 
 def test_an_unknown_setting_lists_the_settings():
     name, setting = first_setting()
-    with pytest.raises(ConfigError, match=rf"unknown field loudness.*{setting}"):
+    with pytest.raises(ConfigError, match=rf"unknown setting loudness.*{setting}"):
         load_recipe(name, ["loudness=11"])
 
 
@@ -144,5 +197,5 @@ def test_toml_that_python_gives_up_on_is_one_line(recipe_file, text):
 
 
 def test_a_setting_that_is_not_utf_8_is_unknown():
-    with pytest.raises(ConfigError, match=r"unknown field \?"):
+    with pytest.raises(ConfigError, match=r"unknown setting \?"):
         load_recipe("popularity", ["\udcff=1"])

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,8 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
 
     Args:
         name_or_path: ``wrmf``, or ``my/wrmf.toml``.
-        overrides: ``key=value`` with the value in TOML; a bare word stands for itself.
+        overrides: ``key=value`` with the value in TOML; a bare word stands for itself, and a dot
+            in the key leads into a table.
 
     Raises:
         UsageError: no such recipe, or an override is not ``key=value``.
@@ -92,7 +93,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     recipe = Recipe(
         name=name,
         recommender=raw.recommender,
-        settings=raw.config | dict(map(parse_override, overrides)),
+        settings=_changed(raw.config, map(parse_override, overrides)),
         description=raw.description,
     )
     recipe.make()  # a wrong setting is an error here, before anything is read or trained
@@ -114,6 +115,18 @@ def _read(name_or_path: str) -> tuple[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         what = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise UsageError(f"cannot read the recipe ({what})", where=path) from error
+
+
+def _changed(settings: dict[str, Any], overrides: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Settings with some of them, or of their tables, replaced: ``wrmf.factors`` is in ``wrmf``."""
+    changed = dict(settings)
+    for key, value in overrides:
+        outer, dot, inner = key.partition(".")
+        if dot:
+            table = changed.get(outer)
+            value = _changed(table if isinstance(table, dict) else {}, [(inner, value)])
+        changed[outer] = value
+    return changed
 
 
 _WORD = re.compile(r"[A-Za-z][\w-]*")

@@ -1,4 +1,4 @@
-"""Make a golden bundle: python tests/golden/make.py RECOMMENDER...
+"""Make a golden bundle: python tests/golden/make.py NAME...
 
 A golden bundle is a small bundle as this version writes it, with answers that it gave. Those of
 earlier versions stay as they are for ever: they show that old bundles still load and still give
@@ -26,8 +26,29 @@ SMALL = {
     "bpr": ["factors=4", "epochs=5"],
     "playlist-cnn": ["blocks=2", "factors=4", "kernels=4", "epochs=3"],
     "wrmf": ["factors=4", "sweeps=3"],
+    "wrmf-in-company": [
+        "factors=4",
+        "sweeps=3",
+        "artist_weight=0.3",
+        "album_weight=0.3",
+        "title_weight=0.7",
+    ],
     "title": ["factors=4"],
+    "two-stage": [
+        "wrmf.factors=4",
+        "title.factors=4",
+        "folds=4",
+        "feature_factors=4",
+        "name_factors=2",
+        "side_factors=2",
+        "ranker.trees=4",
+        "ranker.depth=3",
+    ],
 }
+LARGER = {"two-stage": (120, 10)}
+"""How many playlists, of how many tracks, where 60 of 6 are too few."""
+NAMES = {"wrmf-in-company": "wrmf"}
+"""Further bundles of a recommender."""
 QUERIES = [
     {"tracks": [0]},
     {"tracks": [1, 3, 4], "outcomes": [int(Outcome.FINISHED), int(Outcome.SKIPPED), 0]},
@@ -38,12 +59,12 @@ QUERIES = [
 ]
 
 
-def playlists(path: Path) -> Dataset:
+def playlists(path: Path, count: int = 60, length: int = 6) -> Dataset:
     """Forty tracks, half of the playlists of even ones and half of odd ones, with some noise."""
     rng = np.random.default_rng(1)
     lists, titles = [], []
-    for p in range(60):
-        own = rng.choice(np.arange(p % 2, 40, 2), 6, replace=False)
+    for p in range(count):
+        own = rng.choice(np.arange(p % 2, 40, 2), length, replace=False)
         lists.append([*own, rng.integers(40)] if p % 5 == 0 else own)
         titles.append(f"{('even', 'odd')[p % 2]} {('songs', 'mix', 'tracks')[p % 3]}")
     with writing_dataset(path) as writer:
@@ -59,23 +80,24 @@ def playlists(path: Path) -> Dataset:
                 None,
             ],
         )
-        columns = {"uri": [f"golden:playlist:{p}" for p in range(60)], "title": titles}
+        columns = {"uri": [f"golden:playlist:{p}" for p in range(count)], "title": titles}
         writer.add_playlists(columns, [len(some) for some in lists], np.concatenate(lists))
         writer.finish(
-            [Receipt(format="golden", unit="playlists", read=60, kept=60)], simulated=True
+            [Receipt(format="golden", unit="playlists", read=count, kept=count)], simulated=True
         )
     return Dataset.open(path)
 
 
 def make(name: str) -> None:
-    """Train, save and ask one recommender."""
+    """Train, save and ask a recommender, or a further one of `NAMES`."""
     place = HERE / f"bundle-v{BUNDLE_VERSION}-{name}"
     if place.exists():
         print(f"{place.name} is there already")
         return
     with tempfile.TemporaryDirectory() as folder:
-        dataset = playlists(Path(folder) / "dataset")
-        bundle, _ = train(load_recipe(name, SMALL.get(name, ())), dataset)
+        dataset = playlists(Path(folder) / "dataset", *LARGER.get(name, ()))
+        recipe = load_recipe(NAMES.get(name, name), SMALL.get(name, ()))
+        bundle, _ = train(recipe, dataset)
     bundle.save(place)
     recommender = Bundle.load(place).recommender
     answers = []

@@ -18,7 +18,7 @@ from numba import get_num_threads
 from segue.answers import Float32, Int64
 from segue.continuation.trees import LEAF, Trees
 from segue.errors import DataError, UsageError
-from segue.models.base import Config
+from segue.models.config import Config
 from segue.progress import task
 
 CUT_OFF = 500

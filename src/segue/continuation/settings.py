@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from segue.continuation.feature_names import FAMILIES
 from segue.continuation.ranker import RankerConfig
-from segue.models.base import Config
+from segue.models.config import Config
 from segue.models.knn import ItemKnnConfig, UserKnnConfig
 from segue.models.playlist_cnn_layers import PlaylistCnnConfig
 from segue.models.title import TitleConfig

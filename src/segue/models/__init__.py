@@ -1,7 +1,8 @@
 """The recommenders, one file each."""
 
-from segue.models.base import RECOMMENDERS, Config, Recommender, Run
+from segue.models.base import RECOMMENDERS, Recommender, Run
 from segue.models.bpr import Bpr
+from segue.models.config import Config
 from segue.models.knn import ItemKnn, UserKnn
 from segue.models.playlist_cnn import PlaylistCnn
 from segue.models.popularity import Popularity

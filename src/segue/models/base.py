@@ -7,50 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from segue.answers import Float32, Int32, Int64, Queries, Query, Reason, Slates
 from segue.catalog import Catalog
 from segue.data.dataset import Dataset
-from segue.errors import BundleError, ConfigError, UsageError
+from segue.errors import BundleError, UsageError
+from segue.models.config import Config
 from segue.models.ranking import best_of_products, best_of_scores
 
 POPULARITY = "popularity"
 _BLOCK_BYTES = 64 << 20
-_LARGEST = float(np.finfo(np.float32).max)
-
-
-class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Settings of a recommender: ``name: Annotated[type, Meta(bounds, description)] = default``."""
-
-    @classmethod
-    def make(cls, settings: Mapping[str, Any]) -> Self:
-        """Settings checked against the fields.
-
-        Raises:
-            ConfigError: an unknown setting, or a value of a wrong type or out of bounds.
-        """
-        try:
-            made = msgspec.convert(dict(settings), cls)
-        except msgspec.ValidationError as error:
-            known = ", ".join(field.name for field in msgspec.structs.fields(cls)) or "none"
-            raise ConfigError(
-                str(error).replace("`", ""), where=cls.__name__, do=f"settings are: {known}"
-            ) from error
-        _refuse_too_large(made, cls.__name__)
-        return made
-
-
-def _refuse_too_large(settings: Config, where: str) -> None:
-    for name, value in msgspec.structs.asdict(settings).items():
-        if isinstance(value, Config):
-            _refuse_too_large(value, f"{where}.{name}")
-        elif isinstance(value, float) and not abs(value) <= _LARGEST:
-            raise ConfigError(
-                f"{name} is {value}", where=where, do="give a number that float32 holds"
-            )
 
 
 @dataclass(frozen=True)
@@ -204,6 +172,10 @@ class DenseRecommender(Recommender):
     @abstractmethod
     def scores(self, queries: Queries) -> Float32:
         """Score of every track. (queries, tracks) float32, finite."""
+
+    def known_scores(self, queries: Queries) -> tuple[npt.NDArray[np.bool_], Float32]:
+        """Which queries are answerable, and `scores`."""
+        return self.answerable(queries), self.scores(queries)
 
     def _best(
         self, queries: Queries, offsets: Int64, excluded: Int32, n: int

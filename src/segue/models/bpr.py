@@ -33,7 +33,8 @@ from numba import njit
 from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
 from segue.data.dataset import Dataset
 from segue.errors import BundleError, ConfigError
-from segue.models.base import Config, DotRecommender, Run, expect, knows_history
+from segue.models.base import DotRecommender, Run, expect, knows_history
+from segue.models.config import Config
 from segue.models.fold_in import fold_in
 from segue.progress import task
 

@@ -12,7 +12,7 @@ from msgspec import Meta
 from numba import njit, prange
 
 from segue.answers import Float32
-from segue.models.base import Config
+from segue.models.config import Config
 from segue.models.least_squares_kernels import multiply
 
 

@@ -36,7 +36,8 @@ from msgspec import Meta
 from segue.answers import Float32, Int32, Queries, Query, Reason
 from segue.data.dataset import Dataset
 from segue.errors import DataError
-from segue.models.base import Config, DenseRecommender, Run, expect
+from segue.models.base import DenseRecommender, Run, expect
+from segue.models.config import Config
 from segue.models.sparse import csr, expect_rows, rows_as_tensors
 from segue.models.svd import right_vectors
 from segue.models.text import Vocabulary, find, hashed, words
@@ -162,7 +163,10 @@ class _Words(Title):
 
     def _voters(self, queries: Queries) -> Any:
         """How much each document's votes count. CSR (queries, documents)"""
-        texts = self.vocabulary.vectors([words(title or "") for title in queries.titles])
+        said = [words(title or "") for title in queries.titles]
+        if not any(said):
+            return sp.csr_matrix((len(said), self.texts.shape[0]))
+        texts = self.vocabulary.vectors(said)
         blocks = [sp.csr_matrix((0, self.texts.shape[0]))]
         for start in range(0, len(queries), _BLOCK):
             similar = self._cosines(texts[start : start + _BLOCK])
@@ -185,9 +189,15 @@ class _Words(Title):
         return some
 
     def scores(self, queries: Queries) -> Float32:
-        scores = self._spread(self._voters(queries))
-        scores += self.prior
-        return scores
+        return self.known_scores(queries)[1]
+
+    def known_scores(self, queries: Queries) -> tuple[npt.NDArray[np.bool_], Float32]:
+        voters = self._voters(queries)
+        known = np.diff(voters.indptr) > 0
+        scores = np.repeat(self.prior[None], len(queries), axis=0)
+        if known.any():
+            scores[known] += self._spread(voters[known])
+        return known, scores
 
     def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         title = words(query.title or "")

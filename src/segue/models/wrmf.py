@@ -26,8 +26,9 @@ from msgspec import Meta
 from segue import progress
 from segue.answers import Float32, Int32, Queries, Query, Reason
 from segue.data.dataset import Dataset
-from segue.models.base import Config, DotRecommender, Run, expect, knows_history
+from segue.models.base import DotRecommender, Run, expect, knows_history
 from segue.models.company import Company
+from segue.models.config import Config
 from segue.models.least_squares import Side, Weighted, confidence, diagonalise, factorise, solve
 
 _PIVOT = 16

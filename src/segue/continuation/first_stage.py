@@ -7,21 +7,24 @@ a query, and their weighted sum, the blend, keeps the best of them for the secon
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
 
-from segue.answers import Float32, Int32, Queries
+from segue.answers import Float32, Int32, Int64, Queries
 from segue.models.base import DenseRecommender, DotRecommender, Recommender
+from segue.models.ranking import best_of_scores
+from segue.models.title_kernels import add_products
 
 Generator = Literal["union", "wrmf", "user-knn"]
+Known = npt.NDArray[np.bool_]
 GRID = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 """Weights that the blend is made of (section 3.4)."""
 _CUT_OFF = 500
 _ROUNDS = 3
+_BLOCK_BYTES = 64 << 20  # scores of whole catalogs that are held at a time
 
 
 class Pool(NamedTuple):
@@ -32,22 +35,13 @@ class Pool(NamedTuple):
         scores: of each model, standardised within the query; 0 where the model knows nothing.
             (n, models)
         blend: their weighted sum. (n,)
+        vector: of the query, by `wrmf`. (factors,)
     """
 
     tracks: Int32
     scores: Float32
     blend: Float32
-
-
-@njit(parallel=True, cache=True, fastmath=True)
-def _products(vectors, bias, query, out):  # type: ignore[no-untyped-def]
-    """out = vectors @ query + bias; each sum in one order, whatever the number of threads."""
-    for t in prange(len(vectors)):
-        row = vectors[t]
-        total = np.float32(0)
-        for k in range(len(query)):
-            total += row[k] * query[k]
-        out[t] = total + bias[t]
+    vector: Float32
 
 
 class FirstStage:
@@ -82,56 +76,100 @@ class FirstStage:
         Args:
             everything: keep all that were retrieved, not the `reranked` best.
         """
-        scores, known = self._scores(query)
-        scores[:, excluded] = -np.inf
-        left = scores.shape[1] - len(excluded)
-        tracks = self._retrieve(scores, known, left)
-        standard = _standardised(scores[:, tracks], known)
-        pool = Pool(tracks, standard, standard @ self.weights)
-        if everything or len(tracks) <= self.reranked:
-            return pool
-        best = np.sort(_best(pool.blend, self.reranked))
-        return Pool(tracks[best], standard[best], pool.blend[best])
+        return next(self.pools(query, np.array([0, len(excluded)]), excluded, everything))
 
-    def _scores(self, query: Queries) -> tuple[Float32, npt.NDArray[np.bool_]]:
-        """Scores of every track by every model; and which models know the query."""
-        known = np.zeros(len(self.names), np.bool_)
-        scores = np.zeros((len(self.names), len(self.models["wrmf"].catalog)), np.float32)
+    def pools(
+        self, queries: Queries, offsets: Int64, excluded: Int32, everything: bool = False
+    ) -> Iterator[Pool]:
+        """Candidates of each query, the same as of each alone.
+
+        Several queries are scored at once: the models' tables are then read once for all.
+
+        Args:
+            offsets, excluded: tracks not to answer, rising within a query.
+            everything: see `pool`.
+        """
+        size = len(self.models["wrmf"].catalog)
+        step = max(1, _BLOCK_BYTES // (4 * size * len(self.names)))
+        for start in range(0, len(queries), step):
+            some = queries[start : start + step]
+            ends = offsets[start : start + len(some) + 1]
+            out = excluded[ends[0] : ends[-1]]
+            scores, known, vectors = self._scores(some)
+            found = self._retrieve(scores, known, ends - ends[0], out)
+            for q, tracks in enumerate(found):
+                standard = _standardised(scores[:, q, tracks], known[:, q])
+                blend = standard @ self.weights
+                if not everything and len(tracks) > self.reranked:
+                    kept = np.sort(_best(blend, self.reranked))
+                    tracks, standard, blend = tracks[kept], standard[kept], blend[kept]
+                yield Pool(tracks, standard, blend, vectors[q])
+
+    def _scores(self, queries: Queries) -> tuple[Float32, Known, Float32]:
+        """Scores by each model, which models know which query, and the queries' vectors by `wrmf`.
+
+        Returns:
+            (models, queries, tracks), 0 where the model knows nothing; (models, queries);
+            (queries, factors)
+        """
+        shape = (len(self.names), len(queries), len(self.models["wrmf"].catalog))
+        scores, known = np.zeros(shape, np.float32), np.zeros(shape[:2], np.bool_)
+        of_wrmf = np.zeros((len(queries), 0), np.float32)
         for m, name in enumerate(self.names):
             model = self.models.get(name)
-            if model is None or not model.answerable(query)[0]:
-                continue
-            known[m] = True
             if isinstance(model, DotRecommender):
-                vector = model.query_vectors(query)[0]
-                _products(model.vectors, model.bias, vector, scores[m])
+                known[m] = model.answerable(queries)
+                vectors = model.query_vectors(queries)
+                scores[m] = model.bias
+                add_products(model.vectors, np.ones(shape[2], np.float32), vectors, scores[m])
+                if name == "wrmf":
+                    of_wrmf = vectors
             elif isinstance(model, DenseRecommender):
-                scores[m] = model.scores(query)[0]
-        return scores, known
+                known[m], scores[m] = model.known_scores(queries)
+            scores[m, ~known[m]] = 0
+        return scores, known, of_wrmf
 
-    def _retrieve(self, scores: Float32, known: npt.NDArray[np.bool_], left: int) -> Int32:
-        """Candidates, rising."""
-        wanted = min(self.retrieved, left)
+    def _retrieve(
+        self, scores: Float32, known: Known, offsets: Int64, excluded: Int32
+    ) -> list[Int32]:
+        """Candidates of each query, rising."""
+        best = {}
         if self.generator == "union":
-            parts = [_best(scores[m], wanted) for m in np.flatnonzero(known)]
-            return np.unique(np.concatenate([*parts, np.zeros(0, np.int64)])).astype(np.int32)
-        factorised = _best(scores[self.names.index("wrmf")], wanted)
-        if self.generator == "wrmf":
-            return np.sort(factorised).astype(np.int32)
-        voted = scores[self.names.index("user-knn")]
-        best = _best(voted, wanted)
-        best = best[voted[best] > 0]
-        rest = factorised[~np.isin(factorised, best)][: wanted - len(best)]
-        return np.sort(np.concatenate([best, rest])).astype(np.int32)
+            wanted = [name for name, some in zip(self.names, known, strict=True) if some.any()]
+        else:
+            wanted = list(dict.fromkeys(["wrmf", self.generator]))
+        for name in wanted:
+            m = self.names.index(name)
+            best[name] = best_of_scores(scores[m].copy(), offsets, excluded, self.retrieved)
+        found = []
+        for q in range(scores.shape[1]):
+            lists = {
+                name: tracks[q, : counts[q]]
+                for name, (tracks, _, counts) in best.items()
+                if known[self.names.index(name), q]
+            }
+            chosen = np.zeros(scores.shape[2], np.bool_)
+            if self.generator == "user-knn":
+                voted = scores[self.names.index("user-knn"), q]
+                near = lists.pop("user-knn", np.zeros(0, np.int32))
+                near = near[voted[near] > 0]
+                chosen[near] = True
+                far = lists.get("wrmf", near[:0])
+                lists["wrmf"] = far[~chosen[far]][: len(far) - len(near)]
+            for tracks in lists.values():
+                chosen[tracks] = True
+            found.append(np.flatnonzero(chosen).astype(np.int32))
+        return found
 
 
-def _best(scores: Float32, n: int) -> npt.NDArray[np.int64]:
-    """Places of the n highest, highest first. n is at most the number of finite scores."""
-    best = np.argpartition(-scores, n)[:n] if n < len(scores) else np.arange(len(scores))
-    return best[np.lexsort((best, -scores[best]))][:n]
+def _best(scores: Float32, n: int) -> Int32:
+    """Places of the n highest, highest first."""
+    nothing = np.zeros(0, np.int32)
+    best: Int32 = best_of_scores(scores[None].copy(), np.zeros(2, np.int64), nothing, n)[0][0]
+    return best
 
 
-def _standardised(scores: Float32, known: npt.NDArray[np.bool_]) -> Float32:
+def _standardised(scores: Float32, known: Known) -> Float32:
     """Each model's scores with mean 0 and deviation 1; 0 where all are equal. (n, models)"""
     out = np.zeros(scores.T.shape, np.float32)
     for m in np.flatnonzero(known):

@@ -162,12 +162,13 @@ def _step(node, row, ways, threshold):  # type: ignore[no-untyped-def]
     return (way >> np.uint64(32)) + np.uint64(row[way & _LOW] >= threshold[node])
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _score(rows, ways, threshold, value, roots, depths, out):  # type: ignore[no-untyped-def]
     """Scores of rows; each is the same sum, wherever it stands.
 
-    A step waits for the one before it, so eight rows go down a tree at once (twice as fast as
-    one), and a block of rows passes all trees while it stays in the cache.
+    It runs on one thread and lets others run. A step waits for the one before it, so eight rows go
+    down a tree at once (twice as fast as one), and a block of rows passes all trees while it stays
+    in the cache.
 
     Args:
         rows: (rows, features)

@@ -11,12 +11,15 @@ the tables are fitted once more on everything, for answering.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from numba import get_num_threads
 
 from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
 from segue.continuation.examples import cut_fold, deal, labels_of, sample, without
@@ -164,11 +167,11 @@ class TwoStage(Recommender):
         """Two stages where a track of the history is known; a title alone goes to `title`."""
         heard = knows_history(queries, self._wrmf.heard)
         title = self.first.models.get("title")
-        named = title.answerable(queries) if title else np.zeros(len(queries), np.bool_)
-        return [
-            self.name if some else "title" if title_known else POPULARITY
-            for some, title_known in zip(heard, named, strict=True)
-        ]
+        served = [self.name if some else POPULARITY for some in heard]
+        for q in np.flatnonzero(~heard):
+            if title and title.answerable(queries[q : q + 1])[0]:
+                served[q] = "title"
+        return served
 
     def _best(
         self, queries: Queries, offsets: Int64, excluded: Int32, n: int
@@ -176,53 +179,66 @@ class TwoStage(Recommender):
         tracks = np.full((len(queries), n), -1, np.int32)
         scores = np.full((len(queries), n), np.nan, np.float32)
         counts = np.zeros(len(queries), np.int64)
-        for q, model in enumerate(self.serves(queries)):
-            query, out = queries[q : q + 1], excluded[offsets[q] : offsets[q + 1]]
+        at = 0
+        for model, group in groupby(self.serves(queries)):
+            rows = slice(at, at + len(list(group)))
+            some, ends = queries[rows], offsets[rows.start : rows.stop + 1]
+            out, ends = excluded[ends[0] : ends[-1]], ends - ends[0]
             if model == self.name:
-                best = self._order(self._scored(query, out), out, n)
+                for q, best in enumerate(self._ordered(some, ends, out, n), at):
+                    counts[q] = len(best[0])
+                    tracks[q, : counts[q]], scores[q, : counts[q]] = best
             elif model == "title":
-                ends = np.array([0, len(out)])
-                rows = self.first.models["title"]._best(query, ends, out, n)
-                best = rows[0][0], rows[1][0], int(rows[2][0])
-            else:
-                continue
-            counts[q] = best[2]
-            tracks[q, : best[2]], scores[q, : best[2]] = best[0][: best[2]], best[1][: best[2]]
+                title = self.first.models["title"]
+                tracks[rows], scores[rows], counts[rows] = title._best(some, ends, out, n)
+            at = rows.stop
         return tracks, scores, counts
+
+    def _ordered(
+        self, queries: Queries, offsets: Int64, excluded: Int32, n: int
+    ) -> Iterator[tuple[Int32, Float32]]:
+        """The best n of each query, each on a thread of its own while the next ones are found."""
+
+        def order(q: int, pool: Pool) -> tuple[Int32, Float32]:
+            out = excluded[offsets[q] : offsets[q + 1]]
+            return self._order(self._scored(queries[q : q + 1], pool), pool, out, n)
+
+        pools = self.first.pools(queries, offsets, excluded)
+        if len(queries) == 1 or get_num_threads() == 1:
+            yield from map(order, range(len(queries)), pools)
+            return
+        with ThreadPoolExecutor(get_num_threads()) as threads:
+            yield from threads.map(order, range(len(queries)), pools)
 
     def _features(self, query: Queries, pool: Pool) -> Float32:
         """Features of the candidates of one query. (n, features)"""
-        near = self._wrmf.query_vectors(query)[:, -self.config.feature_factors :]
+        near = pool.vector[None, -self.config.feature_factors :]
         features: Float32 = self.tables.compute(
             query, near, pool.tracks[None], pool.scores[None], pool.blend[None]
         )[0]
         return features
 
-    def _scored(self, query: Queries, excluded: Int32) -> tuple[Pool, Float32, float]:
-        """Candidates of one query, their scores, and the score below them where others begin."""
-        pool = self.first.pool(query, excluded)
-        scores = pool.blend
+    def _scored(self, query: Queries, pool: Pool) -> Float32:
+        """Scores of the candidates of one query. (n,)"""
         if self.trees.size:
-            scores = self.trees.score(self._features(query, pool))
-        return pool, scores, float(scores.min(initial=0)) - 1
+            return self.trees.score(self._features(query, pool))
+        return pool.blend
 
-    def _order(
-        self, scored: tuple[Pool, Float32, float], excluded: Int32, n: int
-    ) -> tuple[Int32, Float32, int]:
+    def _order(self, scores: Float32, pool: Pool, excluded: Int32, n: int) -> tuple[Int32, Float32]:
         """The best n: candidates by their score, then all others by popularity."""
-        pool, scores, floor = scored
         order = np.lexsort((pool.tracks, -scores))[:n]
         tracks, ordered = pool.tracks[order], scores[order]
         if len(tracks) < n:
             others = np.setdiff1d(np.arange(len(self.catalog)), np.append(pool.tracks, excluded))
-            rest = self._beyond(others, floor)
+            rest = self._beyond(others, scores)
             best = np.lexsort((others, -rest))[: n - len(tracks)]
             tracks = np.concatenate([tracks, others[best]])
             ordered = np.concatenate([ordered, rest[best]])
-        return tracks.astype(np.int32), ordered.astype(np.float32), len(tracks)
+        return tracks.astype(np.int32), ordered.astype(np.float32)
 
-    def _beyond(self, tracks: npt.NDArray[Any], floor: float) -> Float32:
-        """Scores of tracks that are no candidates: below these, by popularity. (n,)"""
+    def _beyond(self, tracks: npt.NDArray[Any], candidates: Float32) -> Float32:
+        """Scores of tracks that are no candidates: below those of these, by popularity. (n,)"""
+        floor = float(candidates.min(initial=0)) - 1
         plays = self.catalog.plays[tracks].astype(np.float64)
         scores: Float32 = (floor - 1 / (1 + plays)).astype(np.float32)
         return scores
@@ -232,13 +248,12 @@ class TwoStage(Recommender):
         queries = Queries.of([query])
         if self.serves(queries)[0] == "title":
             return self.first.models["title"]._reasons(query, tracks)
-        pool, _, floor = self._scored(queries, queries.excluded()[1])
+        pool = self.first.pool(queries, queries.excluded()[1])
+        beyond = self._beyond(tracks, self._scored(queries, pool))
         at = np.searchsorted(pool.tracks, tracks)
         at = np.where(at < len(pool.tracks), at, 0)
         known = pool.tracks[at] == tracks if len(pool.tracks) else np.zeros(len(tracks), np.bool_)
-        reasons = [
-            [Reason("popularity", None, float(score))] for score in self._beyond(tracks, floor)
-        ]
+        reasons = [[Reason("popularity", None, float(score))] for score in beyond]
         rows = self._features(queries, pool)[at[known]]
         if self.trees.size:
             bias, parts = self.trees.explain(rows)

@@ -78,6 +78,15 @@ def test_keeping_some_rows_leaves_playlists_and_tracks_in_place(tmp_path: Path) 
     ]
 
 
+def test_hidden_titles_stay_hidden_and_the_rest_stays(tmp_path: Path) -> None:
+    dataset = Dataset.open(write(tmp_path / "d"))
+    part = dataset.narrowed(np.array([1, 1, 1, 0], bool)).without_titles(np.array([0], np.int32))
+    assert part.titles == [None, None]
+    assert part.without_titles(np.array([], np.int32)).titles == [None, None]
+    assert part.entries.tolist() == [0, 1, 0]
+    assert dataset.without_titles(np.array([1], np.int32)).titles == dataset.titles == ["P", None]
+
+
 def test_describe(tmp_path: Path) -> None:
     assert Dataset.open(write(tmp_path / "d")).describe() == {
         "tracks": 4,

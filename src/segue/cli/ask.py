@@ -153,8 +153,15 @@ def _show(answered: Answer, json: bool) -> None:
 
 
 def _because(reasons: list[NamedReason], most: int = 2) -> str:
-    """The largest parts that speak for a track, each with its share in all of them."""
+    """The largest parts that speak for a track.
+
+    Tracks and words have their share in all of them. Features have what they add to the score:
+    others may take from it, so that shares would say nothing.
+    """
     parts = [reason for reason in reasons if reason.amount > 0]
+    if any(reason.kind == "feature" for reason in reasons):
+        features = [reason for reason in parts if reason.kind == "feature"]
+        return ", ".join(f"{reason.what} {reason.amount:+.2g}" for reason in features[:most])
     total = sum(reason.amount for reason in parts)
     return ", ".join(
         f"{reason.what or reason.kind} {reason.amount / total:.0%}" for reason in parts[:most]

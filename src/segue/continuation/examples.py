@@ -30,10 +30,13 @@ def deal(dataset: Dataset, folds: int, most: int, rng: np.random.Generator) -> l
 
 
 def cut_fold(dataset: Dataset, fold: Int64, rng: np.random.Generator) -> Cuts | None:
-    """Queries and labels of a fold, all types with tracks alike; None where no playlist fits."""
+    """Queries and labels of a fold, all types with tracks alike; None where no playlist fits.
+
+    Where titles or long playlists are lacking, the types that are left share all playlists.
+    """
     rows = PlaylistRows.of(dataset)
-    size = -(-len(fold) // len(_WITH_TRACKS))
-    drawn = draw_types(rows, fold, size, _WITH_TRACKS)
+    types = tuple(kind for kind in _WITH_TRACKS if rows.fit(kind)[fold].any())
+    drawn = draw_types(rows, fold, -(-len(fold) // max(1, len(types))), types)
     return cut(rows, drawn, rng) if (drawn != UNUSED).any() else None
 
 
@@ -43,13 +46,18 @@ def without(
     """The dataset without the playlists of a fold; a share of those that were cut keep their seeds.
 
     Some queries come from playlists that training has seen the beginning of, some do not; trees
-    that saw only one kind mistake the other.
+    that saw only one kind mistake the other. A title that the query lacks is hidden here too.
     """
     keep = ~np.isin(dataset.entry_playlists, fold)
     some = rng.random(dataset.playlist_count) < kept
     shown = np.flatnonzero(PlaylistRows.of(dataset).first)[cuts.shown]
     keep[shown[some[dataset.entry_playlists[shown]]]] = True
-    return dataset.narrowed(keep)
+    untitled = [
+        playlist
+        for playlist, kind in zip(cuts.playlists, cuts.kinds, strict=True)
+        if not kind.title
+    ]
+    return dataset.narrowed(keep).without_titles(np.array(untitled, np.int32))
 
 
 def labels_of(cuts: Cuts, q: int, tracks: Int32) -> npt.NDArray[np.bool_]:

@@ -104,6 +104,8 @@ class Dataset:
     """Mask over the rows of playlist_tracks; None keeps all. See `keeping`."""
     kept_listens: npt.NDArray[np.bool_] | None = field(default=None, repr=False)
     """Mask over the rows of listens; None keeps all."""
+    nameless: Int32 | None = field(default=None, repr=False)
+    """Playlists whose title is hidden. See `without_titles`."""
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
@@ -217,6 +219,8 @@ class Dataset:
     def titles(self) -> list[str | None]:
         """Title of every playlist."""
         titles: list[str | None] = self.playlists["title"].to_pylist()
+        for playlist in () if self.nameless is None else self.nameless:
+            titles[playlist] = None
         return titles
 
     @cached_property
@@ -290,6 +294,11 @@ class Dataset:
             kept[np.flatnonzero(self.kept_entries)[entries]] = True
             entries = kept
         return self.keeping(entries=entries, listens=self.kept_listens)
+
+    def without_titles(self, playlists: Int32) -> Dataset:
+        """The same dataset, in which these playlists have their titles hidden."""
+        before = np.zeros(0, np.int32) if self.nameless is None else self.nameless
+        return replace(self, nameless=np.union1d(before, playlists))
 
     def plays(self) -> sp.csr_matrix:
         """How often each playlist and each listener has each track.

@@ -140,7 +140,7 @@ class FirstStage:
             wanted = list(dict.fromkeys(["wrmf", self.generator]))
         for name in wanted:
             m = self.names.index(name)
-            best[name] = best_of_scores(scores[m].copy(), offsets, excluded, self.retrieved)
+            best[name] = best_of_scores(scores[m], offsets, excluded, self.retrieved)
         found = []
         for q in range(scores.shape[1]):
             lists = {
@@ -184,7 +184,8 @@ def find_weights(pools: Sequence[Pool], labels: Sequence[npt.NDArray[np.bool_]])
     """Weights of the blend, greedily from `GRID` for the mean NDCG@500 of some queries.
 
     One model after the other gets the weight that serves the queries best with the others as
-    they are, in three rounds.
+    they are, in three rounds. High weights come first: only their proportions matter, and the
+    first model's leaves room below.
 
     Args:
         pools: of queries that the models never saw.
@@ -196,7 +197,7 @@ def find_weights(pools: Sequence[Pool], labels: Sequence[npt.NDArray[np.bool_]])
     for _ in range(_ROUNDS):
         before = weights.copy()
         for m in range(models):
-            for value in GRID:
+            for value in GRID[::-1]:
                 tried = weights.copy()
                 tried[m] = value
                 quality = _ndcg(pools, labels, tried)

@@ -37,10 +37,10 @@ class RankerConfig(Config, frozen=True, kw_only=True):
             "of one query"
         ),
     ] = "pointwise"
-    trees: Annotated[int, Meta(ge=0, le=5000, description="at most so many trees")] = 150
+    trees: Annotated[int, Meta(ge=0, le=5000, description="at most so many trees")] = 200
     depth: Annotated[int, Meta(ge=1, le=14, description="of a tree")] = 8
-    learning_rate: Annotated[float, Meta(gt=0, le=1, description="shrinks each tree")] = 0.1
-    leaf_weight: Annotated[float, Meta(ge=0, description="least curvature in a leaf")] = 1.0
+    learning_rate: Annotated[float, Meta(gt=0, le=1, description="shrinks each tree")] = 0.05
+    leaf_weight: Annotated[float, Meta(ge=0, description="least curvature in a leaf")] = 200.0
     columns: Annotated[float, Meta(gt=0, le=1, description="share of features of a tree")] = 0.6
 
 

@@ -49,14 +49,14 @@ class TwoStageConfig(Config, frozen=True):
     ] = 5000
     folds: Annotated[
         int, Meta(ge=1, le=20, description="parts of the playlists that labels come from in turn")
-    ] = 4
+    ] = 6
     playlists: Annotated[
         int, Meta(ge=0, description="playlists that labels come from, at most")
     ] = 20_000
     seeds_kept: Annotated[
         float,
         Meta(ge=0, le=1, description="share of these whose seeds stay in training (the paper: 1)"),
-    ] = 0.5
+    ] = 0.0
     positives: Annotated[
         int, Meta(ge=1, description="rows of a playlist's own tracks, at most")
     ] = 500

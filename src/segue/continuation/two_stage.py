@@ -39,6 +39,8 @@ _LEAST = 30
 """Queries that trees are learned from; with fewer the blend alone is the answer."""
 _WEIGHED = 300
 """Queries that the blend's weights are found on."""
+_TIE = np.float32(1e-3)
+"""Share of the blend in a score: it orders what the trees leave in one place."""
 
 
 class TwoStage(Recommender):
@@ -60,6 +62,7 @@ class TwoStage(Recommender):
 
     def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
         rng = np.random.default_rng([run.seed, 2])
+        tables: FeatureTables | None = None
         blocks: list[Rows] = []
         weights: Float32 | None = None
         folds = deal(dataset, self.config.folds, self.config.playlists, rng)
@@ -68,7 +71,7 @@ class TwoStage(Recommender):
             if cuts is None:
                 continue
             reduced = without(dataset, fold, cuts, self.config.seeds_kept, rng)
-            self._learn(reduced, reduced.plays(), run, rng)
+            tables = self._learn(reduced, reduced.plays(), run, rng, tables)
             if weights is None:
                 weights = self._weigh(cuts, rng)
             self.first.weights = weights
@@ -76,12 +79,22 @@ class TwoStage(Recommender):
             with task(title, len(cuts.queries), "playlists", show=run.progress) as advance:
                 blocks += self._examples(cuts, rng, advance)
         self.trees = self._rank(blocks, run)
-        self._learn(dataset, plays, run, rng)
+        self._learn(dataset, plays, run, rng, tables)
         if weights is not None:
             self.first.weights = weights
 
-    def _learn(self, dataset: Dataset, plays: Any, run: Run, rng: np.random.Generator) -> None:
-        """The first stage and the tables of features, from these rows and nothing else."""
+    def _learn(
+        self,
+        dataset: Dataset,
+        plays: Any,
+        run: Run,
+        rng: np.random.Generator,
+        like: FeatureTables | None,
+    ) -> FeatureTables:
+        """The first stage and the tables of features, from these rows and nothing else.
+
+        like: earlier tables, whose columns the new ones shall mean.
+        """
         models: dict[str, Recommender] = {}
         for name in dict.fromkeys(self.config.models):
             try:
@@ -96,8 +109,9 @@ class TwoStage(Recommender):
             np.ascontiguousarray(wrmf.vectors[:, near]),
             np.ascontiguousarray(wrmf.row_vectors[:, near]),
             self.config.name_factors, self.config.side_factors, self.config.albums,
-            rng, self.config.families, getattr(self, "tables", None),
+            rng, self.config.families, like,
         )  # fmt: skip
+        return self.tables
 
     def _new(self, name: str) -> Recommender:
         """A model of the first stage with its settings."""
@@ -221,7 +235,7 @@ class TwoStage(Recommender):
     def _scored(self, query: Queries, pool: Pool) -> Float32:
         """Scores of the candidates of one query. (n,)"""
         if self.trees.size:
-            return self.trees.score(self._features(query, pool))
+            return self.trees.score(self._features(query, pool)) + _TIE * pool.blend
         return pool.blend
 
     def _order(self, scores: Float32, pool: Pool, excluded: Int32, n: int) -> tuple[Int32, Float32]:
@@ -258,15 +272,17 @@ class TwoStage(Recommender):
         if self.trees.size:
             bias, parts = self.trees.explain(rows)
             names = [feature.name for feature in self.features]
+            rests = bias + _TIE * pool.blend[at[known]]
         else:
-            bias, parts = 0.0, pool.scores[at[known]] * self.first.weights
+            parts = pool.scores[at[known]] * self.first.weights
             names = [f"{name}-score" for name in self.names]
-        for place, row in zip(np.flatnonzero(known), parts, strict=True):
+            rests = np.zeros(len(parts), np.float32)
+        for place, row, rest in zip(np.flatnonzero(known), parts, rests, strict=True):
             reasons[place] = [
                 Reason("feature", name, float(part))
                 for name, part in zip(names, row, strict=True)
                 if part
-            ] + [Reason("rest", None, bias)]
+            ] + [Reason("rest", None, float(rest))]
         return reasons
 
     @property

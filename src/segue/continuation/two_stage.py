@@ -74,6 +74,8 @@ class TwoStage(Recommender):
             tables = self._learn(reduced, reduced.plays(), run, rng, tables)
             if weights is None:
                 weights = self._weigh(cuts, rng)
+            if not self.config.ranker.trees:
+                break  # the blend alone is asked for
             self.first.weights = weights
             title = f"candidates of part {number + 1} of {len(folds)}"
             with task(title, len(cuts.queries), "playlists", show=run.progress) as advance:

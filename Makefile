@@ -4,10 +4,10 @@ PYTHON ?= python3
 JOBS ?= 2
 BIN := .venv/bin
 READY := .venv/.ready
-BENCHMARKS := $(filter-out _% data,$(basename $(notdir $(wildcard benchmarks/*.py))))
+BENCHMARKS := $(filter-out _% data ablation,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check results clean
+.PHONY: help setup demo test bench check results ablation clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -48,6 +48,9 @@ check: $(READY) ## formatting, lint, types
 
 results: $(READY) ## figures on real playlists: make results MPD=folder of Million Playlist slices
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh results.sh "$(MPD)"
+
+ablation: $(READY) ## what each part of two-stage brings: make ablation DATASET=folder
+	@$(BIN)/python -m benchmarks.ablation "$(DATASET)"
 
 clean: ## remove .venv, demo, results and caches
 	@rm -rf .venv demo results build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -80,7 +80,7 @@ def fit_ranker(
         UsageError: XGBoost is not installed.
         DataError: features are not finite, or rows do not fit together.
     """
-    xgboost = _library()
+    xgboost = library()
     threads = get_num_threads()
     if config.trees == 0 or len(rows.labels) == 0:
         return _flat([])
@@ -102,7 +102,12 @@ def fit_ranker(
     return trees_of(booster)
 
 
-def _library() -> Any:
+def library() -> Any:
+    """XGBoost.
+
+    Raises:
+        UsageError: it is not installed.
+    """
     try:
         import xgboost
     except ImportError as error:

@@ -25,7 +25,7 @@ from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
 from segue.continuation.examples import cut_fold, deal, labels_of, sample, without
 from segue.continuation.features import Feature, FeatureTables, features_of
 from segue.continuation.first_stage import FirstStage, Pool, find_weights
-from segue.continuation.ranker import Rows, fit_ranker
+from segue.continuation.ranker import Rows, fit_ranker, library
 from segue.continuation.settings import TwoStageConfig
 from segue.continuation.trees import Trees
 from segue.data.dataset import Dataset
@@ -61,6 +61,8 @@ class TwoStage(Recommender):
     # Training
 
     def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+        if self.config.ranker.trees:
+            library()  # what is not there is said before the work, not after
         rng = np.random.default_rng([run.seed, 2])
         tables: FeatureTables | None = None
         blocks: list[Rows] = []

@@ -19,11 +19,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xgboost
+from scipy.optimize import nnls
 
 from benchmarks._run import child, machine, peak_mb, show
 from segue.answers import Queries, Query
@@ -38,18 +40,17 @@ from segue.continuation.two_stage import TwoStage
 from segue.data.dataset import Dataset
 from segue.data.world import World, make_world
 from segue.models.knn import ItemKnn, UserKnn
-from segue.models.title import Title
 from segue.models.wrmf import WRMF
 from segue.playlist_types import TYPES, PlaylistRows, cut, draw_types
 from segue.recipe import load_recipe
 from segue.training import train
 
 N = 500
-TRACKS_A_PLAYLIST = 10
-"""Tracks of a world for each of its playlists."""
+SIZES = ((5_000, 50_000), (10_000, 100_000), (20_000, 100_000), (20_000, 200_000))
+"""Playlists and tracks of worlds that training is measured on; the last one is answered from."""
 LABELLED = 1000
 """Playlists that the second stage learns from here; the recipe's number is read from it."""
-MILLION = {"playlists": 1_000_000, "tracks": 2_262_292, "entries": 66_346_428}
+MILLION = {"playlists": 1e6, "tracks": 2_262_292.0, "entries": 66_346_428.0}
 """The whole Million Playlist Dataset."""
 ONE_CORE = {
     f"{name}_NUM_THREADS": "1" for name in ("NUMBA", "OMP", "OPENBLAS", "MKL")
@@ -98,7 +99,7 @@ def queries_of(dataset: Dataset, count: int) -> Queries:
                 found.tracks[found.offsets[q] : found.offsets[q + 1]].tolist(),
                 title=found.titles[q],
             )
-            for q in np.resize(rng.permutation(len(found)), count)
+            for q in np.resize(rng.permutation(len(found)), count).tolist()
         ]
     )
 
@@ -106,16 +107,12 @@ def queries_of(dataset: Dataset, count: int) -> Queries:
 # In processes of their own
 
 
-def _train(folder: Path, playlists: int) -> dict[str, Any]:
+def _train(folder: Path, playlists: int, tracks: int) -> dict[str, Any]:
     """Make a world, train on it, save; what training cost, and of which part."""
-    make_world(
-        folder / "world",
-        World(tracks=TRACKS_A_PLAYLIST * playlists, listeners=0, sessions=0, playlists=playlists),
-    )
+    make_world(folder / "world", World(tracks=tracks, listeners=0, sessions=0, playlists=playlists))
     dataset = Dataset.open(folder / "world")
     labelled = min(LABELLED, playlists // 4)
     recipe = load_recipe("two-stage", ["folds=1", f"playlists={labelled}"])
-    before = peak_mb()
     watch = Watch()
     watch.on("first stage and tables", TwoStage, "_learn")
     watch.on("weights and candidates", TwoStage, "_weigh")
@@ -132,7 +129,6 @@ def _train(folder: Path, playlists: int) -> dict[str, Any]:
         "seconds": facts.seconds,
         "spent": watch.spent,
         "peak_mb": peak_mb(),
-        "data_mb": before,
         "bundle_mb": files / 1e6,
     }
 
@@ -173,9 +169,9 @@ def _beside_xgboost(trees: Trees, rows: list[Any]) -> dict[str, float]:
         settings, xgboost.QuantileDMatrix(every, trees.score(every), nthread=1), trees.size
     )
     ours = trees_of(booster)
-    works = {
-        "segue": lambda some: ours.score(some),
-        "xgboost inplace_predict": lambda some: booster.inplace_predict(some),
+    works: dict[str, Callable[[Any], Any]] = {
+        "segue": ours.score,
+        "xgboost inplace_predict": booster.inplace_predict,
         "xgboost predict": lambda some: booster.predict(xgboost.DMatrix(some, nthread=1)),
     }
     took: dict[str, list[float]] = {name: [] for name in works}
@@ -195,9 +191,8 @@ def _parts(recommender: TwoStage, queries: Queries) -> dict[str, float]:
     watch.on("scores of wrmf", FirstStage, "_scores")
     watch.on("scores of user-knn", UserKnn, "known_scores")
     watch.on("scores of item-knn", ItemKnn, "known_scores")
-    watch.on(
-        "scores of title", type(recommender.first.models.get("title", Title())), "known_scores"
-    )
+    if "title" in recommender.first.models:
+        watch.on("scores of title", type(recommender.first.models["title"]), "known_scores")
     watch.on("best of each model", FirstStage, "_retrieve")
     watch.on("standardise, blend", first_stage, "_standardised")
     watch.on("standardise, blend", first_stage, "_best")
@@ -207,7 +202,7 @@ def _parts(recommender: TwoStage, queries: Queries) -> dict[str, float]:
     watch.on("order", TwoStage, "_order")
     for q in range(len(queries)):
         query = queries[q : q + 1]
-        watch.run("the rest", lambda query=query: recommender.recommend(query, N))
+        watch.run("the rest", partial(recommender.recommend, query, N))
     return {label: seconds / len(queries) * 1e3 for label, seconds in watch.spent.items()}
 
 
@@ -221,7 +216,7 @@ def _batch(folder: Path, count: int) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - start, "peak_mb": peak_mb()}
 
 
-_CHILDREN: dict[str, Callable[[Path, int], dict[str, Any]]] = {
+_CHILDREN: dict[str, Callable[..., dict[str, Any]]] = {
     "train": _train,
     "single": _single,
     "batch": _batch,
@@ -234,67 +229,65 @@ _CHILDREN: dict[str, Callable[[Path, int], dict[str, Any]]] = {
 def _growth(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What training cost at each size, and what the recipe on the whole dataset would.
 
-    A fit grows with the entries, the candidates of a playlist with the tracks (both linearly,
-    through the last two sizes), the trees with the rows. Memory is that of the data and tables,
-    which grow with entries and tracks, and of the rows that the trees learn from.
+    Seconds and memory are extrapolated as sums of a constant, a part of the tracks and a part of
+    the entries, none below 0, that fit the sizes best; the trees' seconds grow with their rows.
     """
     rows = [
         {
-            "playlists": run["playlists"],
-            "tracks": run["tracks"],
-            "entries": run["entries"],
-            "s a fit of the first stage": run["spent"]["first stage and tables"] / 2,
-            "ms a labelled playlist": 1e3
-            * run["spent"]["weights and candidates"]
-            / run["labelled"],
-            "s for trees": run["spent"]["trees"],
+            "playlists": float(run["playlists"]),
+            "tracks": float(run["tracks"]),
+            "entries": float(run["entries"]),
+            _FIT: run["spent"]["first stage and tables"] / 2,
+            _EACH: 1e3 * run["spent"]["weights and candidates"] / run["labelled"],
+            _TREES: run["spent"]["trees"],
             "s in all": run["seconds"],
             "peak MB": run["peak_mb"],
             "bundle MB": run["bundle_mb"],
-            "": f"1 fold, {run['labelled']} labelled",
         }
         for run in runs
     ]
     config = load_recipe("two-stage").make().config
     labelled, folds = config.playlists, config.folds
+    sizes = np.array([[1.0, row["tracks"], row["entries"]] for row in rows])
+    target = np.array([1.0, MILLION["tracks"], MILLION["entries"]])
 
-    def line(column: str, by: str) -> float:
-        (x0, y0), (x1, y1) = ((row[by], row[column]) for row in rows[-2:])
-        return max(y1, y1 + (y1 - y0) / (x1 - x0) * (MILLION[by] - x1))
+    def at_target(column: str) -> float:
+        scale = sizes.max(axis=0)
+        parts, _ = nnls(sizes / scale, np.array([row[column] for row in rows]))
+        return float(parts @ (target / scale))
 
-    fit = line("s a fit of the first stage", "entries")
-    each = line("ms a labelled playlist", "tracks")
-    trees = rows[-1]["s for trees"] * labelled / runs[-1]["labelled"]
-    rows.append(
-        {
-            **MILLION,
-            "s a fit of the first stage": fit,
-            "ms a labelled playlist": each,
-            "s for trees": trees,
-            "s in all": (folds + 1) * fit + labelled * each / 1e3 + trees,
-            "peak MB": line("peak MB", "entries") + labelled * _ROW_KB / 1e3,
-            "bundle MB": line("bundle MB", "entries"),
-            "": f"extrapolated: {folds} folds, {labelled} labelled",
-        }
-    )
-    return rows
+    fit, each = at_target(_FIT), at_target(_EACH)
+    trees = rows[-1][_TREES] * labelled / runs[-1]["labelled"]
+    whole = {
+        **MILLION,
+        _FIT: fit,
+        _EACH: each,
+        _TREES: trees,
+        "s in all": (folds + 1) * fit + labelled * each / 1e3 + trees,
+        "peak MB": at_target("peak MB") + labelled * _ROWS_MB,
+        "bundle MB": at_target("bundle MB"),
+    }
+    notes = [f"1 fold, {run['labelled']} labelled" for run in runs]
+    notes.append(f"extrapolated: {folds} folds, {labelled} labelled")
+    return [{**row, "": note} for row, note in zip([*rows, whole], notes, strict=True)]
 
 
-_ROW_KB = 2 * 300 * 60 * 4 / 1e3
+_FIT, _EACH, _TREES = "s a fit of the first stage", "ms a labelled playlist", "s for trees"
+_ROWS_MB = 2 * 300 * 60 * 4 / 1e6
 """Of a labelled playlist: 300 rows of 60 features, once in blocks and once together."""
 
 
 def measure(quick: bool) -> dict[str, Any]:
     """All figures."""
-    sizes = (500, 1000, 2000) if quick else (5_000, 10_000, 20_000)
+    part = 10 if quick else 1
     count, many = (60, 300) if quick else (360, 10_000)
     runs = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for playlists in sizes:
-            runs.append(_run("train", folder, playlists, TWO_CORES))
-        single = _run("single", folder, count, ONE_CORE)
-        batch = _run("batch", folder, many, TWO_CORES)
+        for playlists, tracks in SIZES:
+            runs.append(_run(TWO_CORES, "train", folder, playlists // part, tracks // part))
+        single = _run(ONE_CORE, "single", folder, count)
+        batch = _run(TWO_CORES, "batch", folder, many)
     took = single["milliseconds"]
     trees = single["trees"]
     row = {
@@ -328,8 +321,8 @@ def measure(quick: bool) -> dict[str, Any]:
     }
 
 
-def _run(what: str, folder: Path, size: int, threads: dict[str, str]) -> dict[str, Any]:
-    return child("benchmarks.two_stage", "--child", what, folder, size, **threads)
+def _run(threads: dict[str, str], *words: object) -> dict[str, Any]:
+    return child("benchmarks.two_stage", "--child", *words, **threads)
 
 
 def main() -> None:
@@ -337,11 +330,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true", help="a tenth of the data, few queries")
-    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        what, folder, size = args.child
-        print(json.dumps(_CHILDREN[what](Path(folder), int(size))))
+        what, folder, *sizes = args.child
+        print(json.dumps(_CHILDREN[what](Path(folder), *map(int, sizes))))
         return
     result = measure(args.quick)
     if args.json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,11 @@ from segue.errors import ConfigError, DataError, UsageError
 
 xgboost = pytest.importorskip("xgboost")
 OBJECTIVES = ["pointwise", "pairwise", "listwise", "ungrouped"]
+
+
+def eager(**settings: Any) -> RankerConfig:
+    """Settings for few rows."""
+    return RankerConfig(**{"leaf_weight": 1.0, "learning_rate": 0.1} | settings)
 
 
 def planted(seed: int, queries: int = 60, size: int = 40) -> Rows:
@@ -50,7 +56,7 @@ def same(one, other) -> bool:
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_true_labels_are_recovered_and_permuted_ones_are_not(objective):
     rows, unseen = planted(0), planted(1)
-    config = RankerConfig(objective=objective, trees=30, depth=4)
+    config = eager(objective=objective, trees=30, depth=4)
     assert accuracy(fit_ranker(rows, config).score(unseen.features), unseen) > 0.9
     order = np.random.default_rng(2).permutation(len(rows.labels))
     chance = fit_ranker(rows._replace(labels=rows.labels[order]), config)
@@ -60,7 +66,7 @@ def test_true_labels_are_recovered_and_permuted_ones_are_not(objective):
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_trees_give_what_the_library_predicts(objective):
     rows, unseen = planted(0), planted(1)
-    config = RankerConfig(objective=objective, trees=40, depth=6)
+    config = eager(objective=objective, trees=40, depth=6)
     data = ranker._matrix(xgboost, rows, 1, objective)
     booster = xgboost.train(ranker._parameters(rows, config, 3, 1), data, config.trees)
     start = np.log(rows.labels.mean() / (1 - rows.labels.mean())) * (objective == "pointwise")
@@ -73,7 +79,7 @@ def test_trees_give_what_the_library_predicts(objective):
 
 
 def test_a_row_at_a_threshold_goes_where_the_library_sends_it():
-    rows, config = planted(0), RankerConfig(objective="pairwise", depth=3)
+    rows, config = planted(0), eager(objective="pairwise", depth=3)
     data = ranker._matrix(xgboost, rows, 1, config.objective)
     booster = xgboost.train(ranker._parameters(rows, config, 0, 1), data, 5)
     trees = trees_of(booster)
@@ -104,7 +110,7 @@ def test_an_inner_value_is_the_mean_of_the_leaves_below_by_cover():
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_seed_gives_the_same_trees_on_any_number_of_threads(objective, monkeypatch):
     rows = planted(0)
-    config = RankerConfig(objective=objective, trees=8, depth=4)
+    config = eager(objective=objective, trees=8, depth=4)
     found = []
     for threads in (1, 2, 3):
         monkeypatch.setattr(ranker, "get_num_threads", lambda threads=threads: threads)
@@ -118,7 +124,7 @@ def test_queries_matter_to_pairs_and_lists_unless_ungrouped():
     rows = planted(0)
     whole = rows._replace(sizes=np.array([len(rows.labels)]))
     for objective in OBJECTIVES:
-        config = RankerConfig(objective=objective, trees=3, depth=3)
+        config = eager(objective=objective, trees=3, depth=3)
         ignored = same(fit_ranker(rows, config), fit_ranker(whole, config))
         assert ignored == (objective in ("pointwise", "ungrouped"))
 
@@ -132,7 +138,7 @@ def test_a_row_of_weight_three_is_three_rows():
         np.array([times.sum()]),
         np.ones(times.sum(), np.float32),
     )
-    config = RankerConfig(trees=10, depth=4, columns=1.0)
+    config = eager(trees=10, depth=4, columns=1.0)
     weighted = fit_ranker(rows._replace(weights=times.astype(np.float32)), config)
     plain = fit_ranker(rows, config).score(rows.features)
     scores = weighted.score(rows.features)
@@ -145,10 +151,10 @@ def test_a_row_of_weight_three_is_three_rows():
 def test_the_share_of_positives_orders_nothing_and_is_not_in_the_score():
     rows = planted(0)
     rare = rows._replace(weights=np.where(rows.labels > 0, 0.01, 1).astype(np.float32))
-    assert (fit_ranker(rare, RankerConfig(trees=0)).score(rows.features) == 0).all()
+    assert (fit_ranker(rare, eager(trees=0)).score(rows.features) == 0).all()
     # Scores are log odds against that share: for a row like the mean they are about 0.
     noise = Rows(rows.features[:, 4:], rows.labels, rows.sizes, rare.weights)
-    trees = fit_ranker(noise, RankerConfig(trees=3, depth=1))
+    trees = fit_ranker(noise, eager(trees=3, depth=1))
     assert np.abs(trees.score(noise.features)).max() < 0.2
 
 
@@ -156,13 +162,13 @@ def test_weights_are_for_the_pointwise_objective_alone():
     rows = planted(0)
     heavy = rows._replace(weights=(1 + np.arange(len(rows.labels)) % 3).astype(np.float32))
     for objective in OBJECTIVES:
-        config = RankerConfig(objective=objective, trees=3, depth=3)
+        config = eager(objective=objective, trees=3, depth=3)
         ignored = same(fit_ranker(rows, config), fit_ranker(heavy, config))
         assert ignored == (objective != "pointwise")
 
 
 def test_no_trees_and_no_rows_are_allowed():
-    assert len(fit_ranker(planted(0), RankerConfig(trees=0)).roots) == 0
+    assert len(fit_ranker(planted(0), eager(trees=0)).roots) == 0
     none = Rows(*(part[:0] for part in planted(0)))
     assert len(fit_ranker(none, RankerConfig()).roots) == 0
 

@@ -23,6 +23,7 @@ SHIPPED = [
     "title",
     "two-stage",
     "user-knn",
+    "vl6",
     "wrmf",
 ]
 

@@ -43,6 +43,7 @@ SMALL = {
         "side_factors=2",
         "ranker.trees=4",
         "ranker.depth=3",
+        "ranker.leaf_weight=1",
     ],
 }
 LARGER = {"two-stage": (120, 10)}

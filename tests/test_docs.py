@@ -14,6 +14,8 @@ import typer
 from segue.asking import Answer, NamedReason, NamedTrack
 from segue.bundle import Manifest
 from segue.cli.verbs import app
+from segue.continuation.ranker import RankerConfig
+from segue.continuation.settings import TwoStageConfig
 from segue.data.readers import FORMATS
 from segue.data.schema import TABLES, Outcome
 from segue.evaluation.evaluate import reported
@@ -87,10 +89,31 @@ def test_every_recipe_is_documented(name):
 
 @pytest.mark.parametrize("name", RECOMMENDERS)
 def test_every_recommender_and_setting_is_documented(name):
-    words = named(page("models.md"))
-    assert name in words
+    assert name in named(page("models.md"))
+    words = named(
+        page("two-stage.md") if name == "two-stage" else section("models.md", f"`{name}`")
+    )
     for setting in msgspec.structs.fields(RECOMMENDERS[name].Config):
         assert setting.name in words, f"{name}: {setting.name}"
+
+
+@pytest.mark.parametrize(
+    "field", msgspec.structs.fields(RankerConfig), ids=lambda field: field.name
+)
+def test_every_setting_of_the_ranker_is_documented_with_its_default(field):
+    (row,) = re.findall(rf"^\| `{field.name}` \|(.*?)\|", section("two-stage.md", "Settings"), re.M)
+    assert row.strip().strip('`"') == str(field.default).removesuffix(".0")
+
+
+@pytest.mark.parametrize(
+    "field", msgspec.structs.fields(TwoStageConfig), ids=lambda field: field.name
+)
+def test_numbers_of_two_stage_have_their_defaults_in_the_table(field):
+    if isinstance(field.default, int | float):
+        (row,) = re.findall(
+            rf"^\| `{field.name}` \|(.*?)\|", section("two-stage.md", "Settings"), re.M
+        )
+        assert float(row) == field.default
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)

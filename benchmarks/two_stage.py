@@ -31,7 +31,6 @@ from benchmarks._run import child, machine, peak_mb, show
 from segue.answers import Queries, Query
 from segue.bundle import Bundle
 from segue.continuation import first_stage
-from segue.continuation.feature_tables import Texts
 from segue.continuation.features import FeatureTables
 from segue.continuation.first_stage import FirstStage
 from segue.continuation.ranker import trees_of
@@ -72,8 +71,7 @@ class Watch:
         def watched(*args: Any, **settings: Any) -> Any:
             return self.run(label, lambda: inner(*args, **settings))
 
-        static = isinstance(owner.__dict__.get(name), classmethod)
-        setattr(owner, name, staticmethod(watched) if static else watched)
+        setattr(owner, name, watched)
 
     def run(self, label: str, work: Callable[[], Any]) -> Any:
         """Do something under a label."""
@@ -197,7 +195,6 @@ def _parts(recommender: TwoStage, queries: Queries) -> dict[str, float]:
     watch.on("standardise, blend", first_stage, "_standardised")
     watch.on("standardise, blend", first_stage, "_best")
     watch.on("features", FeatureTables, "compute")
-    watch.on("features", Texts, "share")
     watch.on("trees", Trees, "score")
     watch.on("order", TwoStage, "_order")
     for q in range(len(queries)):

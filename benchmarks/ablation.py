@@ -11,12 +11,13 @@ same queries: the mean difference with its 95 % interval.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,7 +30,7 @@ from segue.data.dataset import Dataset
 from segue.evaluation.metrics import per_query
 from segue.evaluation.protocols import Split, find_protocol
 from segue.evaluation.significance import estimate
-from segue.models import Run
+from segue.models import Recommender, Run
 from segue.recipe import load_recipe
 
 METRICS = ("rprec", "ndcg@500", "clicks")
@@ -37,9 +38,19 @@ Values = dict[str, np.ndarray[Any, np.dtype[np.float64]]]
 
 
 class _Keeping(TwoStage):
-    """`two-stage` that keeps what its trees learned from."""
+    """`two-stage` that keeps what its trees learned from, and the models of its first stages."""
 
     rows: Rows
+    known: ClassVar[dict[tuple[Any, ...], Recommender]] = {}
+    """Models by their settings and the rows that they learned from: variants share most."""
+
+    def _fitted(self, name: str, dataset: Dataset, run: Run) -> Recommender:
+        mask = dataset.kept_entries
+        rows = b"" if mask is None else hashlib.sha256(mask).digest()
+        key = (name, getattr(self.config, name.replace("-", "_")), rows, run.seed)
+        if key not in self.known:
+            self.known[key] = super()._fitted(name, dataset, run)
+        return self.known[key]
 
     def _rank(self, blocks: list[Rows], run: Run) -> Trees:
         self.rows = Rows(*(np.concatenate(field) for field in zip(*blocks, strict=True)))

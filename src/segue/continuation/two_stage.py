@@ -102,7 +102,7 @@ class TwoStage(Recommender):
         models: dict[str, Recommender] = {}
         for name in dict.fromkeys(self.config.models):
             try:
-                models[name] = self._new(name).fit(dataset, run)
+                models[name] = self._fitted(name, dataset, run)
             except DataError:  # no titles, or no order: the others answer
                 continue
         self._set_first(models, np.ones(len(self.names), np.float32))
@@ -116,6 +116,10 @@ class TwoStage(Recommender):
             rng, self.config.families, like,
         )  # fmt: skip
         return self.tables
+
+    def _fitted(self, name: str, dataset: Dataset, run: Run) -> Recommender:
+        """A model of the first stage that has learned from these rows."""
+        return self._new(name).fit(dataset, run)
 
     def _new(self, name: str) -> Recommender:
         """A model of the first stage with its settings."""

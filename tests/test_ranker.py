@@ -131,6 +131,7 @@ def test_queries_matter_to_pairs_and_lists_unless_ungrouped():
 
 def test_a_row_of_weight_three_is_three_rows():
     rows = planted(0, queries=20)
+    rows = rows._replace(features=rows.features.round(1))  # so few values that all are thresholds
     times = np.random.default_rng(1).integers(1, 4, len(rows.labels))
     repeated = Rows(
         np.repeat(rows.features, times, axis=0),
@@ -138,7 +139,7 @@ def test_a_row_of_weight_three_is_three_rows():
         np.array([times.sum()]),
         np.ones(times.sum(), np.float32),
     )
-    config = eager(trees=10, depth=4, columns=1.0)
+    config = eager(trees=10, depth=4, columns=1.0, rows=1.0)
     weighted = fit_ranker(rows._replace(weights=times.astype(np.float32)), config)
     plain = fit_ranker(rows, config).score(rows.features)
     scores = weighted.score(rows.features)

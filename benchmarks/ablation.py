@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from benchmarks._run import machine, show
+from segue.catalog import Catalog
 from segue.continuation.features import FAMILIES
 from segue.continuation.ranker import Rows, fit_ranker
 from segue.continuation.trees import Trees
@@ -44,12 +45,14 @@ class _Keeping(TwoStage):
     known: ClassVar[dict[tuple[Any, ...], Recommender]] = {}
     """Models by their settings and the rows that they learned from: variants share most."""
 
-    def _fitted(self, name: str, dataset: Dataset, run: Run) -> Recommender:
+    def _fitted(
+        self, name: str, dataset: Dataset, plays: Any, catalog: Catalog, run: Run
+    ) -> Recommender:
         mask = dataset.kept_entries
         rows = b"" if mask is None else hashlib.sha256(mask).digest()
         key = (name, getattr(self.config, name.replace("-", "_")), rows, run.seed)
         if key not in self.known:
-            self.known[key] = super()._fitted(name, dataset, run)
+            self.known[key] = super()._fitted(name, dataset, plays, catalog, run)
         return self.known[key]
 
     def _rank(self, blocks: list[Rows], run: Run) -> Trees:

@@ -25,8 +25,8 @@ from segue.continuation.two_stage import TwoStage
 from segue.data.dataset import Dataset
 from segue.errors import ConfigError, UsageError
 from segue.models import Config, Run
-from segue.models.base import DenseRecommender
-from segue.playlist_types import Cuts
+from segue.models.base import DenseRecommender, catalog_of
+from segue.playlist_types import Cuts, PlaylistRows
 
 SMALL: dict[str, Any] = {
     "wrmf": {"factors": 16, "sweeps": 4},
@@ -125,16 +125,19 @@ def test_true_labels_beat_the_blend_and_permuted_ones_do_not(
 def cut_in_training(dataset: Dataset, kept: float) -> tuple[Cuts, Dataset]:
     """Queries of one fold, and what the first stage learns from meanwhile."""
     fold = np.arange(0, dataset.playlist_count, 2)
-    cuts = cut_fold(dataset, fold, np.random.default_rng(4))
+    rows = PlaylistRows.of(dataset)
+    cuts = cut_fold(rows, fold, np.random.default_rng(4))
     assert cuts is not None
-    return cuts, without(dataset, fold, cuts, kept, np.random.default_rng(5))
+    return cuts, without(dataset, rows, fold, cuts, kept, np.random.default_rng(5))
 
 
 def seen_by_the_trees(dataset: Dataset, learned: Dataset, cuts: Cuts) -> list[bytes]:
     """Candidates, scores and features of each query, by what was learned from `learned`."""
     model = TwoStage(**SMALL)
     model.catalog = Catalog.of(dataset.tracks, np.zeros(dataset.track_count, np.int32))
-    model._learn(learned, learned.plays(), Run(seed=1), np.random.default_rng(6), None)
+    plays = learned.plays()
+    catalog = catalog_of(learned, plays)
+    model._learn(learned, plays, catalog, Run(seed=1), np.random.default_rng(6), None)
     found = []
     for q in range(len(cuts.queries)):
         query = cuts.queries[q : q + 1]

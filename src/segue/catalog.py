@@ -38,6 +38,12 @@ def _coded(values: pa.ChunkedArray) -> npt.NDArray[np.int32]:
     return codes
 
 
+def first_of_each(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """First track of each number, from 0; -1 is none. (numbers,)"""
+    values, first = np.unique(codes, return_index=True)
+    return first[values >= 0]
+
+
 class Catalog:
     """Rows are tracks; the row number is the track's index.
 

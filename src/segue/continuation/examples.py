@@ -29,19 +29,23 @@ def deal(dataset: Dataset, folds: int, most: int, rng: np.random.Generator) -> l
     return [filled[k * size : (k + 1) * size] for k in range(folds)]
 
 
-def cut_fold(dataset: Dataset, fold: Int64, rng: np.random.Generator) -> Cuts | None:
+def cut_fold(rows: PlaylistRows, fold: Int64, rng: np.random.Generator) -> Cuts | None:
     """Queries and labels of a fold, all types with tracks alike; None where no playlist fits.
 
     Where titles or long playlists are lacking, the types that are left share all playlists.
     """
-    rows = PlaylistRows.of(dataset)
     types = tuple(kind for kind in _WITH_TRACKS if rows.fit(kind)[fold].any())
     drawn = draw_types(rows, fold, -(-len(fold) // max(1, len(types))), types)
     return cut(rows, drawn, rng) if (drawn != UNUSED).any() else None
 
 
 def without(
-    dataset: Dataset, fold: Int64, cuts: Cuts, kept: float, rng: np.random.Generator
+    dataset: Dataset,
+    rows: PlaylistRows,
+    fold: Int64,
+    cuts: Cuts,
+    kept: float,
+    rng: np.random.Generator,
 ) -> Dataset:
     """The dataset without the playlists of a fold; a share of those that were cut keep their seeds.
 
@@ -50,7 +54,7 @@ def without(
     """
     keep = ~np.isin(dataset.entry_playlists, fold)
     some = rng.random(dataset.playlist_count) < kept
-    shown = np.flatnonzero(PlaylistRows.of(dataset).first)[cuts.shown]
+    shown = np.flatnonzero(rows.first)[cuts.shown]
     keep[shown[some[dataset.entry_playlists[shown]]]] = True
     untitled = [
         playlist

@@ -18,9 +18,10 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from segue.answers import Float32, Int32, Int64
-from segue.catalog import Catalog
+from segue.catalog import Catalog, first_of_each
 from segue.errors import BundleError
 from segue.models.base import expect
+from segue.models.names import by_name
 from segue.models.sparse import csr, expect_rows, rows_as_tensors
 from segue.models.svd import right_vectors
 from segue.models.text import find, hashed, words
@@ -113,24 +114,16 @@ class Names(NamedTuple):
         cls, titles: Sequence[str | None], plays: Any, rank: int, rng: np.random.Generator
     ) -> Self:
         """From titles of the first rows of `plays` (of ones); empty rows are left out."""
-        names = [" ".join(words(title or "")) for title in titles]
-        filled = np.diff(plays.indptr) > 0
-        titled = np.array([p for p, name in enumerate(names) if name and filled[p]], np.int64)
-        hashes, which = np.unique(
-            np.array([hashed(names[p]) for p in titled], np.uint64), return_inverse=True
-        )
-        called = sp.csr_matrix(
-            (np.ones(len(titled), np.float32), (which, titled)), (len(hashes), plays.shape[0])
-        )
-        votes = (called @ plays).tocsr()
-        votes.sort_indices()
-        count = np.bincount(which, minlength=len(hashes))
+        names, count, votes = by_name(titles, plays)
+        hashes = np.array([hashed(name) for name in names], np.uint64)
+        order = np.argsort(hashes)
+        hashes, count, votes = hashes[order], count[order], votes[order]
         by_track = votes.T.tocsr()
         vectors = _decompose(_merged(by_track, count), rank, rng)
         playlists = np.asarray(votes.sum(axis=0)).ravel()
         tracks = (by_track @ vectors) / np.maximum(playlists, 1)[:, None]
         offsets, columns, counts = csr(votes)
-        every = max(1, len(titled))
+        every = max(1, int(count.sum()))
         return cls(
             hashes,
             vectors,
@@ -201,8 +194,8 @@ class Texts(NamedTuple):
         artist, album = catalog.artists, catalog.albums
         texts = [
             _texts(catalog, "title", np.arange(len(catalog))),
-            _texts(catalog, "artist", _first(artist)),
-            _texts(catalog, "album", _first(album)),
+            _texts(catalog, "artist", first_of_each(artist)),
+            _texts(catalog, "album", first_of_each(album)),
         ]
         number = {word: hashed(word) for word in set(chain.from_iterable(chain(*texts)))}
         hashes = np.sort(np.array(list(number.values()), np.uint64))
@@ -239,12 +232,6 @@ class Texts(NamedTuple):
             rows.append(expect_rows(tensors, f"words.{name}", size))
             expect(tensors, f"words.{name}.offsets", np.int64, len(hashes) + 1)
         return cls(hashes, *rows)
-
-
-def _first(codes: Int32) -> Int64:
-    """First track of each artist or album."""
-    values, first = np.unique(codes, return_index=True)
-    return first[values >= 0]
 
 
 def _texts(catalog: Catalog, column: str, rows: Int64) -> list[list[str]]:

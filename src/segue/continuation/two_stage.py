@@ -22,6 +22,7 @@ import numpy.typing as npt
 from numba import get_num_threads
 
 from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
+from segue.catalog import Catalog
 from segue.continuation.examples import cut_fold, deal, labels_of, sample, without
 from segue.continuation.features import Feature, FeatureTables, features_of
 from segue.continuation.first_stage import FirstStage, Pool, find_weights
@@ -30,9 +31,17 @@ from segue.continuation.settings import TwoStageConfig
 from segue.continuation.trees import Trees
 from segue.data.dataset import Dataset
 from segue.errors import ConfigError, DataError
-from segue.models.base import POPULARITY, RECOMMENDERS, Recommender, Run, expect, knows_history
+from segue.models.base import (
+    POPULARITY,
+    RECOMMENDERS,
+    Recommender,
+    Run,
+    catalog_of,
+    expect,
+    knows_history,
+)
 from segue.models.wrmf import WRMF
-from segue.playlist_types import Cuts
+from segue.playlist_types import Cuts, PlaylistRows
 from segue.progress import note, task
 
 _LEAST = 30
@@ -67,13 +76,15 @@ class TwoStage(Recommender):
         tables: FeatureTables | None = None
         blocks: list[Rows] = []
         weights: Float32 | None = None
+        playlists = PlaylistRows.of(dataset)
         folds = deal(dataset, self.config.folds, self.config.playlists, rng)
         for number, fold in enumerate(folds):
-            cuts = cut_fold(dataset, fold, rng)
+            cuts = cut_fold(playlists, fold, rng)
             if cuts is None:
                 continue
-            reduced = without(dataset, fold, cuts, self.config.seeds_kept, rng)
-            tables = self._learn(reduced, reduced.plays(), run, rng, tables)
+            reduced = without(dataset, playlists, fold, cuts, self.config.seeds_kept, rng)
+            some = reduced.plays()
+            tables = self._learn(reduced, some, catalog_of(reduced, some), run, rng, tables)
             if weights is None:
                 weights = self._weigh(cuts, rng)
             if not self.config.ranker.trees:
@@ -83,7 +94,7 @@ class TwoStage(Recommender):
             with task(title, len(cuts.queries), "playlists", show=run.progress) as advance:
                 blocks += self._examples(cuts, rng, advance)
         self.trees = self._rank(blocks, run)
-        self._learn(dataset, plays, run, rng, tables)
+        self._learn(dataset, plays, self.catalog, run, rng, tables)
         if weights is not None:
             self.first.weights = weights
 
@@ -91,6 +102,7 @@ class TwoStage(Recommender):
         self,
         dataset: Dataset,
         plays: Any,
+        catalog: Catalog,
         run: Run,
         rng: np.random.Generator,
         like: FeatureTables | None,
@@ -102,14 +114,14 @@ class TwoStage(Recommender):
         models: dict[str, Recommender] = {}
         for name in dict.fromkeys(self.config.models):
             try:
-                models[name] = self._fitted(name, dataset, run)
+                models[name] = self._fitted(name, dataset, plays, catalog, run)
             except DataError:  # no titles, or no order: the others answer
                 continue
         self._set_first(models, np.ones(len(self.names), np.float32))
         wrmf = self._wrmf
         near = slice(-self.config.feature_factors, None)
         self.tables = FeatureTables.learn(
-            dataset, plays, wrmf.catalog,
+            dataset, plays, catalog,
             np.ascontiguousarray(wrmf.vectors[:, near]),
             np.ascontiguousarray(wrmf.row_vectors[:, near]),
             self.config.name_factors, self.config.side_factors, self.config.albums,
@@ -117,9 +129,11 @@ class TwoStage(Recommender):
         )  # fmt: skip
         return self.tables
 
-    def _fitted(self, name: str, dataset: Dataset, run: Run) -> Recommender:
+    def _fitted(
+        self, name: str, dataset: Dataset, plays: Any, catalog: Catalog, run: Run
+    ) -> Recommender:
         """A model of the first stage that has learned from these rows."""
-        return self._new(name).fit(dataset, run)
+        return self._new(name).learn(dataset, plays, catalog, run)
 
     def _new(self, name: str) -> Recommender:
         """A model of the first stage with its settings."""

@@ -66,10 +66,22 @@ class Recommender(ABC):
         Raises:
             DataError: the dataset lacks what this recommender learns from.
         """
-        run = run or Run()
         plays = dataset.plays()
-        counts = np.bincount(plays.indices, minlength=plays.shape[1]).astype(np.int32)
-        self.catalog = Catalog.of(dataset.tracks, counts)
+        return self.learn(dataset, plays, catalog_of(dataset, plays), run or Run())
+
+    def learn(self, dataset: Dataset, plays: Any, catalog: Catalog, run: Run) -> Self:
+        """`fit` from what several models share.
+
+        Args:
+            dataset: to learn from.
+            plays: ``dataset.plays()``, not to be changed.
+            catalog: of its tracks (`catalog_of`).
+            run: facts of the run.
+
+        Raises:
+            DataError: as `fit`.
+        """
+        self.catalog = catalog
         self._fit(dataset, plays, run)
         return self
 
@@ -207,7 +219,13 @@ class DotRecommender(Recommender):
 
 
 RECOMMENDERS: dict[str, type[Recommender]] = {}
-"""Every recommender by name. Complete once `segue.models` is imported."""
+"""Every recommender by name. Complete once `segue.recommenders` is imported."""
+
+
+def catalog_of(dataset: Dataset, plays: Any) -> Catalog:
+    """The tracks of a dataset, with how many rows of ``dataset.plays()`` have each."""
+    counts = np.bincount(plays.indices, minlength=plays.shape[1]).astype(np.int32)
+    return Catalog.of(dataset.tracks, counts)
 
 
 def knows_history(queries: Queries, plays: Int32) -> npt.NDArray[np.bool_]:

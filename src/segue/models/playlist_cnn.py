@@ -52,7 +52,7 @@ class PlaylistCnn(DotRecommender):
                 where=dataset.path,
                 do=f"{self.name} learns from what comes after what",
             )
-        start = WRMF(factors=self.config.factors).fit(dataset, run).vectors
+        start = WRMF(factors=self.config.factors).learn(dataset, plays, self.catalog, run).vectors
         with task("fitting playlist-cnn", self.config.epochs, "epochs", show=run.progress) as on:
             learned = train(offsets, tracks, start, self.catalog.plays, self.config, run.seed, on)
         self.inputs, self.vectors, self.layers = learned

@@ -34,10 +34,12 @@ import scipy.sparse as sp
 from msgspec import Meta
 
 from segue.answers import Float32, Int32, Queries, Query, Reason
+from segue.catalog import first_of_each
 from segue.data.dataset import Dataset
 from segue.errors import DataError
 from segue.models.base import DenseRecommender, Run, expect
 from segue.models.config import Config
+from segue.models.names import by_name
 from segue.models.sparse import csr, expect_rows, rows_as_tensors
 from segue.models.svd import right_vectors
 from segue.models.text import Vocabulary, find, hashed, words
@@ -92,20 +94,13 @@ class Title(DenseRecommender):
         return made
 
     def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
-        names = [" ".join(words(title or "")) for title in dataset.titles]
-        filled = np.diff(plays.indptr)[: len(names)] > 0
-        titled = np.array([row for row, name in enumerate(names) if name and filled[row]], np.int64)
-        if not len(titled):
-            raise DataError("has no playlist with a title and tracks", where=dataset.path)
-        distinct, which = np.unique([names[row] for row in titled], return_inverse=True)
         binary = sp.csr_matrix(
             (np.ones(plays.nnz, np.float32), plays.indices, plays.indptr), plays.shape
         )
-        called = (np.ones(len(titled), np.float32), (which, titled))
-        votes = (sp.csr_matrix(called, (len(distinct), len(names))) @ binary[: len(names)]).tocsr()
-        votes.sort_indices()
-        rng = np.random.default_rng(run.seed)
-        self._learn([str(name) for name in distinct], np.bincount(which), votes, binary, rng)
+        names, count, votes = by_name(dataset.titles, binary)
+        if not names:
+            raise DataError("has no playlist with a title and tracks", where=dataset.path)
+        self._learn(names, count, votes, binary, np.random.default_rng(run.seed))
 
     @abstractmethod
     def _learn(
@@ -136,8 +131,7 @@ class _Words(Title):
     def _artists(self) -> tuple[Int32, npt.NDArray[np.int64]]:
         """Artist's number of each track (-1: unknown), and the first track of each artist."""
         codes = self.catalog.codes("artist")
-        first = np.unique(codes, return_index=True)[1]
-        return codes, first[codes[first] >= 0]
+        return codes, first_of_each(codes)
 
     def _prepare(self) -> None:
         """What follows from the tensors and the catalog."""

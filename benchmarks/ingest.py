@@ -26,8 +26,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks._run import child, machine, peak_mb, show
-from segue.data.dataset import writing_dataset
 from segue.data.ingest import ingest
+from segue.data.writing import writing_dataset
 
 SLICES = 12
 PLAYLISTS, TRACKS, ENTRIES = 1_000_000, 2_262_292, 66_346_428

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from segue.answers import Float32, Int32, Queries, Query, Reason
 from segue.bundle import Bundle, Holdout, Manifest
-from segue.data.dataset import Dataset, writing_dataset
+from segue.data.dataset import Dataset
+from segue.data.writing import writing_dataset
 from segue.evaluation.protocols import PROTOCOLS, learned_hashes
 from segue.models.base import DenseRecommender, Run
 from segue.models.config import Config

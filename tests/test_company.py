@@ -10,7 +10,8 @@ import scipy.sparse as sp
 
 from segue.answers import Queries, Query
 from segue.catalog import Catalog
-from segue.data.dataset import Dataset, writing_dataset
+from segue.data.dataset import Dataset
+from segue.data.writing import writing_dataset
 from segue.models import WRMF, Run
 from segue.models.company import Company
 from segue.models.text import hashed

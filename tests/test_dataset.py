@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from segue.data import dataset as module
-from segue.data.dataset import Dataset, Receipt, writing_dataset
+from segue.data import writing as module
+from segue.data.dataset import Dataset, Receipt
 from segue.data.schema import TABLES, Outcome
+from segue.data.writing import writing_dataset
 from segue.errors import DataError
 
 

@@ -19,8 +19,9 @@ from segue.continuation.features import (
     FeatureTables,
     features_of,
 )
-from segue.data.dataset import Dataset, writing_dataset
+from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
+from segue.data.writing import writing_dataset
 from segue.errors import BundleError
 from segue.models.least_squares import Weighted, confidence, factorise
 from segue.models.text import hashed

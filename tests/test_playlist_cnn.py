@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from segue.answers import Queries, Query
 from segue.bundle import BUNDLE_VERSION
-from segue.data.dataset import Dataset, writing_dataset
+from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
+from segue.data.writing import writing_dataset
 from segue.errors import ConfigError, DataError
 from segue.models import PlaylistCnn, Run
 from segue.models.playlist_cnn_batches import Batch, Drawing, sequences

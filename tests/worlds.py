@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from segue.data.dataset import Dataset, writing_dataset
+from segue.data.dataset import Dataset
+from segue.data.writing import writing_dataset
 
 
 def make(

@@ -13,8 +13,9 @@ import numpy as np
 
 from segue.answers import Query
 from segue.bundle import Bundle, libraries
-from segue.data.dataset import Dataset, Receipt, writing_dataset
+from segue.data.dataset import Dataset, Receipt
 from segue.data.readers import FORMATS
+from segue.data.writing import writing_dataset
 from segue.errors import SegueError
 from segue.evaluation.protocols import PROTOCOLS
 from segue.playlist_files import PLAYLIST_FORMATS

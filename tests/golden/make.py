@@ -16,8 +16,9 @@ import numpy as np
 
 from segue.answers import Queries, Query
 from segue.bundle import BUNDLE_VERSION, Bundle
-from segue.data.dataset import Dataset, Receipt, writing_dataset
+from segue.data.dataset import Dataset, Receipt
 from segue.data.schema import Outcome
+from segue.data.writing import writing_dataset
 from segue.recipe import load_recipe
 from segue.training import train
 

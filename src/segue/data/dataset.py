@@ -1,15 +1,12 @@
-"""The dataset folder: open, check, look at; and write one in a stream."""
+"""The dataset folder: open, check, look at. `segue.data.writing` writes one."""
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -27,7 +24,7 @@ from segue.data.schema import (
     Outcome,
 )
 from segue.errors import DataError
-from segue.files import recover, replacing_folder, sha256, shown
+from segue.files import recover, shown
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
@@ -77,7 +74,7 @@ class DatasetInfo(msgspec.Struct, kw_only=True):
     """Rows of each table."""
 
 
-def _plain(path: Path | str) -> Path:
+def plain_path(path: Path | str) -> Path:
     """The path; pyarrow opens none that is not UTF-8."""
     path = Path(path)
     if shown(path.absolute()) != str(path.absolute()):
@@ -114,7 +111,7 @@ class Dataset:
         Raises:
             DataError: not a dataset, of a newer version, or damaged (the line says where).
         """
-        path = _plain(path)
+        path = plain_path(path)
         recover(path)
         file = path / DATASET_FILE
         if not file.is_file():
@@ -347,160 +344,3 @@ class Dataset:
             "outcomes": {o.name.lower(): outcomes.get(int(o), 0) for o in Outcome},
             "audio": 0,
         }
-
-
-_BATCH_BYTES = 8 << 20
-"""Rows are gathered to this size before they are written, for row groups that read well."""
-
-
-class DatasetWriter:
-    """Writes the tables in a stream; what it keeps in memory is the index of track uris.
-
-    Made by `writing_dataset`.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._writers: dict[str, pq.ParquetWriter] = {}
-        self._rows: Counter[str] = Counter()
-        self._pending: dict[str, list[pa.RecordBatch]] = {}
-        self._pending_bytes: Counter[str] = Counter()
-        self._index: dict[str, int] = {}
-
-    @property
-    def folder(self) -> Path:
-        """The folder being written, for files beside the tables (a world's truth)."""
-        return self._folder
-
-    def track_ids(self, uris: Sequence[str], describe: Callable[[int], Sequence[Any]]) -> list[int]:
-        """Rows of these tracks in the catalog; those seen for the first time are added.
-
-        Args:
-            uris: what the outside calls them; may repeat.
-            describe: from a position in `uris` to the track's other columns, in schema order
-                (title, artist, artist_uri, album, album_uri, duration_ms, recording). Called for
-                new tracks only.
-        """
-        index = self._index
-        known = list(map(index.get, uris))
-        names: list[str] = []
-        # Values of the new tracks, one track after another: keeping the tuples themselves would
-        # wake the garbage collector every few hundred tracks.
-        values: list[Any] = []
-        for i, row in enumerate(known):
-            if row is None:
-                size = len(index)
-                known[i] = index.setdefault(uris[i], size)
-                if len(index) > size:
-                    names.append(uris[i])
-                    values += describe(i)
-        if names:
-            columns = TABLES["tracks"].names[1:]
-            described = {name: values[k :: len(columns)] for k, name in enumerate(columns)}
-            self.add("tracks", {"uri": names, **described})
-        return cast("list[int]", known)
-
-    def add(self, table: str, columns: Mapping[str, Any]) -> None:
-        """Append rows: arrays or sequences by column name; columns left out become null.
-
-        Raises:
-            DataError: a value does not fit its column.
-        """
-        schema = TABLES[table]
-        rows = len(next(iter(columns.values())))
-        arrays = []
-        for column in schema:
-            values = columns.get(column.name)
-            try:
-                arrays.append(
-                    pa.nulls(rows, column.type)
-                    if values is None
-                    else pa.array(values, type=column.type)
-                )
-            except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-                raise DataError(str(error), where=f"{table}.{column.name}") from error
-        batch = pa.record_batch(arrays, schema=schema)
-        self._pending.setdefault(table, []).append(batch)
-        self._rows[table] += rows
-        self._pending_bytes[table] += batch.nbytes
-        if self._pending_bytes[table] >= _BATCH_BYTES:
-            self._flush(table)
-
-    def add_playlists(
-        self, columns: Mapping[str, Any], lengths: npt.ArrayLike, tracks: npt.ArrayLike
-    ) -> None:
-        """Append playlists with their entries.
-
-        Args:
-            columns: of the table playlists.
-            lengths: entries of each playlist. (playlists,)
-            tracks: catalog rows, playlist after playlist, in order. (sum of lengths,)
-        """
-        first = self._rows["playlists"]
-        self.add("playlists", columns)
-        lengths = np.asarray(lengths, np.int64)
-        starts = np.cumsum(lengths) - lengths
-        owner = np.repeat(np.arange(len(lengths)), lengths)
-        self.add(
-            "playlist_tracks",
-            {
-                "playlist": (first + owner).astype(np.int32),
-                "position": (np.arange(len(owner)) - starts[owner]).astype(np.int32),
-                "track": np.asarray(tracks, np.int32),
-            },
-        )
-
-    def _flush(self, table: str) -> None:
-        batches = self._pending.pop(table, [])
-        if table not in self._writers:
-            self._writers[table] = pq.ParquetWriter(
-                self._folder / f"{table}.parquet", TABLES[table], compression="zstd"
-            )
-        if batches:
-            self._writers[table].write_table(pa.Table.from_batches(batches, TABLES[table]))
-            self._pending_bytes[table] = 0
-
-    def finish(self, sources: list[Receipt], *, simulated: bool) -> DatasetInfo:
-        """Close the tables and write dataset.json."""
-        for table in {*REQUIRED_TABLES, *self._pending, *self._writers}:
-            self._flush(table)
-        for writer in self._writers.values():
-            writer.close()
-        for source in sources:
-            if not source.adds_up():
-                raise AssertionError(f"receipt of {source.format} does not add up: {source}")
-        digest = hashlib.sha256()
-        for table in sorted(self._writers):
-            digest.update(f"{table} {sha256(self._folder / f'{table}.parquet')}\n".encode())
-        info = DatasetInfo(
-            format=DATASET_FORMAT,
-            version=DATASET_VERSION,
-            simulated=simulated,
-            fingerprint=digest.hexdigest(),
-            sources=sources,
-            rows={table: self._rows[table] for table in sorted(self._writers)},
-        )
-        text = msgspec.json.format(msgspec.json.encode(info), indent=2)
-        (self._folder / DATASET_FILE).write_bytes(text)
-        return info
-
-    def abandon(self) -> None:
-        """Close open files without finishing."""
-        for writer in self._writers.values():
-            writer.close()
-
-
-@contextmanager
-def writing_dataset(path: Path | str) -> Iterator[DatasetWriter]:
-    """Write a dataset that appears at `path` only when whole; call `finish` inside.
-
-    Raises:
-        DataError: `path` holds something that is not a dataset, or cannot be written.
-    """
-    with replacing_folder(_plain(path), DATASET_FILE) as folder:
-        writer = DatasetWriter(folder)
-        try:
-            yield writer
-        except BaseException:
-            writer.abandon()
-            raise

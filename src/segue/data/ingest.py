@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from segue.data.dataset import Receipt, writing_dataset
+from segue.data.dataset import Receipt
 from segue.data.readers import FORMATS
 from segue.data.readers._open import find
 from segue.data.readers._reader import Reading
+from segue.data.writing import writing_dataset
 from segue.errors import DataError, UsageError
 from segue.files import shown
 from segue.progress import task

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from segue.data.dataset import DatasetWriter, Receipt
+from segue.data.dataset import Receipt
 from segue.data.readers._open import Input, Tick
+from segue.data.writing import DatasetWriter
 from segue.errors import DataError
 
 

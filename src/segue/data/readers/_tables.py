@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from segue.data.dataset import DatasetWriter
 from segue.data.readers._open import Input
 from segue.data.readers._reader import Reading
 from segue.data.readers._roles import Roles, convert
 from segue.data.readers._spill import Columns, Spill, lengths
 from segue.data.schema import TABLES
+from segue.data.writing import DatasetWriter
 from segue.errors import UsageError
 
 _LAST = np.iinfo(np.int64).max

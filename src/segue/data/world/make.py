@@ -13,7 +13,7 @@ from msgspec import Meta
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
-from segue.data.dataset import DatasetInfo, DatasetWriter, Receipt, writing_dataset
+from segue.data.dataset import DatasetInfo, Receipt
 from segue.data.world.listening import (
     SPAN_MS,
     START_MS,
@@ -30,6 +30,7 @@ from segue.data.world.words import (
     playlist_titles,
     song_titles,
 )
+from segue.data.writing import DatasetWriter, writing_dataset
 from segue.errors import ConfigError, DataError
 from segue.progress import Advance, task
 

@@ -1,0 +1,72 @@
+"""Sessions of a dataset, in columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from segue.data.dataset import Dataset, Int32, Int64
+from segue.data.schema import NEGATIVE
+
+UNTIMED = np.iinfo(np.int64).min
+"""Start of a session whose first listen has no time."""
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """The listens that belong to sessions, session after session, oldest first in each.
+
+    Listens of session s are ``offsets[s]:offsets[s + 1]`` of the columns; none is empty.
+    """
+
+    offsets: Int64
+    """(sessions + 1,)"""
+    tracks: Int32
+    """(listens,)"""
+    outcomes: npt.NDArray[np.int8]
+    """Numbers of `Outcome`. (listens,)"""
+    rows: Int64
+    """Row of each in ``dataset.listens``. (listens,)"""
+    listeners: Int32
+    """Of each session; never falls. (sessions,)"""
+    starts: Int64
+    """When each began, in milliseconds since 1970, or `UNTIMED`. (sessions,)"""
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Self:
+        """Those of the rows that the dataset keeps."""
+        columns = ["listener", "session", "track", "outcome", "time"]
+        listens = dataset.listens.select(columns)
+        rows = np.flatnonzero(listens["session"].is_valid().to_numpy())
+        listens = listens.take(rows)
+        listener, session, tracks, outcomes = (
+            listens[column].to_numpy() for column in columns[:-1]
+        )
+        times = listens["time"].cast("int64").fill_null(UNTIMED).to_numpy()
+        first = np.ones(len(rows), np.bool_)
+        first[1:] = (np.diff(session) != 0) | (np.diff(listener) != 0)
+        at = np.flatnonzero(first)
+        return cls(
+            np.append(at, len(rows)).astype(np.int64),
+            tracks,
+            outcomes,
+            rows,
+            listener[at],
+            times[at],
+        )
+
+    def __len__(self) -> int:
+        return len(self.listeners)
+
+    @property
+    def owners(self) -> Int64:
+        """Session of each listen. (listens,)"""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    @property
+    def negative(self) -> npt.NDArray[np.bool_]:
+        """Which listens ended in a skip or a dislike. (listens,)"""
+        return np.isin(self.outcomes, [int(outcome) for outcome in NEGATIVE])

@@ -15,7 +15,7 @@ ROOT = Path(segue.__file__).parent
 
 STOPS = [
     {"errors"},
-    {"files", "progress", "playlist_files", "compiled"},
+    {"files", "progress", "playlist_files", "compiled", "settings"},
     {"data"},
     {"answers"},
     {"catalog", "playlist_types"},

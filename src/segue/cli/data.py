@@ -15,6 +15,11 @@ DatasetOut = Annotated[
     Path, typer.Option("--dataset", metavar="DIR", help="Dataset folder to write or replace.")
 ]
 
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the outcome rule."),
+]
+
 
 def ingest(
     format: Annotated[
@@ -33,10 +38,12 @@ def ingest(
             "--map", metavar="ROLE=COLUMN", help="csv and parquet: the column that has a role."
         ),
     ] = None,
+    settings: Settings = None,
     json: Json = False,
 ) -> None:
     """Read files that people have into a dataset."""
     from segue.data.ingest import ingest as read
+    from segue.recipe import parse_override
 
     columns = {}
     for text in mapping or ():
@@ -44,9 +51,10 @@ def ingest(
         if not (role and sign and column):
             raise UsageError(f"{text!r} is not role=column", where="--map")
         columns[role] = column
-    receipt = read(format, sources, dataset, columns=columns, progress=True)
+    changed = dict(map(parse_override, settings or ()))
+    receipt = read(format, sources, dataset, columns=columns, settings=changed, progress=True)
     if json:
-        fields = ("format", "unit", "read", "kept", "dropped", "notes")
+        fields = ("format", "unit", "read", "kept", "dropped", "notes", "settings")
         emit({name: getattr(receipt, name) for name in fields} | {"dataset": shown(dataset)})
         return
     rows = {f"{receipt.unit} read": receipt.read, "kept": receipt.kept}

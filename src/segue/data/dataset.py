@@ -15,10 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse as sp
 
+from segue.data.rows import RowKind, listen_rows, playlist_rows
 from segue.data.schema import (
+    ADDED,
     DATASET_FORMAT,
     DATASET_VERSION,
-    NEGATIVE,
     REQUIRED_TABLES,
     TABLES,
     Outcome,
@@ -44,6 +45,8 @@ class Receipt(msgspec.Struct, kw_only=True):
     files: list[str] = []
     notes: dict[str, int] = {}
     """Counts that are not of rows (tracks without an album, unusual values)."""
+    settings: dict[str, Any] = {}
+    """Settings of the outcome rule, where the format has one."""
 
     def drop(self, reason: str, n: int = 1) -> None:
         """Count `n` rows as read and dropped."""
@@ -153,7 +156,10 @@ class Dataset:
             except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
                 raise DataError(f"is not readable Parquet ({error})", where=file) from error
             for column in schema:
-                if (times := names.count(column.name)) != 1:
+                times = names.count(column.name)
+                if not times and (name, column.name) in ADDED:
+                    continue
+                if times != 1:
                     what = "no column" if not times else "more than one column"
                     raise DataError(f"has {what} {column.name}", where=file)
                 if found.field(column.name).type != column.type:
@@ -187,7 +193,9 @@ class Dataset:
         if not file.is_file():
             return TABLES[name].empty_table().select(columns or TABLES[name].names)
         try:
-            table = pq.read_table(file, columns=list(columns) if columns else None)
+            wanted = columns or TABLES[name].names
+            there = set(pq.read_schema(file).names)
+            table = pq.read_table(file, columns=[c for c in wanted if c in there])
             table.validate(full=True)  # Parquet does not see to it that text is UTF-8
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"is damaged ({error})", where=file, do="ingest again") from error
@@ -195,6 +203,10 @@ class Dataset:
             required = column.name in table.column_names and not column.nullable
             if required and table[column.name].null_count:
                 raise DataError("has nulls", where=f"{file}: {column.name}")
+        for place, column in enumerate(wanted):
+            if column not in there:
+                kind = TABLES[name].field(column)
+                table = table.add_column(place, kind, pa.nulls(len(table), kind.type))
         return table
 
     def _column(self, table: str, column: str) -> pa.ChunkedArray:
@@ -297,36 +309,35 @@ class Dataset:
         before = np.zeros(0, np.int32) if self.nameless is None else self.nameless
         return replace(self, nameless=np.union1d(before, playlists))
 
-    def plays(self) -> sp.csr_matrix:
+    def plays(self, of: RowKind = "listeners") -> sp.csr_matrix:
         """How often each playlist and each listener has each track.
 
         Rows: playlists, then listeners, in their order, empty ones included; float32 counts,
         (playlists + listeners, tracks). Listens that ended in a skip or a dislike do not count.
+
+        Args:
+            of: with "sessions" the playlists are followed by the listeners' sessions instead, see
+                `segue.data.rows`.
         """
-        parts = [
-            sp.csr_matrix(
-                (np.ones(len(self.entries), np.float32), self.entries, self.offsets),
-                shape=(self.playlist_count, self.track_count),
-                copy=True,  # summing duplicates below works in place
-            )
-        ]
-        if self.listener_count:
-            listens = self.listens.select(["listener", "track", "outcome", "plays"])
-            outcome = listens["outcome"].to_numpy()
-            good = ~np.isin(outcome, [int(o) for o in NEGATIVE])
-            parts.append(
-                sp.csr_matrix(
-                    (
-                        listens["plays"].to_numpy()[good].astype(np.float32),
-                        listens["track"].to_numpy()[good],
-                        _offsets(listens["listener"].to_numpy()[good], self.listener_count),
-                    ),
-                    shape=(self.listener_count, self.track_count),
-                )
-            )
-        plays = sp.vstack(parts, format="csr") if len(parts) > 1 else parts[0]
-        plays.sum_duplicates()
-        return plays
+        playlists = playlist_rows(self.entries, self.offsets, self.track_count)
+        return self._with_listens(playlists, of, negative=False)
+
+    def skips(self, of: RowKind = "listeners") -> sp.csr_matrix:
+        """How often each row of `plays` has a listen of each track that ended in a skip or a dislike.
+
+        Laid out like ``plays(of)``; a playlist skips nothing.
+        """
+        playlists = sp.csr_matrix((self.playlist_count, self.track_count), dtype=np.float32)
+        return self._with_listens(playlists, of, negative=True)
+
+    def _with_listens(
+        self, playlists: sp.csr_matrix, of: RowKind, *, negative: bool
+    ) -> sp.csr_matrix:
+        if not self.listener_count:
+            return playlists
+        listens = self.listens.select(["listener", "session", "track", "outcome", "plays"])
+        counts = listen_rows(listens, of, self.listener_count, self.track_count, negative=negative)
+        return sp.vstack([playlists, counts], format="csr")
 
     def describe(self) -> dict[str, Any]:
         """Counts of everything, as ``segue describe --json`` prints them."""

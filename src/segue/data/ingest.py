@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from segue.data.dataset import Receipt
+from segue.data.outcomes import OutcomeRule
 from segue.data.readers import FORMATS
 from segue.data.readers._open import find
 from segue.data.readers._reader import Reading
@@ -24,6 +28,7 @@ def ingest(
     dataset: Path,
     *,
     columns: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any] | None = None,
     progress: bool = False,
 ) -> Receipt:
     """Read sources of one format into a dataset folder, which appears only when it is whole.
@@ -33,6 +38,7 @@ def ingest(
         sources: folders, zips and files.
         dataset: folder to write; an earlier dataset there is replaced.
         columns: column of each role, for the formats that map columns.
+        settings: of the outcome rule, for the formats that have one.
         progress: show progress on stderr.
 
     Returns:
@@ -40,6 +46,7 @@ def ingest(
 
     Raises:
         UsageError: no such format, no source, or a mapping that the format or file does not have.
+        ConfigError: a setting that the format's rule does not have, or a wrong value.
         DataError: a source cannot be read, or nothing in it can be kept. `dataset` is as before.
     """
     reader = FORMATS.get(format)
@@ -47,17 +54,24 @@ def ingest(
         raise UsageError(f"no format {format!r}", do=f"use one of {', '.join(FORMATS)}")
     if columns and not reader.mapped:
         raise UsageError(f"{format} has fixed columns: it takes no mapping")
+    if settings and reader.Rule is None:
+        raise UsageError(f"{format} has no settings", where="--set")
+    rule = (reader.Rule or OutcomeRule).make(settings or {})
     if not sources:
         raise UsageError("no source", do=f"name {reader.files}")
-    receipt = Receipt(format=format, unit=reader.unit, files=list(map(shown, sources)))
+    receipt = Receipt(
+        format=format,
+        unit=reader.unit,
+        files=list(map(shown, sources)),
+        settings=msgspec.structs.asdict(rule),
+    )
     with ExitStack() as stack:
         inputs = find([Path(source) for source in sources], reader.wanted, reader.files, stack)
         total = sum(source.size for source in inputs) / _MB
         advance = stack.enter_context(task(f"ingesting {format}", total, "MB", show=progress))
         writer = stack.enter_context(writing_dataset(dataset))
-        reader.read(
-            inputs, Reading(writer, receipt, columns or {}, lambda step: advance(step / _MB))
-        )
+        reading = Reading(writer, receipt, columns or {}, lambda step: advance(step / _MB), rule)
+        reader.read(inputs, reading)
         if not receipt.kept:
             counts = {f"{receipt.unit} read": receipt.read, **receipt.dropped}
             raise DataError(

@@ -24,6 +24,26 @@ NEGATIVE = (Outcome.SKIPPED, Outcome.DISLIKED)
 """Outcomes that do not speak for a track."""
 
 
+class Flag(enum.IntFlag):
+    """What a source says of a play, as bits of the column ``flags``."""
+
+    SKIP_1 = 1
+    """MSSD: played very briefly."""
+    SKIP_2 = 2
+    """MSSD: played briefly."""
+    SKIP_3 = 4
+    """MSSD: most of it played, then left."""
+    NOT_SKIPPED = 8
+    """MSSD: played to its end."""
+    SAID_SKIPPED = 16
+    """Spotify: ``skipped`` is true."""
+    SAID_NOT_SKIPPED = 32
+    """Spotify: ``skipped`` is false; neither bit where it is null."""
+    SHUFFLE = 64
+    OFFLINE = 128
+    INCOGNITO = 256
+
+
 def _column(name: str, kind: pa.DataType, what: str, *, required: bool = False) -> pa.Field:
     return pa.field(name, kind, nullable=not required, metadata={"description": what})
 
@@ -72,6 +92,9 @@ TABLES: dict[str, pa.Schema] = {
             _column("outcome", pa.int8(), "how it ended: a number of Outcome", required=True),
             _column("plays", pa.int32(), "how many plays the row stands for", required=True),
             _column("ms_played", pa.int32(), "milliseconds played"),
+            _column("reason_start", pa.string(), "why it began, in the words of the source"),
+            _column("reason_end", pa.string(), "why it ended, in the words of the source"),
+            _column("flags", pa.int32(), "what else the source says: bits of Flag"),
         ]
     ),
 }
@@ -79,3 +102,6 @@ TABLES: dict[str, pa.Schema] = {
 
 REQUIRED_TABLES = ("tracks", "playlists", "playlist_tracks")
 """Tables that every dataset has, if empty. The others are there when their data is."""
+
+ADDED = {("listens", "reason_start"), ("listens", "reason_end"), ("listens", "flags")}
+"""Columns that datasets of before may lack: they are null there."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from segue.data.dataset import Receipt
+from segue.data.outcomes import OutcomeRule
 from segue.data.readers._open import Input, Tick
 from segue.data.writing import DatasetWriter
 from segue.errors import DataError
@@ -24,6 +25,8 @@ class Reading:
     """Column of each role, as the user mapped them (tables only)."""
     tick: Tick
     """Call with packed bytes read."""
+    rule: OutcomeRule
+    """How outcomes are derived, by the settings of this ingest."""
 
     def note(self, what: str, n: int = 1) -> None:
         """Count something that is not a row of the receipt."""
@@ -45,6 +48,8 @@ class Reader:
     read: Callable[[list[Input], Reading], None]
     mapped: bool = False
     """Whether it takes a column mapping."""
+    Rule: type[OutcomeRule] | None = None
+    """How it derives outcomes, where its files hold evidence of them."""
 
 
 _PATH = re.compile(r" - at `\$\.?(.*)`$")

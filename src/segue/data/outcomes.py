@@ -1,0 +1,213 @@
+"""How a listen ended, derived from what the source says of it.
+
+The evidence stays in the table listens, so that outcomes can be derived again by other settings
+(``segue outcomes``). `docs/dataset.md` gives the reasons for the defaults.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import Meta
+
+from segue.data.dataset import Int32, Int64
+from segue.data.schema import Flag, Outcome
+from segue.data.sessions import UNTIMED
+from segue.settings import Config
+
+Bool = npt.NDArray[np.bool_]
+Outcomes = npt.NDArray[np.int8]
+
+MINUTE_MS = 60_000
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of some listens, whole listeners in the order of the table listens."""
+
+    listener: Int32
+    session: Int32
+    """-1 for a listen of no session. (rows,)"""
+    time: Int64
+    """When it began, in milliseconds since 1970, or `UNTIMED`. (rows,)"""
+    ms_played: Int32
+    """-1 where it is not known. (rows,)"""
+    duration_ms: Int32
+    """Length of its track, else the longest that the track was ever played. -1 where neither is
+    known. (rows,)"""
+    flags: Int32
+    """Bits of `Flag`. (rows,)"""
+    reason_start: pa.Array
+    reason_end: pa.Array
+
+    @classmethod
+    def of(cls, listens: pa.Table, duration_ms: Int32) -> Self:
+        """Evidence of rows of the table listens.
+
+        Args:
+            listens: the columns of evidence.
+            duration_ms: of every track in the catalog, -1 where unknown. See `durations`.
+        """
+
+        def numbers(column: str, absent: int) -> npt.NDArray[np.int32]:
+            filled: npt.NDArray[np.int32] = listens[column].fill_null(absent).to_numpy()
+            return filled
+
+        return cls(
+            listener=listens["listener"].to_numpy(),
+            session=numbers("session", -1),
+            time=listens["time"].cast("int64").fill_null(UNTIMED).to_numpy(),
+            ms_played=numbers("ms_played", -1),
+            duration_ms=duration_ms[listens["track"].to_numpy()],
+            flags=numbers("flags", 0),
+            reason_start=listens["reason_start"],
+            reason_end=listens["reason_end"],
+        )
+
+    def __len__(self) -> int:
+        return len(self.listener)
+
+    def has(self, flag: Flag) -> Bool:
+        """Which rows have one of these bits. (rows,)"""
+        there: Bool = (self.flags & int(flag)) != 0
+        return there
+
+    def ended(self, *reasons: str) -> Bool:
+        """Which rows ended for one of these reasons. (rows,)"""
+        found = pc.is_in(self.reason_end, value_set=pa.array(reasons, self.reason_end.type))
+        return np.asarray(found.to_numpy(zero_copy_only=False), np.bool_)
+
+    @property
+    def next_follows(self) -> Bool:
+        """Which rows have another after them in the same session. (rows,)"""
+        same = np.zeros(len(self), np.bool_)
+        same[:-1] = (np.diff(self.session) == 0) & (np.diff(self.listener) == 0)
+        return same & (self.session >= 0)
+
+
+def durations(catalog: pa.ChunkedArray, longest: Int32) -> Int32:
+    """Length of every track: what the catalog says, else the longest it was ever played.
+
+    Args:
+        catalog: the column duration_ms of tracks.
+        longest: longest play of each track, -1 where there is none. (tracks,)
+    """
+    known = catalog.fill_null(-1).to_numpy()
+    return np.where(known >= 0, known, longest).astype(np.int32)
+
+
+def cut_at_gaps(listener: Int32, time: Int64, ms_played: Int32, gap_minutes: float) -> Int32:
+    """Number of the session of each listen, from 0, rising.
+
+    A session ends where a listener hears nothing for longer than `gap_minutes`, from the end of
+    one play (its start, where it is not known how long it was) to the start of the next.
+
+    Args:
+        listener, time, ms_played: as in `Evidence`, in order of listener and time. (rows,)
+
+    Returns:
+        (rows,)
+    """
+    silence = np.diff(time) - np.maximum(ms_played[:-1], 0)
+    new = (np.diff(listener) != 0) | (silence > gap_minutes * MINUTE_MS)
+    return np.concatenate([[0], np.cumsum(new)])[: len(listener)].astype(np.int32)
+
+
+class OutcomeRule(Config, frozen=True):
+    """From evidence to outcomes. This one knows nothing; `RULES` has those of the formats."""
+
+    fixed: ClassVar[tuple[str, ...]] = ()
+    """Settings that decide which rows are read, so that they cannot be changed afterwards."""
+
+    @property
+    def gap(self) -> float | None:
+        """Minutes of silence that end a session; None where the source has sessions."""
+        return getattr(self, "gap_minutes", None)
+
+    def derive(self, evidence: Evidence) -> Outcomes:
+        """Number of the `Outcome` of each row. (rows,) int8"""
+        return np.full(len(evidence), int(Outcome.UNKNOWN), np.int8)
+
+
+_Gap = Annotated[
+    float, Meta(gt=0, le=10_080, description="minutes without music that end a session")
+]
+
+
+class SpotifyRule(OutcomeRule, frozen=True):
+    """Streaming history of Spotify, extended or short."""
+
+    fixed: ClassVar[tuple[str, ...]] = ("incognito",)
+
+    gap_minutes: _Gap = 30.0
+    skip_seconds: Annotated[
+        float, Meta(ge=0, le=3600, description="a play left by choice before this is skipped")
+    ] = 30.0
+    finished_share: Annotated[
+        float, Meta(gt=0, le=1, description="share of the track that is as good as its end")
+    ] = 0.9
+    incognito: Annotated[bool, Meta(description="keep the plays of private sessions")] = False
+
+    def derive(self, evidence: Evidence) -> Outcomes:
+        """Number of the `Outcome` of each row. (rows,) int8"""
+        short = evidence.ms_played < self.skip_seconds * 1000
+        finished = evidence.ms_played >= self.finished_share * evidence.duration_ms
+        finished = evidence.ended("trackdone") | (finished & ~short)
+        outcome = np.full(len(evidence), int(Outcome.PARTIAL), np.int8)
+        outcome[short & ~finished] = Outcome.SKIPPED
+        outcome[finished] = Outcome.FINISHED
+        return outcome
+
+
+class MssdRule(OutcomeRule, frozen=True):
+    """Music Streaming Sessions Dataset: how long it was played, in four steps."""
+
+    skip: Annotated[
+        int,
+        Meta(ge=1, le=3, description="a play is skipped if skip_1 ... up to this one is true"),
+    ] = 2
+
+    def derive(self, evidence: Evidence) -> Outcomes:
+        """Number of the `Outcome` of each row. (rows,) int8"""
+        steps = (Flag.SKIP_1, Flag.SKIP_2, Flag.SKIP_3)
+        outcome = np.full(len(evidence), int(Outcome.UNKNOWN), np.int8)
+        outcome[evidence.has(Flag.NOT_SKIPPED)] = Outcome.FINISHED
+        for step in reversed(steps):
+            by_choice = step in steps[: self.skip]
+            outcome[evidence.has(step)] = Outcome.SKIPPED if by_choice else Outcome.PARTIAL
+        return outcome
+
+
+class NextPlayRule(OutcomeRule, frozen=True):
+    """Sources that only say when a play began: it is skipped if the next one begins soon.
+
+    The last play of a session is unknown, any other was played.
+    """
+
+    gap_minutes: _Gap = 30.0
+    skip_seconds: Annotated[
+        float, Meta(ge=0, le=3600, description="a play is skipped if the next begins within this")
+    ] = 30.0
+
+    def derive(self, evidence: Evidence) -> Outcomes:
+        """Number of the `Outcome` of each row. (rows,) int8"""
+        outcome = np.full(len(evidence), int(Outcome.UNKNOWN), np.int8)
+        follows = np.flatnonzero(evidence.next_follows)
+        after = evidence.time[follows + 1] - evidence.time[follows]
+        skipped = after < self.skip_seconds * 1000
+        outcome[follows] = np.where(skipped, Outcome.SKIPPED, Outcome.FINISHED)
+        return outcome
+
+
+RULES: dict[str, type[OutcomeRule]] = {
+    "spotify-history": SpotifyRule,
+    "mssd": MssdRule,
+    "lfm-1k": NextPlayRule,
+    "lfm-2b": NextPlayRule,
+}
+"""Rule of each format that has evidence."""

@@ -1,13 +1,15 @@
-# Everything works from Python (3.11 or newer) and make; the rest goes into .venv.
+# Everything works from Python (3.11 or newer) and make; the rest goes into .venv, and peers that
+# need other versions of the same libraries into .venv-NAME.
 
 PYTHON ?= python3
 JOBS ?= 2
 BIN := .venv/bin
 READY := .venv/.ready
+PEERS := $(basename $(notdir $(wildcard benchmarks/peers/*.txt)))
 BENCHMARKS := $(filter-out _% data ablation,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check results ablation clean
+.PHONY: help setup demo test bench peers check results ablation clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -41,6 +43,14 @@ bench: $(READY) ## measure against peers: speed at equal quality
 		$(BIN)/python -m benchmarks.$$name || exit 1; \
 	done
 
+peers: $(READY) $(PEERS:%=.venv-%/.ready) ## make .venv-rectools and .venv-recbole, peers of the benchmark of sessions
+
+.venv-%/.ready: benchmarks/peers/%.txt | $(READY)
+	@echo "setting up .venv-$*"
+	@[ -x .venv-$*/bin/python ] || $(BIN)/python -m venv .venv-$*
+	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 check: $(READY) ## formatting, lint, types
 	@$(BIN)/ruff format --check --quiet . || { echo "ruff format . would change files"; exit 1; }
 	@$(BIN)/ruff check --quiet .
@@ -53,5 +63,5 @@ ablation: $(READY) ## what each part of two-stage brings: make ablation DATASET=
 	@$(BIN)/python -m benchmarks.ablation "$(DATASET)"
 
 clean: ## remove .venv, demo, results and caches
-	@rm -rf .venv demo results build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv $(PEERS:%=.venv-%) demo results build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,7 @@
-"""What the benchmarks share: where they ran, children, tables."""
+"""What the benchmarks share: where they ran, children, tables.
+
+Importing this needs nothing but Python, so that peers in environments of their own can.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.table import Table
 
 Row = Mapping[str, Any]
 
@@ -30,10 +30,12 @@ def machine() -> str:
     return f"{name}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
 
 
-def child(module: str, *words: object, **environment: str) -> dict[str, Any]:
+def child(
+    module: str, *words: object, python: Path | str = sys.executable, **environment: str
+) -> dict[str, Any]:
     """Run ``python -m module words...`` alone and read the JSON on its last line."""
     done = subprocess.run(
-        [sys.executable, "-m", module, *map(str, words)],
+        [str(python), "-m", module, *map(str, words)],
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         text=True,
@@ -50,6 +52,9 @@ def peak_mb() -> float:
 
 def show(title: str, rows: Sequence[Row], *notes: str) -> None:
     """Print rows as a table, floats to three digits."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left")
     columns = list(dict.fromkeys(key for row in rows for key in row))
     for column in columns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -20,6 +20,8 @@ MAX_TITLE = 200
 """Characters of a title that is asked for; longer ones are an error, not a guess."""
 MAX_HISTORY = 10_000
 """Tracks in one query's history."""
+MAX_PAST = 1000
+"""Tracks in one query's past."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,15 @@ class Query:
         outcomes: how each of `tracks` ended; empty = unknown.
         title: of the playlist to continue.
         bans: catalog rows that must not be answered. The history never is, either.
+        past: what the listener heard in earlier sessions, oldest first, without what was skipped
+            or disliked, as catalog rows. Unlike the history it may be answered.
     """
 
     tracks: Sequence[int] = ()
     outcomes: Sequence[Outcome] = ()
     title: str | None = None
     bans: Sequence[int] = ()
+    past: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,9 @@ class Queries:
         outcomes: numbers of `Outcome`, one for each of `tracks`. int8
         titles: one for each query.
         ban_offsets, bans: bans of each query, laid out like the histories.
+        past_spans, past: the past of query q is ``past[past_spans[q, 0]:past_spans[q, 1]]``.
+            (queries, 2) int64, (listens,) int32. Queries of one listener share what they have in
+            common: a past that grows is not written down again for each session.
     """
 
     offsets: Int64
@@ -57,14 +65,20 @@ class Queries:
     titles: Sequence[str | None]
     ban_offsets: Int64
     bans: Int32
+    past_spans: Int64 = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    past: Int32 = field(default_factory=lambda: np.zeros(0, np.int32))
+
+    def __post_init__(self) -> None:
+        if not len(self.past):  # also where it is left out
+            object.__setattr__(self, "past_spans", np.zeros((len(self), 2), np.int64))
 
     @classmethod
     def of(cls, queries: Sequence[Query]) -> Queries:
         """Lay out a batch.
 
         Raises:
-            UsageError: outcomes do not match the tracks, a title or history is too long, or a
-                track's number is beyond 32 bits.
+            UsageError: outcomes do not match the tracks, a title, history or past is too long, or
+                a track's number is beyond 32 bits.
         """
         outcomes: list[int] = []
         for q, query in enumerate(queries):
@@ -73,12 +87,16 @@ class Queries:
                     f"{len(query.outcomes)} outcomes for {len(query.tracks)} tracks",
                     where=f"query {q}",
                 )
-            if len(query.tracks) > MAX_HISTORY:
-                raise UsageError(
-                    f"history of {len(query.tracks)} tracks, the limit is {MAX_HISTORY}",
-                    where=f"query {q}",
-                    do="give the latest",
-                )
+            for what, some, most in (
+                ("history", query.tracks, MAX_HISTORY),
+                ("past", query.past, MAX_PAST),
+            ):
+                if len(some) > most:
+                    raise UsageError(
+                        f"{what} of {len(some)} tracks, the limit is {most}",
+                        where=f"query {q}",
+                        do="give the latest",
+                    )
             if query.title is not None and len(query.title) > MAX_TITLE:
                 raise UsageError(
                     f"title of {len(query.title)} characters, the limit is {MAX_TITLE}",
@@ -88,6 +106,7 @@ class Queries:
             outcomes.extend(query.outcomes or [Outcome.UNKNOWN] * len(query.tracks))
         offsets, tracks = _columns([query.tracks for query in queries])
         ban_offsets, bans = _columns([query.bans for query in queries])
+        past_offsets, past = _columns([query.past for query in queries])
         return cls(
             offsets,
             tracks,
@@ -95,6 +114,8 @@ class Queries:
             [query.title for query in queries],
             ban_offsets,
             bans,
+            np.stack([past_offsets[:-1], past_offsets[1:]], axis=1),
+            past,
         )
 
     def __len__(self) -> int:
@@ -105,6 +126,9 @@ class Queries:
         first, last, _ = at.indices(len(self))
         t0, t1 = self.offsets[first], self.offsets[last]
         b0, b1 = self.ban_offsets[first], self.ban_offsets[last]
+        spans = self.past_spans[first:last]
+        held = spans[spans[:, 0] < spans[:, 1]]
+        p0, p1 = (held[:, 0].min(), held[:, 1].max()) if len(held) else (0, 0)
         return Queries(
             self.offsets[first : last + 1] - t0,
             self.tracks[t0:t1],
@@ -112,6 +136,8 @@ class Queries:
             self.titles[first:last],
             self.ban_offsets[first : last + 1] - b0,
             self.bans[b0:b1],
+            np.clip(spans - p0, 0, p1 - p0),
+            self.past[p0:p1],
         )
 
     def liked(self) -> tuple[Int64, Int32]:
@@ -121,16 +147,14 @@ class Queries:
 
     def excluded(self) -> tuple[Int64, Int32]:
         """What each query must not be answered: history and bans, sorted, without repeats."""
-        owner = np.concatenate(
-            [
-                np.repeat(np.arange(len(self)), np.diff(self.offsets)),
-                np.repeat(np.arange(len(self)), np.diff(self.ban_offsets)),
-            ]
-        )
+        owners = [
+            np.repeat(np.arange(len(self), dtype=np.int64), np.diff(offsets))
+            for offsets in (self.offsets, self.ban_offsets)
+        ]
         tracks = np.concatenate([self.tracks, self.bans])
-        pairs = np.unique(np.stack([owner, tracks.astype(np.int64)], axis=1), axis=0)
-        offsets = np.searchsorted(pairs[:, 0], np.arange(len(self) + 1)).astype(np.int64)
-        return offsets, pairs[:, 1].astype(np.int32)
+        pairs = np.unique((np.concatenate(owners) << 32) | tracks)
+        offsets = np.searchsorted(pairs, np.arange(len(self) + 1, dtype=np.int64) << 32)
+        return offsets.astype(np.int64), (pairs & 0xFFFFFFFF).astype(np.int32)
 
 
 def _columns(lists: Sequence[Sequence[int]]) -> tuple[Int64, Int32]:

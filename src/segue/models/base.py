@@ -96,7 +96,7 @@ class Recommender(ABC):
         """
         if n < 1:
             raise UsageError(f"n is {n}", do="ask for at least 1 track")
-        for tracks in (queries.tracks, queries.bans):
+        for tracks in (queries.tracks, queries.bans, queries.past):
             if len(tracks) and (tracks.min() < 0 or tracks.max() >= len(self.catalog)):
                 raise UsageError(f"a query names a track outside 0..{len(self.catalog) - 1}")
         served_by = self.serves(queries)

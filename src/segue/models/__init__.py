@@ -6,19 +6,24 @@ from segue.models.config import Config
 from segue.models.knn import ItemKnn, UserKnn
 from segue.models.playlist_cnn import PlaylistCnn
 from segue.models.popularity import Popularity
+from segue.models.sequence import Bert4Rec, Caser, Gru4Rec, SasRec
 from segue.models.title import Title
 from segue.models.wrmf import WRMF
 
 __all__ = [
     "RECOMMENDERS",
     "WRMF",
+    "Bert4Rec",
     "Bpr",
+    "Caser",
     "Config",
+    "Gru4Rec",
     "ItemKnn",
     "PlaylistCnn",
     "Popularity",
     "Recommender",
     "Run",
+    "SasRec",
     "Title",
     "UserKnn",
 ]

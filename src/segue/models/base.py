@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,6 +16,7 @@ from segue.catalog import Catalog
 from segue.data.dataset import Dataset
 from segue.errors import BundleError, UsageError
 from segue.models.config import Config
+from segue.models.placing import places_of_products, places_of_scores
 from segue.models.ranking import best_of_products, best_of_scores
 
 POPULARITY = "popularity"
@@ -28,10 +30,12 @@ class Run:
     Attributes:
         seed: of everything random.
         progress: whether to report progress on stderr.
+        checkpoint: file that long training goes on from, where it fits, and writes to.
     """
 
     seed: int = 0
     progress: bool = False
+    checkpoint: Path | None = None
 
 
 class Recommender(ABC):
@@ -96,17 +100,14 @@ class Recommender(ABC):
         """
         if n < 1:
             raise UsageError(f"n is {n}", do="ask for at least 1 track")
-        for tracks in (queries.tracks, queries.bans, queries.past):
-            if len(tracks) and (tracks.min() < 0 or tracks.max() >= len(self.catalog)):
-                raise UsageError(f"a query names a track outside 0..{len(self.catalog) - 1}")
+        self._check(queries.tracks, queries.bans, queries.past)
         served_by = self.serves(queries)
         known = np.array([model != POPULARITY for model in served_by], np.bool_)
         n = min(n, len(self.catalog))
         tracks = np.full((len(queries), n), -1, np.int32)
         scores = np.full((len(queries), n), np.nan, np.float32)
         counts = np.zeros(len(queries), np.int64)
-        block = max(1, min(256, _BLOCK_BYTES // (4 * max(1, len(self.catalog)))))
-        step = self.batch or block
+        step = self._step()
         for start in range(0, len(queries), step):
             some = queries[start : start + step]
             offsets, excluded = some.excluded()
@@ -127,6 +128,63 @@ class Recommender(ABC):
                     )
                 )
         return Slates(tracks, scores, counts, served_by)
+
+    def places(self, queries: Queries, offsets: Int64, tracks: Int32) -> Int64:
+        """Where given tracks stand in the complete ranking, as `recommend` would give it.
+
+        Args:
+            queries: what is asked.
+            offsets, tracks: distinct tracks wanted of query q are
+                ``tracks[offsets[q]:offsets[q + 1]]``.
+
+        Returns:
+            places from 0; the size of the catalog for a track of the query's history or bans,
+            which is never answered. (tracks,) int64
+
+        Raises:
+            UsageError: a track is not in the catalog.
+        """
+        self._check(queries.tracks, queries.bans, queries.past, tracks)
+        known = np.array([model != POPULARITY for model in self.serves(queries)], np.bool_)
+        places = np.zeros(len(tracks), np.int64)
+        step = self._step()
+        for start in range(0, len(queries), step):
+            some = queries[start : start + step]
+            mask = known[start : start + step]
+            ends = offsets[start : start + len(some) + 1]
+            wanted = slice(ends[0], ends[-1])
+            asked = (*some.excluded(), ends - ends[0], tracks[wanted])
+            if mask.any():
+                places[wanted] = self._places(some, *asked)
+            if not mask.all():
+                popular = np.tile(self.catalog.plays.astype(np.float32), (len(some), 1))
+                others = ~np.repeat(mask, np.diff(ends))
+                places[wanted][others] = places_of_scores(popular, *asked)[others]
+        return places
+
+    def _check(self, *columns: Int32) -> None:
+        for tracks in columns:
+            if len(tracks) and (tracks.min() < 0 or tracks.max() >= len(self.catalog)):
+                raise UsageError(f"a query names a track outside 0..{len(self.catalog) - 1}")
+
+    def _step(self) -> int:
+        """Queries that are scored at once."""
+        return self.batch or max(1, min(256, _BLOCK_BYTES // (4 * max(1, len(self.catalog)))))
+
+    def _places(
+        self, queries: Queries, excluded_offsets: Int64, excluded: Int32, offsets: Int64,
+        tracks: Int32,
+    ) -> Int64:  # fmt: skip
+        """Places as `places_of_scores` gives them, of answerable queries; here by ranking all."""
+        size = len(self.catalog)
+        out = np.empty(len(tracks), np.int64)
+        ranked, _, counts = self._best(queries, excluded_offsets, excluded, size)
+        place = np.empty(size, np.int64)
+        for q, count in enumerate(counts):
+            place[:] = size
+            place[ranked[q, :count]] = np.arange(count)
+            out[offsets[q] : offsets[q + 1]] = place[tracks[offsets[q] : offsets[q + 1]]]
+        return out
 
     batch: ClassVar[int | None] = None
     """Queries scored at once; None sets it by the size of a dense block of scores."""
@@ -194,6 +252,13 @@ class DenseRecommender(Recommender):
     ) -> tuple[Int32, Float32, Int64]:
         return best_of_scores(self.scores(queries), offsets, excluded, n)
 
+    def _places(
+        self, queries: Queries, excluded_offsets: Int64, excluded: Int32, offsets: Int64,
+        tracks: Int32,
+    ) -> Int64:  # fmt: skip
+        scores = self.scores(queries)
+        return places_of_scores(scores, excluded_offsets, excluded, offsets, tracks)
+
 
 class DotRecommender(Recommender):
     """A model whose score is query vector times track vector, plus a bias of the track."""
@@ -216,6 +281,15 @@ class DotRecommender(Recommender):
     ) -> tuple[Int32, Float32, Int64]:
         vectors = self.query_vectors(queries)
         return best_of_products(vectors, self.vectors, self.bias, offsets, excluded, n)
+
+    def _places(
+        self, queries: Queries, excluded_offsets: Int64, excluded: Int32, offsets: Int64,
+        tracks: Int32,
+    ) -> Int64:  # fmt: skip
+        vectors = self.query_vectors(queries)
+        return places_of_products(
+            vectors, self.vectors, self.bias, excluded_offsets, excluded, offsets, tracks
+        )
 
 
 RECOMMENDERS: dict[str, type[Recommender]] = {}

@@ -1,0 +1,259 @@
+"""What comes next in a session: `sasrec`, `bert4rec`, `gru4rec`, `caser`, with skips or without.
+
+score(t) = ŷ · e_t, where ŷ comes from the last tracks of the history in their order, by one of
+four trunks and the same head (`sequence_trunks`), and e are the vectors that histories are read
+with. What is learned, the skip-informed loss among it, is in `sequence_losses`. Sources: Seshadri
+and Knees 2023 (arXiv 2309.11623), Seshadri, Shashaani and Knees 2024 (arXiv 2409.07367).
+
+Training needs torch (``pip install 'segue[deep]'``); answering does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
+from segue.data.dataset import Dataset
+from segue.data.schema import NEGATIVE
+from segue.errors import ConfigError, DataError
+from segue.models import sequence_layers as layers
+from segue.models.base import DotRecommender, Run, expect
+from segue.models.sequence_batches import Windows
+from segue.models.sequence_encoding import encode_caser, encode_gru, encode_transformer, headed
+from segue.progress import note, task
+
+
+class _Histories(NamedTuple):
+    """What is read of each query's history."""
+
+    offsets: Int64
+    tracks: Int32
+    negative: npt.NDArray[np.bool_]
+
+
+class SequenceRecommender(DotRecommender):
+    """score(t) = ŷ · e_t. A subclass gives the trunk."""
+
+    Parts: ClassVar[type[Any]]
+    """Parameters of the trunk."""
+    masks: ClassVar[bool] = False
+    """Whether training hides tracks, to be told from both sides."""
+    config: Any
+    known: npt.NDArray[np.bool_]
+    """Tracks that a history is read for. (tracks,)"""
+    trunk: Any
+    head: layers.Head
+    feedback: layers.Head | None = None
+
+    def _encode(self, histories: _Histories, states: Float32) -> None:
+        """State after each history that is not empty. states: (queries, d), changed"""
+        raise NotImplementedError
+
+    @staticmethod
+    def _make_trunk(config: Any) -> Any:
+        """The trunk in torch."""
+        raise NotImplementedError
+
+    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+        try:
+            from segue.models.sequence_training import Trainer
+        except ImportError as error:
+            raise ConfigError(
+                "training needs torch", where=self.name, do="pip install 'segue[deep]'"
+            ) from error
+        config = self.config
+        windows = Windows.of(dataset, config.length)
+        quality = None
+        if config.patience:
+            windows, held = windows.parted(np.random.default_rng([run.seed, 1]))
+            queries, truth = held.asked()
+            quality = (lambda arrays: self._quality(arrays, queries, truth)) if truth.size else None
+        if not len(windows):
+            raise DataError(
+                "has no session or playlist with two tracks",
+                where=dataset.path,
+                do=f"{self.name} learns from what comes after what",
+            )
+        self.known = np.zeros(len(self.catalog), np.bool_)
+        self.known[windows.tracks[windows.there]] = True
+        trainer = Trainer(
+            windows,
+            self.catalog.plays,
+            config,
+            lambda: self._make_trunk(config),
+            run.seed,
+            masks=self.masks,
+            quality=quality,
+        )
+        with task(f"fitting {self.name}", config.epochs, "epochs", show=run.progress) as advance:
+            learned = trainer.run(
+                advance, lambda line: note(f"{self.name} {line}", show=run.progress), run.checkpoint
+            )
+        self._take(learned.arrays)
+
+    def _quality(self, arrays: dict[str, Float32], queries: Queries, truth: Int32) -> float:
+        """Mean NDCG@10 of what has been learned so far."""
+        self._take(arrays)
+        slates = self.recommend(queries, 10)
+        hit = slates.tracks == truth[:, None]
+        return float(np.where(hit.any(axis=1), 1 / np.log2(hit.argmax(axis=1) + 2.0), 0.0).mean())
+
+    def _take(self, arrays: Mapping[str, Float32]) -> None:
+        def part(kind: type[Any], prefix: str) -> Any:
+            return kind(*(arrays[f"{prefix}.{name}"] for name in kind._fields))
+
+        self.vectors = arrays["vectors"]
+        self.trunk, self.head = part(self.Parts, "trunk"), part(layers.Head, "head")
+        self.feedback = part(layers.Head, "feedback") if self.config.feedback_weight else None
+
+    # Answers
+
+    def _histories(self, queries: Queries) -> _Histories:
+        """The last `length` tracks of each query that training knows."""
+        negative = np.isin(queries.outcomes, [int(outcome) for outcome in NEGATIVE])
+        keep = self.known[queries.tracks]
+        if self.config.history == "positive":
+            keep = keep & ~negative
+        ends = np.concatenate([[0], np.cumsum(keep)])[queries.offsets]
+        tracks, negative = queries.tracks[keep], negative[keep]
+        owner = np.repeat(np.arange(len(queries)), np.diff(ends))
+        late = np.arange(len(tracks)) >= ends[owner + 1] - self.config.length
+        offsets = np.concatenate([[0], np.cumsum(late)])[ends].astype(np.int64)
+        return _Histories(offsets, tracks[late], negative[late])
+
+    def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
+        some: npt.NDArray[np.bool_] = np.diff(self._histories(queries).offsets) > 0
+        return some
+
+    def query_vectors(self, queries: Queries) -> Float32:
+        return self._vectors(self._histories(queries))
+
+    def _vectors(self, histories: _Histories) -> Float32:
+        """ŷ of each history. (histories, d)"""
+        states = np.zeros((len(histories.offsets) - 1, self.config.factors), np.float32)
+        self._encode(histories, states)
+        out = np.empty_like(states)
+        headed(states, self.head, out)
+        if self.feedback is not None:
+            against = np.empty_like(states)
+            headed(states, self.feedback, against)
+            out -= np.float32(self.config.feedback_weight) * against
+        return out
+
+    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+        """A track's part: what its score loses when the history begins after it."""
+        history = self._histories(Queries.of([query]))
+        count = len(history.tracks)
+        rows = np.concatenate([np.arange(k, count) for k in range(count)])
+        lengths = np.arange(count, 0, -1)
+        suffixes = _Histories(
+            np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            history.tracks[rows],
+            history.negative[rows],
+        )
+        scores = self.vectors[tracks].astype(np.float64) @ self._vectors(suffixes).T
+        parts = scores - np.concatenate([scores[:, 1:], np.zeros((len(tracks), 1))], axis=1)
+        heard, which = np.unique(history.tracks, return_inverse=True)
+        by_track = np.zeros((len(heard), len(tracks)))
+        np.add.at(by_track, which, parts.T)
+        return [
+            [Reason("track", int(j), float(part)) for j, part in zip(heard, row, strict=True)]
+            for row in by_track.T
+        ]
+
+    # Bundles
+
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        parts = {"trunk": self.trunk, "head": self.head}
+        if self.feedback is not None:
+            parts["feedback"] = self.feedback
+        tensors = {"vectors": self.vectors, "known": self.known.astype(np.uint8)}
+        for prefix, part in parts.items():
+            tensors |= {f"{prefix}.{name}": array for name, array in part._asdict().items()}
+        return tensors
+
+    def restore(self, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
+        def part(kind: type[Any], prefix: str) -> dict[str, npt.NDArray[Any]]:
+            shapes = kind.shapes(self.config)
+            return {
+                f"{prefix}.{name}": expect(tensors, f"{prefix}.{name}", np.float32, *shape)
+                for name, shape in zip(kind._fields, shapes, strict=True)
+            }
+
+        self.known = expect(tensors, "known", np.uint8, len(self.catalog)) > 0
+        vectors = expect(tensors, "vectors", np.float32, len(self.catalog), self.config.factors)
+        arrays = {"vectors": vectors, **part(self.Parts, "trunk"), **part(layers.Head, "head")}
+        if self.config.feedback_weight:
+            arrays |= part(layers.Head, "feedback")
+        self._take(arrays)
+
+
+class SasRec(SequenceRecommender):
+    """Self-attention to what came before (Kang and McAuley 2018)."""
+
+    name: ClassVar[str] = "sasrec"
+    Config = layers.TransformerConfig
+    Parts = layers.Transformer
+
+    def _encode(self, histories: _Histories, states: Float32) -> None:
+        heads = self.config.heads
+        encode_transformer(
+            *histories, self.vectors, self.head.skip, self.trunk, heads, not self.masks, states
+        )
+
+    @staticmethod
+    def _make_trunk(config: Any) -> Any:
+        from segue.models.sequence_trunks import Transformer
+
+        return Transformer(config, causal=True)
+
+
+class Bert4Rec(SasRec):
+    """Self-attention both ways, trained to tell hidden tracks (Sun et al. 2019)."""
+
+    name: ClassVar[str] = "bert4rec"
+    masks: ClassVar[bool] = True
+
+    @staticmethod
+    def _make_trunk(config: Any) -> Any:
+        from segue.models.sequence_trunks import Transformer
+
+        return Transformer(config, causal=False)
+
+
+class Gru4Rec(SequenceRecommender):
+    """Gated recurrent units (Hidasi et al. 2016)."""
+
+    name: ClassVar[str] = "gru4rec"
+    Config = layers.SequenceConfig
+    Parts = layers.Gru
+
+    def _encode(self, histories: _Histories, states: Float32) -> None:
+        encode_gru(*histories, self.vectors, self.head.skip, self.trunk, states)
+
+    @staticmethod
+    def _make_trunk(config: Any) -> Any:
+        from segue.models.sequence_trunks import Gru
+
+        return Gru(config)
+
+
+class Caser(SequenceRecommender):
+    """Convolutions over the last tracks (Tang and Wang 2018)."""
+
+    name: ClassVar[str] = "caser"
+    Config = layers.CaserConfig
+    Parts = layers.Caser
+
+    def _encode(self, histories: _Histories, states: Float32) -> None:
+        encode_caser(*histories, self.vectors, self.head.skip, self.trunk, states)
+
+    @staticmethod
+    def _make_trunk(config: Any) -> Any:
+        from segue.models.sequence_trunks import Caser as CaserTrunk
+
+        return CaserTrunk(config)

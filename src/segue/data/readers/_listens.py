@@ -46,10 +46,20 @@ class Listens:
         stack: removes the spilled rows.
         columns: that `add` will be given: listener and track, and of time, position, ms_played,
             reason_start, reason_end, flags those that the source has.
+        newest_first: whether the source has plays in falling order: of those at the same time, the
+            last to come is then the oldest.
     """
 
-    def __init__(self, reading: Reading, stack: ExitStack, columns: Sequence[str]) -> None:
+    def __init__(
+        self,
+        reading: Reading,
+        stack: ExitStack,
+        columns: Sequence[str],
+        *,
+        newest_first: bool = False,
+    ) -> None:
         self._reading = reading
+        self._newest_first = newest_first
         kinds = {name: kind for name, kind in _KINDS.items() if name in columns}
         self._spill = stack.enter_context(Spill(reading.writer.folder, kinds))
         self._reasons = Names()
@@ -95,6 +105,8 @@ class Listens:
 
     def _in_order(self, rows: Columns) -> Columns:
         """The rows in order of listener and time, each once."""
+        if self._newest_first:
+            rows = {name: column[::-1] for name, column in rows.items()}
         if "position" in rows:
             when = rows["position"]
         else:

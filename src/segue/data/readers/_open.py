@@ -1,10 +1,11 @@
-"""Opening source files: plain, gzip, zstd and zip members, all as streams with limits.
+"""Opening source files: plain, gzip, bzip2, zstd and zip members, all as streams with limits.
 
 What is packed is told by its first bytes, not by its name.
 """
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import lzma
@@ -191,6 +192,8 @@ def opened(source: Input, tick: Tick = _ignore, limit: int | None = None) -> Ite
             raise DataError(f"cannot be read ({error})", where=source, do="get it again") from error
         if magic.startswith(b"\x1f\x8b"):
             stream = cast("IO[bytes]", stack.enter_context(gzip.GzipFile(fileobj=stream)))
+        elif magic.startswith(b"BZh") and magic[3:].isdigit():
+            stream = cast("IO[bytes]", stack.enter_context(bz2.BZ2File(stream)))
         elif magic == b"\x28\xb5\x2f\xfd":
             stream = cast("IO[bytes]", _ZstdStream(stream))
         yield stack.enter_context(Bounded(source, stream, raw, tick, limit))

@@ -37,13 +37,13 @@ def name_uri(artist: str, title: str) -> str:
 
 def ending(*suffixes: str) -> Callable[[str], bool]:
     """Whether a path ends in one of these suffixes, packed or not."""
-    pattern = re.compile(rf"\.(?:{'|'.join(suffixes)})(?:\.gz|\.zst)?$", re.IGNORECASE)
+    pattern = re.compile(rf"\.(?:{'|'.join(suffixes)})(?:\.gz|\.bz2|\.zst)?$", re.IGNORECASE)
     return lambda path: pattern.search(path) is not None
 
 
 def stem(source: Input) -> str:
     """Name of a playlist file without folder and suffixes."""
-    name = re.sub(r"\.(?:gz|zst)$", "", source.name.rpartition("/")[2], flags=re.IGNORECASE)
+    name = re.sub(r"\.(?:gz|bz2|zst)$", "", source.name.rpartition("/")[2], flags=re.IGNORECASE)
     return name.rpartition(".")[0] or name
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from segue.data.readers._open import Input
+from segue.data.readers._times import iso_time
 from segue.data.schema import TABLES, Outcome
 from segue.errors import UsageError
 
@@ -140,17 +140,6 @@ def _whole(values: pa.Array) -> pa.Array | None:
     return pc.if_else(pc.match_substring_regex(text, _WHOLE), digits, None).cast(pa.int64())
 
 
-def _iso(text: str | None) -> int | None:
-    """Milliseconds since 1970 of an ISO 8601 time; UTC where it has no zone."""
-    try:
-        when = datetime.fromisoformat(text) if text else None
-    except ValueError:
-        return None
-    if when is None:
-        return None
-    return round((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
 def _time(values: pa.Array) -> pa.Array | None:
     """Milliseconds since 1970; null where there is no time."""
     if pa.types.is_timestamp(values.type):
@@ -167,7 +156,7 @@ def _time(values: pa.Array) -> pa.Array | None:
             return text.cast(kind).cast(pa.int64())
         except pa.ArrowInvalid:
             continue
-    return pc.coalesce(whole, pa.array([_iso(one) for one in text.to_pylist()], pa.int64()))
+    return pc.coalesce(whole, pa.array([iso_time(one) for one in text.to_pylist()], pa.int64()))
 
 
 def _outcome(values: pa.Array) -> pa.Array | None:

@@ -67,6 +67,25 @@ class Spill:
         for name, kind in self._types.items():
             self._files[name].write(np.ascontiguousarray(columns[name], kind).data)
 
+    def renumber(self, numbers: npt.NDArray[Any]) -> None:
+        """Give all rows other owners.
+
+        Args:
+            numbers: of each present owner; several may become one. (owners,)
+        """
+        if not self.rows:
+            return
+        file = self._files[self._owner]
+        file.flush()
+        owner = np.memmap(file.name, self._types[self._owner], "r+", shape=(self.rows,))
+        for start in range(0, self.rows, _SCAN_ROWS):
+            part = slice(start, start + _SCAN_ROWS)
+            owner[part] = numbers[owner[part]]
+        owner.flush()
+        counts = np.bincount(numbers, weights=self._counts[: len(numbers)])
+        self._counts = counts.astype(np.int64)
+        self._rising = False
+
     def _map(self) -> Columns:
         mapped: Columns = {}
         for name, kind in self._types.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -20,21 +20,30 @@ from segue.errors import DataError
 _BLOCK_BYTES = 4 << 20
 """Rows are read this many bytes at a time; no row may be longer."""
 
+_CODED = pa.dictionary(pa.int32(), pa.string())
+
 
 def _delimiter(source: Input) -> str:
     return "\t" if ending("tsv")(source.name) else ","
 
 
-def _header(source: Input) -> list[str]:
+def header(source: Input, delimiter: str) -> list[str]:
+    """Names in the first row of a text table.
+
+    Raises:
+        DataError: the file is damaged, empty, not UTF-8, or an archive of files.
+    """
     with opened(source) as stream:
         start = bytearray()
         while len(start) < _BLOCK_BYTES and (chunk := stream.read(1 << 16)):
             start += chunk
             if b"\n" in chunk:
                 break
+    if start[257:262] == b"ustar":
+        raise DataError("is a tar archive", where=source, do="unpack it and name its folder")
     try:
         text = bytes(start).rpartition(b"\n")[0] or bytes(start)
-        rows = csv.reader(io.StringIO(text.decode("utf-8-sig")), delimiter=_delimiter(source))
+        rows = csv.reader(io.StringIO(text.decode("utf-8-sig")), delimiter=delimiter)
         return next(rows)
     except StopIteration as error:
         raise DataError("is empty", where=source) from error
@@ -68,6 +77,7 @@ def batches(
     names: list[str] | None,
     wanted: list[str],
     parse: pacsv.ParseOptions,
+    coded: Sequence[str] = (),
 ) -> Iterator[pa.RecordBatch]:
     """Rows of a text table as text, a block at a time; rows of another width are counted.
 
@@ -77,6 +87,7 @@ def batches(
         names: of the columns, where the file has no header.
         wanted: columns to read.
         parse: how rows are written.
+        coded: those of the wanted columns that have few values, to be given as dictionaries.
 
     Raises:
         DataError: the file is damaged, not UTF-8, or not such a table.
@@ -88,7 +99,7 @@ def batches(
 
     parse.invalid_row_handler = other_width
     convert = pacsv.ConvertOptions(
-        column_types=dict.fromkeys(wanted, pa.string()),
+        column_types=dict.fromkeys(wanted, pa.string()) | dict.fromkeys(coded, _CODED),
         include_columns=wanted,
         null_values=[""],
         strings_can_be_null=True,
@@ -113,9 +124,10 @@ def _files(
     sources: list[Input], reading: Reading
 ) -> Iterator[tuple[Input, Roles, Iterator[pa.RecordBatch]]]:
     for source in sources:
-        roles = map_columns(source, _header(source), reading.columns)
+        delimiter = _delimiter(source)
+        roles = map_columns(source, header(source, delimiter), reading.columns)
         wanted = list(dict.fromkeys(roles.columns.values()))
-        parse = pacsv.ParseOptions(delimiter=_delimiter(source), newlines_in_values=True)
+        parse = pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
         yield source, roles, batches(source, reading, None, wanted, parse)
 
 

@@ -25,7 +25,9 @@ def ingest(
     format: Annotated[
         str,
         typer.Argument(
-            metavar="FORMAT", help="mpd, taste-profile, m3u, xspf, jspf, csv or parquet."
+            metavar="FORMAT",
+            help="mpd, mssd, lfm-1k, lfm-2b, taste-profile, spotify-history, m3u, xspf, "
+            "jspf, csv, parquet.",
         ),
     ],
     sources: Annotated[

@@ -140,28 +140,40 @@ _Gap = Annotated[
 
 
 class SpotifyRule(OutcomeRule, frozen=True):
-    """Streaming history of Spotify, extended or short."""
+    """Streaming history of Spotify, extended or short.
+
+    Finished is what ended by itself. A play that the listener left for something else is skipped
+    if it was short. Other ends of a short play (the back button, closing the app, another device)
+    say nothing of the track. Where there is no reason, its length has to do: a play is finished
+    if it lasted most of the track.
+    """
 
     fixed: ClassVar[tuple[str, ...]] = ("incognito",)
 
     gap_minutes: _Gap = 30.0
     skip_seconds: Annotated[
-        float, Meta(ge=0, le=3600, description="a play left by choice before this is skipped")
+        float, Meta(ge=0, le=3600, description="a play left before this is short")
     ] = 30.0
     finished_share: Annotated[
-        float, Meta(gt=0, le=1, description="share of the track that is as good as its end")
+        float,
+        Meta(gt=0, le=1, description="share of a track that is most of it, where no reason is"),
     ] = 0.9
     incognito: Annotated[bool, Meta(description="keep the plays of private sessions")] = False
 
     def derive(self, evidence: Evidence) -> Outcomes:
         """Number of the `Outcome` of each row. (rows,) int8"""
         short = evidence.ms_played < self.skip_seconds * 1000
-        finished = evidence.ms_played >= self.finished_share * evidence.duration_ms
-        finished = evidence.ended("trackdone") | (finished & ~short)
+        most = evidence.ms_played >= self.finished_share * evidence.duration_ms
+        silent = np.asarray(evidence.reason_end.is_null())
         outcome = np.full(len(evidence), int(Outcome.PARTIAL), np.int8)
-        outcome[short & ~finished] = Outcome.SKIPPED
-        outcome[finished] = Outcome.FINISHED
+        outcome[short] = Outcome.UNKNOWN
+        outcome[short & (silent | evidence.ended(*SPOTIFY_LEFT))] = Outcome.SKIPPED
+        outcome[evidence.ended("trackdone") | (silent & most & ~short)] = Outcome.FINISHED
         return outcome
+
+
+SPOTIFY_LEFT = ("fwdbtn", "endplay", "clickrow", "clickside", "popup", "playbtn", "uriopen")
+"""Reasons of Spotify that a listener who wants something else makes."""
 
 
 class MssdRule(OutcomeRule, frozen=True):

@@ -1,0 +1,186 @@
+"""What a person gets who asks Spotify for their streaming history, extended or of one year.
+
+Who they are and where (user name, address, country, device) is never kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Annotated
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from msgspec import Meta, Struct
+
+from segue.data.outcomes import SpotifyRule
+from segue.data.readers._arrays import entries
+from segue.data.readers._listens import Listens
+from segue.data.readers._open import Input
+from segue.data.readers._playlists import Track, name_uri
+from segue.data.readers._reader import JSON_ERRORS, Reader, Reading, json_error, reason
+from segue.data.schema import Flag
+
+_BATCH = 1 << 16
+_COLUMNS = ("listener", "track", "time", "ms_played", "reason_start", "reason_end", "flags")
+_FILE = re.compile(
+    r"(?:endsong|Streaming_?History(?:_\w+)?)[ _\d().-]*\.json(?:\.gz|\.zst)?$", re.IGNORECASE
+)
+_OTHER = re.compile("podcast|audiobook|video", re.IGNORECASE)
+
+_Ms = Annotated[int, Meta(ge=0, le=2**31 - 1)] | None
+
+
+class _Play(Struct, kw_only=True):
+    """A play in either export; the short one has `endTime` and what follows."""
+
+    ts: str | None = None
+    ms_played: _Ms = None
+    title: str | None = msgspec.field(default=None, name="master_metadata_track_name")
+    artist: str | None = msgspec.field(default=None, name="master_metadata_album_artist_name")
+    album: str | None = msgspec.field(default=None, name="master_metadata_album_album_name")
+    uri: str | None = msgspec.field(default=None, name="spotify_track_uri")
+    episode: object = msgspec.field(default=None, name="spotify_episode_uri")
+    audiobook: object = msgspec.field(default=None, name="audiobook_uri")
+    reason_start: str | None = None
+    reason_end: str | None = None
+    shuffle: object = None
+    skipped: object = None
+    offline: object = None
+    incognito: object = msgspec.field(default=None, name="incognito_mode")
+    short_ts: str | None = msgspec.field(default=None, name="endTime")
+    short_ms: _Ms = msgspec.field(default=None, name="msPlayed")
+    short_title: str | None = msgspec.field(default=None, name="trackName")
+    short_artist: str | None = msgspec.field(default=None, name="artistName")
+    podcast: object = msgspec.field(default=None, name="podcastName")
+
+
+_play = msgspec.json.Decoder(_Play)
+
+
+class _Dropped(Exception):
+    """A play that is not kept; the text is the reason that is counted."""
+
+
+def _ended(play: _Play) -> int:
+    """When it ended, in milliseconds since 1970."""
+    name = "ts" if play.ts is not None else "endTime"
+    text = play.ts if play.ts is not None else play.short_ts
+    if text is None:
+        raise _Dropped("no time")
+    try:
+        when = datetime.fromisoformat(text)
+        return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError) as error:
+        raise _Dropped(f"invalid field {name}") from error
+
+
+def _ms(play: _Play) -> int:
+    """How long it was heard."""
+    ms = play.ms_played if play.ms_played is not None else play.short_ms
+    if ms is None:
+        raise _Dropped("no milliseconds played")
+    return ms
+
+
+def _track(play: _Play) -> Track:
+    title, artist = play.title or play.short_title, play.artist or play.short_artist
+    if play.uri:
+        return Track(play.uri, title or None, artist or None, album=play.album or None)
+    if play.episode or play.podcast:
+        raise _Dropped("podcast")
+    if play.audiobook:
+        raise _Dropped("audiobook")
+    if not title or not artist or (title, artist) == ("Unknown Track", "Unknown Artist"):
+        raise _Dropped("no track")
+    return Track(name_uri(artist, title), title, artist, album=play.album or None)
+
+
+def _flags(play: _Play) -> int:
+    said = {True: Flag.SAID_SKIPPED, False: Flag.SAID_NOT_SKIPPED}
+    flags = said[play.skipped] if isinstance(play.skipped, bool) else Flag(0)
+    for value, flag in (
+        (play.shuffle, Flag.SHUFFLE),
+        (play.offline, Flag.OFFLINE),
+        (play.incognito, Flag.INCOGNITO),
+    ):
+        if value is True:
+            flags |= flag
+    return int(flags)
+
+
+_Row = tuple[Track, int, int, str | None, str | None, int]
+
+
+def _row(entry: bytes, incognito: bool) -> _Row:
+    """Track, start, milliseconds played, reasons and flags."""
+    play = _play.decode(entry)
+    track, ended, ms = _track(play), _ended(play), _ms(play)
+    if play.incognito is True and not incognito:
+        raise _Dropped("private session")
+    return track, ended - ms, ms, play.reason_start or None, play.reason_end or None, _flags(play)
+
+
+def _rows(source: Input, reading: Reading, incognito: bool) -> Iterator[_Row]:
+    """Plays of a file that are kept."""
+    other = _OTHER.search(source.name.rpartition("/")[2])
+    for entry in entries(source, reading.tick):
+        try:
+            if other:
+                raise _Dropped(other[0].lower())
+            yield _row(entry, incognito)
+        except msgspec.ValidationError as error:
+            reading.receipt.drop(reason(error))
+        except _Dropped as dropped:
+            reading.receipt.drop(str(dropped))
+        except JSON_ERRORS as error:
+            raise json_error(error, source) from error
+
+
+def _owner(source: Input) -> tuple[str, str]:
+    """What makes files those of one listener: the zip, or the folder."""
+    return str(source.root), "" if source.member else source.name.rpartition("/")[0]
+
+
+def _read(sources: list[Input], reading: Reading) -> None:
+    rule = reading.rule
+    assert isinstance(rule, SpotifyRule)
+    owners: dict[tuple[str, str], int] = {}
+    with ExitStack() as stack:
+        listens = Listens(reading, stack, _COLUMNS)
+        for source in sources:
+            listener = owners.setdefault(_owner(source), len(owners))
+            rows = _rows(source, reading, rule.incognito)
+            while batch := list(islice(rows, _BATCH)):
+                tracks, times, played, starts, ends, flags = zip(*batch, strict=True)
+                uris = [track.uri for track in tracks]
+                about = [track[1:] for track in tracks]
+                listens.add(
+                    {
+                        "listener": np.full(len(batch), listener, np.int32),
+                        "track": np.array(
+                            reading.writer.track_ids(uris, about.__getitem__), np.int32
+                        ),
+                        "time": np.array(times, np.int64),
+                        "ms_played": np.array(played, np.int32),
+                        "reason_start": listens.reasons(pa.array(starts, pa.string())),
+                        "reason_end": listens.reasons(pa.array(ends, pa.string())),
+                        "flags": np.array(flags, np.int32),
+                    }
+                )
+        listens.write([f"listener:{number + 1}" for number in range(len(owners))])
+
+
+READER = Reader(
+    description="Spotify streaming history, extended or short: the zip, its folder, or files",
+    files="Spotify streaming history (Streaming_History_*.json, endsong_*.json, "
+    "StreamingHistory*.json)",
+    unit="plays",
+    wanted=lambda path: _FILE.match(path.rpartition("/")[2]) is not None,
+    read=_read,
+    Rule=SpotifyRule,
+)

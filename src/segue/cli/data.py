@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from segue.cli.output import SIMULATED, Json, Seed, emit, facts, say, table
+from segue.cli.output import SIMULATED, Json, Seed, emit, facts, number, say, table
 from segue.errors import UsageError
 from segue.files import shown
 
@@ -62,6 +62,41 @@ def ingest(
     rows = {f"{receipt.unit} read": receipt.read, "kept": receipt.kept}
     rows |= {f"dropped: {reason}": n for reason, n in receipt.dropped.items()}
     facts(rows | receipt.notes | {"dataset": dataset})
+
+
+def outcomes(
+    dataset: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Dataset folder; it is changed in place.")
+    ],
+    settings: Settings = None,
+    json: Json = False,
+) -> None:
+    """Derive outcomes and sessions again from the evidence in a dataset."""
+    from segue.data.deriving import derive_again
+    from segue.recipe import parse_override
+
+    before, after = derive_again(dataset, dict(map(parse_override, settings or ())))
+    if json:
+        emit(
+            {
+                "dataset": shown(dataset),
+                "before": before["outcomes"],
+                "after": after["outcomes"],
+                "sessions": after["sessions"],
+            }
+        )
+        return
+    table(
+        ("", "before", "after"),
+        [
+            (name, number(old), number(new))
+            for name, old, new in (
+                ("sessions", before["sessions"], after["sessions"]),
+                *((f"listens {o}", n, after["outcomes"][o]) for o, n in before["outcomes"].items()),
+            )
+        ],
+        numeric=("before", "after"),
+    )
 
 
 def world(

@@ -13,7 +13,7 @@ import typer
 
 from segue.cli.ask import continue_, similar, submit
 from segue.cli.check import doctor
-from segue.cli.data import describe, ingest, world
+from segue.cli.data import describe, ingest, outcomes, world
 from segue.cli.learn import evaluate, train
 
 # typer keeps its parser's exceptions to itself; the base of the one it shows is all of them.
@@ -28,6 +28,7 @@ app = typer.Typer(
 
 _VERBS: dict[str, Callable[..., None]] = {
     "ingest": ingest,
+    "outcomes": outcomes,
     "world": world,
     "describe": describe,
     "train": train,

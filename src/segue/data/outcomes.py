@@ -37,21 +37,20 @@ class Evidence:
     """When it began, in milliseconds since 1970, or `UNTIMED`. (rows,)"""
     ms_played: Int32
     """-1 where it is not known. (rows,)"""
-    duration_ms: Int32
-    """Length of its track, else the longest that the track was ever played. -1 where neither is
-    known. (rows,)"""
+    longest_ms: Int32
+    """The longest that its track was ever played, -1 where that is not known. (rows,)"""
     flags: Int32
     """Bits of `Flag`. (rows,)"""
     reason_start: pa.Array
     reason_end: pa.Array
 
     @classmethod
-    def of(cls, listens: pa.Table, duration_ms: Int32) -> Self:
+    def of(cls, listens: pa.Table, longest: Int32) -> Self:
         """Evidence of rows of the table listens.
 
         Args:
             listens: the columns of evidence.
-            duration_ms: of every track in the catalog, -1 where unknown. See `durations`.
+            longest: of every track in the catalog, as `longest_plays` gives it.
         """
 
         def numbers(column: str, absent: int) -> npt.NDArray[np.int32]:
@@ -63,7 +62,7 @@ class Evidence:
             session=numbers("session", -1),
             time=listens["time"].cast("int64").fill_null(UNTIMED).to_numpy(),
             ms_played=numbers("ms_played", -1),
-            duration_ms=duration_ms[listens["track"].to_numpy()],
+            longest_ms=longest[listens["track"].to_numpy()],
             flags=numbers("flags", 0),
             reason_start=listens["reason_start"],
             reason_end=listens["reason_end"],
@@ -90,15 +89,18 @@ class Evidence:
         return same & (self.session >= 0)
 
 
-def durations(catalog: pa.ChunkedArray, longest: Int32) -> Int32:
-    """Length of every track: what the catalog says, else the longest it was ever played.
+def longest_plays(listens: pa.Table, tracks: int) -> Int32:
+    """The longest that each track was ever played, -1 where that is not known. (tracks,) int32
 
     Args:
-        catalog: the column duration_ms of tracks.
-        longest: longest play of each track, -1 where there is none. (tracks,)
+        listens: the columns track and ms_played.
+        tracks: rows of the catalog.
     """
-    known = catalog.fill_null(-1).to_numpy()
-    return np.where(known >= 0, known, longest).astype(np.int32)
+    longest = np.full(tracks, -1, np.int32)
+    np.maximum.at(
+        longest, listens["track"].to_numpy(), listens["ms_played"].fill_null(-1).to_numpy()
+    )
+    return longest
 
 
 def cut_at_gaps(listener: Int32, time: Int64, ms_played: Int32, gap_minutes: float) -> Int32:
@@ -163,7 +165,7 @@ class SpotifyRule(OutcomeRule, frozen=True):
     def derive(self, evidence: Evidence) -> Outcomes:
         """Number of the `Outcome` of each row. (rows,) int8"""
         short = evidence.ms_played < self.skip_seconds * 1000
-        most = evidence.ms_played >= self.finished_share * evidence.duration_ms
+        most = evidence.ms_played >= self.finished_share * evidence.longest_ms
         silent = np.asarray(evidence.reason_end.is_null())
         outcome = np.full(len(evidence), int(Outcome.PARTIAL), np.int8)
         outcome[short] = Outcome.UNKNOWN

@@ -199,7 +199,7 @@ class _Log:
             session=session,
             time=time,
             ms_played=np.full(count, -1, np.int32),
-            duration_ms=np.full(count, -1, np.int32),
+            longest_ms=np.full(count, -1, np.int32),
             flags=rows["flags"],
             **{name: self._words(rows[name]) for name in _REASONS},
         )

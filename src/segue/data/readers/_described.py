@@ -27,8 +27,7 @@ class DescribedTracks:
 
     def __init__(self, columns: list[str]) -> None:
         self._names = Names()
-        self._columns = columns
-        self._known: dict[str, list[Any]] = {}
+        self._known: dict[str, list[Any]] = {column: [] for column in columns}
         self._described = np.zeros(0, np.bool_)
 
     def rows(self, names: pa.Array) -> npt.NDArray[np.int32]:
@@ -45,16 +44,12 @@ class DescribedTracks:
         Returns:
             How many tracks are described by this.
         """
-        count = len(self._names.numbers)
-        if len(self._described) < count:
-            more = count - len(self._described)
-            self._described = np.concatenate([self._described, np.zeros(more, np.bool_)])
-            for column in self._columns:
-                self._known.setdefault(column, []).extend([None] * more)
+        self._make_room()
         numbers = self._names.numbers
         row = np.array([numbers.get(name, -1) for name in names.to_pylist()], np.int64)
         rows, first = np.unique(row, return_index=True)
-        new = (rows >= 0) & ~self._described[rows]
+        rows, first = rows[rows >= 0], first[rows >= 0]
+        new = ~self._described[rows]
         rows, first = rows[new], first[new]
         self._described[rows] = True
         for column, values in about.items():
@@ -64,8 +59,16 @@ class DescribedTracks:
                 known[at] = value
         return len(rows)
 
+    def _make_room(self) -> None:
+        """For what is said of every track that has a name by now."""
+        if more := len(self._names.numbers) - len(self._described):
+            self._described = np.append(self._described, np.zeros(more, np.bool_))
+            for known in self._known.values():
+                known += [None] * more
+
     def write(self, writer: DatasetWriter, prefix: str = "") -> None:
         """Write the table tracks; their uris are their names after `prefix`."""
+        self._make_room()
         names = list(self._names.numbers)
         for start in range(0, len(names), _WRITE_TRACKS):
             part = slice(start, start + _WRITE_TRACKS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -58,6 +59,22 @@ class Catalog:
     def of(cls, tracks: pa.Table, plays: npt.NDArray[np.int32]) -> Catalog:
         """The tracks of a dataset with their popularity in training."""
         return cls(tracks.append_column(CATALOG_SCHEMA.field("plays"), pa.array(plays)))
+
+    def with_tracks(self, tracks: pa.Table) -> Catalog:
+        """With further tracks at the end, which nobody has played.
+
+        Raises:
+            UsageError: one of them is there already, or twice.
+        """
+        uris = self.uris + tracks["uri"].to_pylist()
+        if len(set(uris)) < len(uris):
+            twice = next(uri for uri, n in Counter(uris).items() if n > 1)
+            raise UsageError("is in the catalog already, or twice", where=twice)
+        return Catalog(
+            pa.concat_tables(
+                [self.table, Catalog.of(tracks, np.zeros(len(tracks), np.int32)).table]
+            )
+        )
 
     def __len__(self) -> int:
         return len(self.table)

@@ -34,15 +34,23 @@ def train(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Train a recommender by a recipe."""
+    """Train a recommender by a recipe.
+
+    Sequence models leave what they have learned in OUT.checkpoint after every epoch: the same
+    command goes on from there after it was interrupted.
+    """
     from segue.data.dataset import Dataset
     from segue.recipe import load_recipe
     from segue.training import train as fit
 
     loaded = load_recipe(recipe, settings or ())
     opened = Dataset.open(dataset)
-    trained, cost = fit(loaded, opened, seed=seed, holdout=holdout, progress=True)
+    checkpoint = bundle.with_name(f"{bundle.name}.checkpoint")
+    trained, cost = fit(
+        loaded, opened, seed=seed, holdout=holdout, progress=True, checkpoint=checkpoint
+    )
     trained.save(bundle)
+    checkpoint.unlink(missing_ok=True)
     if opened.info.simulated:
         say(SIMULATED)
     result: dict[str, Any] = {
@@ -79,7 +87,10 @@ def evaluate(
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Write the plot of quality by slice.")
     ] = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="Length of the lists.")] = 500,
+    n: Annotated[
+        int | None,
+        typer.Option("-n", min=1, help="Length of the lists; else as the protocol has it."),
+    ] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -100,8 +111,8 @@ def evaluate(
     if result.simulated:
         say(SIMULATED)
     if report:
-        asked = ["segue", "evaluate", *map(shown, paths), "--protocol", protocol, "-n", str(n)]
-        asked += ["--seed", str(seed), *(["--all"] if every else [])]
+        asked = ["segue", "evaluate", *map(shown, paths), "--protocol", protocol]
+        asked += ["-n", str(result.n), "--seed", str(seed), *(["--all"] if every else [])]
         write_report(result, report, command=shlex.join(asked))
         say(f"report written to {report}")
     if plot:

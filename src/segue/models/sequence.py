@@ -10,16 +10,18 @@ Training needs torch (``pip install 'segue[deep]'``); answering does not.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
 from segue.data.dataset import Dataset
 from segue.data.schema import NEGATIVE
-from segue.errors import ConfigError, DataError
+from segue.errors import ConfigError, DataError, UsageError
 from segue.models import sequence_layers as layers
 from segue.models.base import DotRecommender, Run, expect
 from segue.models.sequence_batches import Windows
@@ -165,13 +167,41 @@ class SequenceRecommender(DotRecommender):
             for row in by_track.T
         ]
 
+    def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Self:
+        """The same model with further tracks, placed by vectors that came through another door.
+
+        They can be answered, and read in a history, like those that training knew.
+
+        Args:
+            tracks: of the schema of `tracks`; their uris are new to the catalog.
+            vectors: predicted from sound or words. (tracks, factors) float32
+
+        Raises:
+            UsageError: shapes do not fit, a number is not finite, or a uri is not new.
+        """
+        if vectors.shape != (len(tracks), self.config.factors):
+            raise UsageError(
+                f"vectors of shape {vectors.shape} for {len(tracks)} tracks",
+                do=f"give {self.config.factors} numbers for each",
+            )
+        if not np.isfinite(vectors).all():
+            raise UsageError("vectors are not finite")
+        more = copy.copy(self)
+        more.catalog = self.catalog.with_tracks(tracks)
+        more.vectors = np.concatenate([self.vectors, vectors.astype(np.float32)])
+        more.known = np.concatenate([self.known, np.ones(len(tracks), np.bool_)])
+        return more
+
     # Bundles
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         parts = {"trunk": self.trunk, "head": self.head}
         if self.feedback is not None:
             parts["feedback"] = self.feedback
-        tensors = {"vectors": self.vectors, "known": self.known.astype(np.uint8)}
+        tensors: dict[str, npt.NDArray[Any]] = {
+            "vectors": self.vectors,
+            "known": self.known.astype(np.uint8),
+        }
         for prefix, part in parts.items():
             tensors |= {f"{prefix}.{name}": array for name, array in part._asdict().items()}
         return tensors

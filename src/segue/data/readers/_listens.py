@@ -21,7 +21,6 @@ _KINDS: dict[str, Any] = {
     "listener": np.int32,
     "track": np.int32,
     "time": np.int64,
-    "position": np.int64,
     "ms_played": np.int32,
     "reason_start": np.int32,
     "reason_end": np.int32,
@@ -32,20 +31,19 @@ _KINDS: dict[str, Any] = {
 class Listens:
     """Takes plays, and writes them at the end: listener after listener, in sessions.
 
-    Plays of a listener go by ``position`` if that is among the columns, else by when they ended
-    (``time`` and ``ms_played``), else by ``time``; those that are equal there stay as they came.
-    Those that are equal in this, in track and in milliseconds played are one, counted once as
-    `duplicate`. Times never fall within a listener: a start before the start of the play before
-    it (clocks that read minutes) is moved to that one.
+    Plays of a listener go by when they ended (``time`` and ``ms_played``, where that is known);
+    those that ended at once stay as they came, and those that are also of the same track and
+    length are one: the others are dropped as duplicates. Times never fall within a listener: a
+    start before that of the play before it (clocks that read minutes) is moved to it.
 
-    Sessions are cut at the gap of the reading's rule; if it has none, each listener is a session.
-    The receipt of the reading counts plays that are kept or dropped here.
+    Sessions are cut at the gap of the reading's rule, which must have one. The receipt of the
+    reading counts plays that are kept or dropped here.
 
     Args:
         reading: the ingest.
         stack: removes the spilled rows.
-        columns: that `add` will be given: listener and track, and of time, position, ms_played,
-            reason_start, reason_end, flags those that the source has.
+        columns: that `add` will be given: listener, track and time, and of ms_played,
+            reason_start, reason_end and flags those that the source has.
         newest_first: whether the source has plays in falling order: of those at the same time, the
             last to come is then the oldest.
     """
@@ -107,15 +105,10 @@ class Listens:
         """The rows in order of listener and time, each once."""
         if self._newest_first:
             rows = {name: column[::-1] for name, column in rows.items()}
-        if "position" in rows:
-            when = rows["position"]
-        else:
-            when = rows["time"] + np.maximum(rows.get("ms_played", 0), 0)
-        keys = [rows["track"], *(rows[c] for c in ("time", "ms_played") if c in rows)]
-        same = np.lexsort([*keys, when, rows["listener"]])  # stable: the first to come leads
-        again = np.ones(len(same) - 1, np.bool_)
-        for key in (*keys, when, rows["listener"]):
-            again &= np.diff(key[same]) == 0
+        when = rows["time"] + np.maximum(rows.get("ms_played", 0), 0)
+        keys = [rows["track"], rows.get("ms_played", when), when, rows["listener"]]
+        same = np.lexsort(keys)  # stable: of equal rows the first to come leads
+        again = np.all([np.diff(key[same]) == 0 for key in keys], axis=0)
         once = np.ones(len(same), np.bool_)
         once[same[1:][again]] = False
         if n := int(again.sum()):
@@ -128,11 +121,12 @@ class Listens:
     def _write(self, rows: Columns) -> None:
         count = len(rows["listener"])
         listener = rows["listener"]
-        starts = np.diff(listener, prepend=-1) != 0
-        columns: dict[str, Any] = {"listener": listener, "track": rows["track"]}
-        if "time" in rows:
-            rows["time"] = _never_falling(rows["time"], np.flatnonzero(starts))
-            columns["time"] = pa.array(rows["time"], pa.timestamp("ms", "UTC"))
+        time = _never_falling(rows["time"], np.flatnonzero(np.diff(listener, prepend=-1)))
+        columns: dict[str, Any] = {
+            "listener": listener,
+            "track": rows["track"],
+            "time": pa.array(time, pa.timestamp("ms", "UTC")),
+        }
         ms_played = rows.get("ms_played", np.full(count, -1, np.int32))
         columns["ms_played"] = pa.array(ms_played, mask=ms_played < 0)
         for name in ("reason_start", "reason_end"):
@@ -142,10 +136,8 @@ class Listens:
         if "flags" in rows:
             columns["flags"] = rows["flags"]
         gap = self._reading.rule.gap
-        if gap is None:
-            session = np.cumsum(starts).astype(np.int32) - 1
-        else:
-            session = cut_at_gaps(listener, rows["time"], ms_played, gap)
+        assert gap is not None
+        session = cut_at_gaps(listener, time, ms_played, gap)
         at = np.flatnonzero(np.diff(session, prepend=-1))
         columns["session"] = session + self._sessions
         columns["position"] = (np.arange(count) - at[session]).astype(np.int32)
@@ -172,7 +164,5 @@ def _never_falling(
     time: npt.NDArray[np.int64], starts: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
     """The running maximum of times within each listener. (rows,)"""
-    risen = np.maximum.accumulate(time)
-    if len(starts) > 1:  # a listener's maximum must not reach into the next
-        risen = np.concatenate([np.maximum.accumulate(p) for p in np.split(time, starts[1:])])
-    return risen
+    parts = [np.maximum.accumulate(part) for part in np.split(time, starts[1:])]
+    return np.concatenate(parts)

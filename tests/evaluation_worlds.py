@@ -13,7 +13,8 @@ from segue.answers import Float32, Int32, Queries, Query, Reason
 from segue.bundle import Bundle, Holdout, Manifest
 from segue.data.dataset import Dataset
 from segue.data.writing import writing_dataset
-from segue.evaluation.protocols import PROTOCOLS, learned_hashes
+from segue.evaluation.learned import learned_hashes
+from segue.evaluation.protocols import PROTOCOLS
 from segue.models.base import DenseRecommender, Run
 from segue.models.config import Config
 from segue.models.popularity import Popularity

@@ -10,7 +10,8 @@ from evaluation_worlds import plain_tracks, write_dataset, write_world
 
 from segue.data.dataset import Dataset
 from segue.errors import DataError, UsageError
-from segue.evaluation.protocols import PROTOCOLS, Test, find_protocol, learned_hashes
+from segue.evaluation.learned import learned_hashes
+from segue.evaluation.protocols import PROTOCOLS, Test, find_protocol
 from segue.playlist_types import MIN_TRUTH, TYPES
 
 CHALLENGE = PROTOCOLS["challenge"]
@@ -55,7 +56,7 @@ def test_each_query_shows_what_its_type_says(world: Dataset, everything: bool) -
     assert set(test.slices.tolist()) == set(kinds)
     reordered = 0
     for q in range(len(test)):
-        kind, playlist = kinds[test.slices[q]], int(test.playlists[q])
+        kind, playlist = kinds[test.slices[q]], int(test.sources[q])
         distinct = list(dict.fromkeys(entries(world, playlist)))
         shown = history(test, q)
         assert len(shown) == kind.seeds
@@ -75,12 +76,12 @@ def test_each_type_has_one_in_sixty_and_no_playlist_is_used_twice(world: Dataset
     test = CHALLENGE.split(world, 0).test
     counts = dict(zip(*np.unique(test.slices, return_counts=True), strict=True))
     assert counts == {kind.name: 10 for kind in TYPES}
-    assert len(set(test.playlists.tolist())) == len(test) == 100
+    assert len(set(test.sources.tolist())) == len(test) == 100
 
 
 def test_training_keeps_what_is_shown_and_nothing_that_is_hidden(world: Dataset) -> None:
     split = CHALLENGE.split(world, 0)
-    shown = {int(p): history(split.test, q) for q, p in enumerate(split.test.playlists)}
+    shown = {int(p): history(split.test, q) for q, p in enumerate(split.test.sources)}
     for playlist in range(world.playlist_count):
         expected = shown.get(playlist, entries(world, playlist))
         assert entries(split.train, playlist) == expected
@@ -92,19 +93,19 @@ def test_splitting_a_view_leaves_out_what_the_view_leaves_out(world: Dataset) ->
     second = CHALLENGE.split(first.train, 1)
     assert len(second.train.entries) == len(first.train.entries) - len(second.test.truth) - sum(
         len(entries(first.train, p)) - len(set(entries(first.train, p)))
-        for p in second.test.playlists.tolist()
+        for p in second.test.sources.tolist()
     )
-    for q, playlist in enumerate(second.test.playlists.tolist()):
+    for q, playlist in enumerate(second.test.sources.tolist()):
         assert entries(second.train, playlist) == history(second.test, q)
 
 
 def test_split_is_a_function_of_rows_and_seed(world: Dataset, tmp_path: Path) -> None:
     one, same = (CHALLENGE.split(d, 5).test for d in (world, write_world(tmp_path / "again")))
     other = CHALLENGE.split(world, 6).test
-    for column in ("truth", "truth_offsets", "playlists", "slices"):
+    for column in ("truth", "truth_offsets", "sources", "slices"):
         assert np.array_equal(getattr(one, column), getattr(same, column))
     assert np.array_equal(one.queries.tracks, same.queries.tracks)
-    assert set(one.playlists.tolist()) != set(other.playlists.tolist())
+    assert set(one.sources.tolist()) != set(other.sources.tolist())
 
 
 def test_every_playlist_of_five_tracks_becomes_one_query(world: Dataset) -> None:
@@ -114,7 +115,7 @@ def test_every_playlist_of_five_tracks_becomes_one_query(world: Dataset) -> None
         for p in range(world.playlist_count)
         if len(set(entries(world, p))) >= MIN_TRUTH + (0 if world.titles[p] else 5)
     ]
-    assert sorted(test.playlists.tolist()) == usable
+    assert sorted(test.sources.tolist()) == usable
     counts = np.unique(test.slices, return_counts=True)[1]
     assert counts.min() > 0
 

@@ -57,7 +57,7 @@ CASES = {name: name for name in sorted(RECOMMENDERS)} | {
 """Everything that is tested, with its recommender."""
 NAMES = pytest.mark.parametrize("name", CASES)
 
-HEARS_TRACKS = [name for name, of in CASES.items() if of not in ("popularity", "title")]
+HEARS_TRACKS = [name for name, of in CASES.items() if of not in ("personal", "popularity", "title")]
 
 FEATURE_NAMES = {feature.name for feature in features_of(["wrmf", "user-knn", "item-knn", "title"])}
 
@@ -307,6 +307,25 @@ def test_what_cannot_be_asked_is_refused(
 ) -> None:
     with pytest.raises(UsageError):
         trained(name).recommend(Queries.of([query]), n)
+
+
+@NAMES
+@pytest.mark.parametrize("wanted", [[5, 31, 70, 120], list(range(121))], ids=["few", "all"])
+def test_places_are_those_in_the_complete_ranking(
+    name: str, wanted: list[int], trained: Callable[[str], Recommender]
+) -> None:
+    queries = Queries.of(QUERIES)
+    places = trained(name).places(
+        queries,
+        np.arange(len(QUERIES) + 1) * len(wanted),
+        np.tile(np.array(wanted, np.int32), len(QUERIES)),
+    )
+    for slate, found in zip(
+        trained(name).recommend(queries, 121), places.reshape(len(QUERIES), -1), strict=True
+    ):
+        place = np.full(121, 121)
+        place[slate.tracks] = np.arange(len(slate.tracks))
+        assert found.tolist() == place[wanted].tolist()
 
 
 # Reasons

@@ -27,12 +27,14 @@ from segue.data.ingest import ingest
 from segue.data.schema import TABLES
 from segue.errors import BundleError, UsageError
 from segue.evaluation import evaluate as module
-from segue.evaluation.evaluate import Evaluation, evaluate, reported
+from segue.evaluation.evaluate import Evaluation, evaluate
 from segue.evaluation.matching import artist_codes, match_tracks
 from segue.evaluation.metrics import AT_CUTOFF, PLAIN
 from segue.evaluation.protocols import PROTOCOLS
 from segue.evaluation.submission import check_submission, read_challenge_set, submit
 from segue.playlist_types import TYPES
+
+METRICS = PROTOCOLS["challenge"].metrics(500)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,7 @@ def test_slices_are_the_types_and_warm(world: Dataset, evaluation: Evaluation) -
     assert list(model.slices) == [*dict.fromkeys(test.slices.tolist()), "warm"]
     assert model.slice_queries["warm"] == (test.slices != "title only").sum()
     assert sum(model.slice_queries.values()) - model.slice_queries["warm"] == len(test)
-    for metric in reported(500):
+    for metric in METRICS:
         overall = sum(
             (model.slices[s][metric].mean or 0) * model.slice_queries[s]
             for s in ("warm", "title only")
@@ -95,7 +97,7 @@ def test_better_model_wins_and_the_table_says_how_surely(evaluation: Evaluation)
     assert row.p is not None
     assert row.p_holm is not None
     assert row.p < row.p_holm < 1e-6
-    assert len(evaluation.paired) == len(reported(500))
+    assert len(evaluation.paired) == len(METRICS)
 
 
 def test_served_by_counts_the_stand_in(evaluation: Evaluation) -> None:
@@ -108,7 +110,7 @@ def test_json_has_the_documented_shape(evaluation: Evaluation) -> None:
     assert found["queries"] == 100
     for model in found["models"]:
         assert {"bundle", "metrics", "slices", "seconds"} <= set(model)
-        assert set(model["metrics"]) == {*reported(500), "coverage"}
+        assert set(model["metrics"]) == {*METRICS, "coverage"}
         for metric, value in model["metrics"].items():
             assert set(value) == {"mean", "ci95"}
             if metric != "coverage":
@@ -185,7 +187,7 @@ def test_playlists_learned_elsewhere_are_refused_and_counted(tmp_path: Path) -> 
     assert evaluate([("b", bundle)], new, "challenge", all_rows=True).queries == 61
     # What it saw of a playlist that it held out is not the playlist.
     held = train_bundle(elsewhere, HELD)
-    out = PROTOCOLS["challenge"].split(elsewhere, 0).test.playlists.tolist()
+    out = PROTOCOLS["challenge"].split(elsewhere, 0).test.sources.tolist()
     only = write_dataset(tmp_path / "d", [mirrored[p] for p in out], ["x"] * len(out), tracks[::-1])
     assert evaluate([("b", held)], only, "challenge", all_rows=True).queries == len(out)
 

@@ -15,7 +15,8 @@ from segue.bundle import Bundle
 from segue.data.dataset import Dataset
 from segue.data.world import World, make_world
 from segue.errors import UsageError
-from segue.evaluation.protocols import PROTOCOLS, learned_hashes
+from segue.evaluation.learned import learned_hashes
+from segue.evaluation.protocols import PROTOCOLS
 from segue.recipe import load_recipe
 from segue.training import peak_rss_mb, train
 

@@ -82,8 +82,8 @@ class Bundle:
     Attributes:
         recommender: ready to answer.
         manifest: what it is and learned from.
-        learned: hashes of the playlists and listeners it learned from, sorted
-            (see `segue.evaluation.protocols`). (rows,) uint64
+        learned: hashes of the playlists, listeners and sessions it learned from, sorted
+            (see `segue.evaluation.learned`). (rows,) uint64
     """
 
     def __init__(

@@ -14,7 +14,8 @@ import numpy as np
 from segue.bundle import Bundle, Holdout, Manifest, libraries
 from segue.data.dataset import Dataset
 from segue.errors import ConfigError
-from segue.evaluation.protocols import find_protocol, learned_hashes
+from segue.evaluation.learned import learned_hashes
+from segue.evaluation.protocols import find_protocol
 from segue.models import Run
 from segue.recipe import Recipe
 
@@ -41,6 +42,7 @@ def train(
     seed: int = 0,
     holdout: str | None = None,
     progress: bool = False,
+    checkpoint: Path | None = None,
 ) -> tuple[Bundle, Facts]:
     """Fit a recipe's recommender.
 
@@ -50,6 +52,8 @@ def train(
         seed: of everything random, the split included.
         holdout: protocol whose test side is left out; None learns from every row.
         progress: show progress on stderr.
+        checkpoint: file for long training to go on from, where it was made by the same training,
+            and to write to as it gets on.
 
     Returns:
         the bundle, not yet saved, and what it cost.
@@ -62,7 +66,7 @@ def train(
     recommender = recipe.make()
     learned_from = find_protocol(holdout).split(dataset, seed).train if holdout else dataset
     try:
-        recommender.fit(learned_from, Run(seed=seed, progress=progress))
+        recommender.fit(learned_from, Run(seed, progress, checkpoint))
     except np.linalg.LinAlgError as error:
         raise ConfigError(
             f"training gave values that are not finite ({error})",

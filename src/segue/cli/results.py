@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from segue.cli.output import table
 from segue.evaluation.evaluate import Evaluation
+from segue.evaluation.protocols import find_protocol
 from segue.evaluation.significance import Estimate
 
 
@@ -17,9 +18,10 @@ def _interval(estimate: Estimate) -> str:
 
 
 def show_evaluation(result: Evaluation) -> None:
-    """Every metric of every bundle, NDCG by slice, and three metrics compared in pairs."""
+    """Every metric of every bundle, one by slice, and three metrics compared in pairs."""
+    how = find_protocol(result.protocol)
     names = [model.bundle for model in result.models]
-    print(f"{result.protocol}: {result.queries:,} queries, lists of {result.n}, 95 % intervals")
+    print(f"{result.protocol}: {result.queries:,} queries, {how.asked(result.n)}, 95 % intervals")
     for note in result.notes:
         print(note)
     print()
@@ -29,7 +31,8 @@ def show_evaluation(result: Evaluation) -> None:
         [(m, *(_interval(model.metrics[m]) for model in result.models)) for m in metrics],
         numeric=names,
     )
-    by_slice = f"ndcg@{result.n}"
+    headline = how.headline(result.n)
+    by_slice = headline[1]
     print()
     table(
         (f"{by_slice} by slice", "queries", *names),
@@ -51,7 +54,7 @@ def show_evaluation(result: Evaluation) -> None:
                     "-" if pair.p_holm is None else f"{pair.p_holm:.2g}",
                 )
                 for pair in result.paired
-                if pair.metric in ("rprec", by_slice, "clicks")
+                if pair.metric in headline
             ],
             numeric=("difference", "p (Holm)"),
         )

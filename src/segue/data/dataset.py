@@ -90,6 +90,17 @@ def _offsets(owner: Int32, owners: int) -> Int64:
     return np.searchsorted(owner, np.arange(owners + 1, dtype=np.int64)).astype(np.int64)
 
 
+def _narrowed(
+    kept: npt.NDArray[np.bool_] | None, some: npt.NDArray[np.bool_] | None
+) -> npt.NDArray[np.bool_] | None:
+    """Which of all rows are left when only some of the kept ones stay."""
+    if kept is None or some is None:
+        return kept if some is None else some
+    left = np.zeros(len(kept), np.bool_)
+    left[np.flatnonzero(kept)[some]] = True
+    return left
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Tracks with the playlists and listens that hold them.
@@ -296,13 +307,15 @@ class Dataset:
         """
         return replace(self, kept_entries=entries, kept_listens=listens)
 
-    def narrowed(self, entries: npt.NDArray[np.bool_]) -> Dataset:
-        """The same dataset with only some of its present `entries`."""
-        if self.kept_entries is not None:
-            kept = np.zeros(len(self.kept_entries), np.bool_)
-            kept[np.flatnonzero(self.kept_entries)[entries]] = True
-            entries = kept
-        return self.keeping(entries=entries, listens=self.kept_listens)
+    def narrowed(
+        self,
+        entries: npt.NDArray[np.bool_] | None = None,
+        listens: npt.NDArray[np.bool_] | None = None,
+    ) -> Dataset:
+        """The same dataset with only some of its present `entries` and `listens`."""
+        return self.keeping(
+            _narrowed(self.kept_entries, entries), _narrowed(self.kept_listens, listens)
+        )
 
     def without_titles(self, playlists: Int32) -> Dataset:
         """The same dataset, in which these playlists have their titles hidden."""
@@ -323,7 +336,7 @@ class Dataset:
         return self._with_listens(playlists, of, negative=False)
 
     def skips(self, of: RowKind = "listeners") -> sp.csr_matrix:
-        """How often each row of `plays` has a listen of each track that ended in a skip or a dislike.
+        """How often each row of `plays` skipped or disliked each track.
 
         Laid out like ``plays(of)``; a playlist skips nothing.
         """

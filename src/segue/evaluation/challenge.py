@@ -22,6 +22,16 @@ class Challenge(Protocol):
 
     name = "challenge"
     description = "continue playlists of ten types, from a title alone to 100 tracks"
+    n = 500
+
+    def metrics(self, n: int) -> tuple[str, ...]:
+        return (
+            *("rprec", "rprec_artist", "rprec_artist_literal", f"ndcg@{n}", f"recall@{n}"),
+            *("hr@10", f"mrr@{n}", "clicks"),
+        )
+
+    def headline(self, n: int) -> tuple[str, ...]:
+        return "rprec", f"ndcg@{n}", "clicks"
 
     def split(self, dataset: Dataset, seed: int) -> Split:
         """Draw min(1000, playlists // 60) playlists of each type and hide their other tracks.
@@ -84,7 +94,7 @@ def _make(
         cuts.truth_offsets,
         cuts.truth,
         np.array([kind.name for kind in cuts.kinds]),
-        cuts.playlists,
+        cuts.playlists.astype(np.int64),
         tuple(notes),
     )
     return test, cuts.shown

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
-import pyarrow as pa
+import numpy.typing as npt
 
-from segue.answers import Int32, Int64, Queries
+from segue.answers import Int64
 from segue.bundle import Bundle, libraries
 from segue.data.dataset import Dataset
 from segue.errors import UsageError
-from segue.evaluation.matching import artist_codes, match_tracks
-from segue.evaluation.metrics import CLICK_WINDOW, Float64, per_query
-from segue.evaluation.protocols import Test, find_protocol, refuse_learned
-from segue.evaluation.significance import Comparison, Estimate, compare, estimate
+from segue.evaluation.protocols import Test, find_protocol
+from segue.evaluation.refusal import refuse_learned
+from segue.evaluation.significance import MIN_CLUSTERS, Comparison, Estimate, compare, estimate
+from segue.evaluation.tally import Tally, Values
+from segue.evaluation.translate import Matched, translate
 from segue.files import shown
 from segue.progress import Advance, task
 
@@ -26,27 +25,6 @@ WARM = "warm"
 """Slice of the queries that show at least one track."""
 POPULARITY_GROUPS = 10
 _BLOCK = 2048
-
-
-def reported(n: int) -> tuple[str, ...]:
-    """The metrics that are reported for lists of n tracks, besides coverage."""
-    return (
-        *("rprec", "rprec_artist", "rprec_artist_literal", f"ndcg@{n}", f"recall@{n}"),
-        *("hr@10", f"mrr@{n}", "clicks"),
-    )
-
-
-class Matched(msgspec.Struct, frozen=True):
-    """Tracks of the test that a bundle's catalog has.
-
-    What is missing among the seeds is not shown to the bundle; what is missing in the truth
-    cannot be answered and counts as missed.
-    """
-
-    seeds: int
-    seeds_missing: int
-    truth: int
-    truth_missing: int
 
 
 class Popularity(msgspec.Struct, frozen=True):
@@ -73,7 +51,8 @@ class ModelResult(msgspec.Struct, frozen=True):
         served_by: how many queries each model answered (popularity stands in where the bundle's
             model knows nothing about a query).
         matched: tracks of the test that its catalog has.
-        popularity: of its answers, against the truth's.
+        popularity: of its answers, against the truth's; null where there are no lists of the full
+            catalog.
         tracks: size of its catalog.
         seconds: answering took.
     """
@@ -86,7 +65,7 @@ class ModelResult(msgspec.Struct, frozen=True):
     slice_queries: dict[str, int]
     served_by: dict[str, int]
     matched: Matched
-    popularity: Popularity
+    popularity: Popularity | None
     tracks: int
     seconds: float
 
@@ -128,7 +107,7 @@ def evaluate(
     *,
     seed: int = 0,
     all_rows: bool = False,
-    n: int = 500,
+    n: int | None = None,
     progress: bool = False,
 ) -> Evaluation:
     """Test bundles on the same queries.
@@ -141,7 +120,7 @@ def evaluate(
         protocol: name of one of `PROTOCOLS`.
         seed: of the split.
         all_rows: make a query of everything that can be one, instead of a held-out part.
-        n: length of the lists.
+        n: length of the lists; None takes the protocol's own.
         progress: report on stderr.
 
     Raises:
@@ -155,16 +134,17 @@ def evaluate(
             f"bundles are called {', '.join(names)}" if names else "no bundle to evaluate",
             do="give each bundle once" if names else "name at least one",
         )
+    how = find_protocol(protocol)
+    n = how.n if n is None else n
     if not 1 <= n < 2**31:
         raise UsageError(f"n is {n}", do="ask for at least 1 track, and fewer than 2^31")
-    how = find_protocol(protocol)
     test = how.every(dataset, seed) if all_rows else how.split(dataset, seed).test
     for name, bundle in bundles:
         refuse_learned(name, bundle, dataset, how, seed, test, all_rows=all_rows)
     models, values = [], {}
     with task("evaluating", len(test) * len(bundles), "queries", show=progress) as advance:
         for name, bundle in bundles:
-            result, values[name] = _run(name, bundle, dataset, test, n, advance)
+            result, values[name] = _run(name, bundle, dataset, test, how.metrics(n), n, advance)
             models.append(result)
     return Evaluation(
         protocol=protocol,
@@ -175,56 +155,11 @@ def evaluate(
         dataset=shown(dataset.path.resolve().name),
         fingerprint=dataset.info.fingerprint,
         simulated=dataset.info.simulated or any(b.manifest.simulated for _, b in bundles),
-        notes=list(test.notes),
+        notes=[*test.notes, *_dependence(test)],
         models=models,
-        paired=compare(values),
+        paired=compare(values, test.listeners),
         libraries=libraries(),
     )
-
-
-@dataclass(frozen=True)
-class _Translated:
-    """A test in rows of a bundle; what its catalog lacks has rows beyond the catalog's."""
-
-    queries: Queries
-    truth: Int32
-    artists: Int32
-    """Of every row, those beyond the catalog included."""
-    matched: Matched
-
-
-def _translate(test: Test, dataset: Dataset, bundle: Bundle) -> _Translated:
-    size = len(bundle.catalog)
-    rows = match_tracks(dataset.tracks, bundle.catalog)
-    own = size + np.arange(len(rows), dtype=np.int32)  # where the catalog lacks a track
-
-    seeds = rows[test.queries.tracks]
-    known = seeds >= 0
-    offsets = np.concatenate([[0], np.cumsum(known)])[test.queries.offsets]
-    queries = Queries(
-        offsets,
-        seeds[known],
-        test.queries.outcomes[known],
-        test.queries.titles,
-        np.zeros(len(test) + 1, np.int64),
-        np.zeros(0, np.int32),
-    )
-
-    truth = rows[test.truth]
-    # Two tracks of the dataset may be one in the catalog. It can be answered once, and not at all
-    # if it is a seed; the other one stays in the truth as missed, so that |G| is the same for all.
-    key = np.repeat(np.arange(len(test)), np.diff(test.truth_offsets)) * (size + 1) + truth
-    taken = np.repeat(np.arange(len(test)), np.diff(offsets)) * (size + 1) + queries.tracks
-    lost = np.ones(len(truth), np.bool_)
-    lost[np.unique(key, return_index=True)[1]] = False
-    lost |= (truth < 0) | np.isin(key, taken)
-    truth = np.where(lost, own[test.truth], truth)
-    matched = Matched(len(seeds), int((~known).sum()), len(truth), int(lost.sum()))
-    columns = ["artist", "artist_uri"]
-    artists = artist_codes(
-        pa.concat_tables([bundle.catalog.table.select(columns), dataset.tracks.select(columns)])
-    )
-    return _Translated(queries, truth, artists, matched)
 
 
 def _popularity_groups(bundle: Bundle) -> Int64:
@@ -237,53 +172,65 @@ def _popularity_groups(bundle: Bundle) -> Int64:
     return np.minimum(groups, POPULARITY_GROUPS - 1)
 
 
+def _dependence(test: Test) -> list[str]:
+    """What is to be said of sessions of the same listeners."""
+    count = len(np.unique(test.listeners)) if test.listeners is not None else len(test)
+    if count == len(test):
+        return []
+    if count < MIN_CLUSTERS:
+        return [f"intervals take the sessions of {count} listeners for independent"]
+    return [f"intervals and tests take each of the {count:,} listeners for one, not each session"]
+
+
 def _run(
-    name: str, bundle: Bundle, dataset: Dataset, test: Test, n: int, advance: Advance
-) -> tuple[ModelResult, dict[str, Float64]]:
+    name: str,
+    bundle: Bundle,
+    dataset: Dataset,
+    test: Test,
+    metrics: tuple[str, ...],
+    n: int,
+    advance: Advance,
+) -> tuple[ModelResult, Values]:
     """Ask one bundle everything, in blocks; and its value of each metric for each query."""
-    asked = _translate(test, dataset, bundle)
+    asked = translate(test, dataset, bundle)
     size = len(bundle.catalog)
-    groups = _popularity_groups(bundle)
-    metrics = reported(n)
-    blocks: list[dict[str, Float64]] = []
-    served: Counter[str] = Counter()
-    answered = np.zeros(size, np.int64)
-    seconds = 0.0
+    tally = Tally(n, metrics, np.zeros(size, np.int64), Counter())
+    lists = test.against is None and test.candidates is None
+    ask = tally.lists if lists else tally.samples if test.against is None else tally.contrasts
+    blocks: list[Values] = []
     for start in range(0, len(test), _BLOCK):
-        queries = asked.queries[start : start + _BLOCK]
-        began = time.perf_counter()
-        slates = bundle.recommender.recommend(queries, n)
-        seconds += time.perf_counter() - began
-        offsets = test.truth_offsets[start : start + len(queries) + 1]
-        truth = asked.truth[offsets[0] : offsets[-1]]
-        blocks.append(per_query(slates.tracks, offsets - offsets[0], truth, asked.artists, metrics))
-        served.update(slates.served_by)
-        given = slates.tracks[:, :CLICK_WINDOW]
-        answered += np.bincount(given[given >= 0], minlength=size)
-        advance(len(queries))
+        rows = slice(start, min(start + _BLOCK, len(test)))
+        blocks.append(ask(bundle, asked, test, rows))
+        advance(rows.stop - rows.start)
     values = {metric: np.concatenate([b[metric] for b in blocks]) for metric in metrics}
 
+    def means(rows: npt.NDArray[np.bool_] | slice) -> dict[str, Estimate]:
+        who = None if test.listeners is None else test.listeners[rows]
+        return {metric: estimate(v[rows], who) for metric, v in values.items()}
+
+    overall = means(slice(None))
+    popularity = None
+    if lists:
+        overall["coverage"] = Estimate(float((tally.answered > 0).mean()), None)
+        groups = _popularity_groups(bundle)
+        found = asked.truth[asked.truth < size]
+        popularity = Popularity(_shares(groups, tally.answered), _shares(groups[found], None))
     warm = np.diff(test.queries.offsets) > 0
     members = {label: test.slices == label for label in dict.fromkeys(test.slices.tolist())}
     if warm.any() and not warm.all():
         members[WARM] = warm
-    found = asked.truth[asked.truth < size]
     result = ModelResult(
         bundle=name,
         recommender=bundle.manifest.recommender,
         recipe=bundle.manifest.recipe,
-        metrics={m: estimate(v) for m, v in values.items()}
-        | {"coverage": Estimate(float((answered > 0).mean()), None)},
-        slices={
-            label: {metric: estimate(v[rows]) for metric, v in values.items()}
-            for label, rows in members.items()
-        },
+        metrics=overall,
+        slices={label: means(rows) for label, rows in members.items()},
         slice_queries={label: int(rows.sum()) for label, rows in members.items()},
-        served_by=dict(sorted(served.items())),
+        served_by=dict(sorted(tally.served.items())),
         matched=asked.matched,
-        popularity=Popularity(_shares(groups, answered), _shares(groups[found], None)),
+        popularity=popularity,
         tracks=size,
-        seconds=round(seconds, 3),
+        seconds=round(tally.seconds, 3),
     )
     return result, values
 

@@ -13,7 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from segue.evaluation.evaluate import WARM, Evaluation, ModelResult
+from segue.evaluation.evaluate import POPULARITY_GROUPS, WARM, Evaluation, ModelResult
+from segue.evaluation.protocols import find_protocol
 from segue.evaluation.significance import Estimate
 from segue.files import write_file
 
@@ -40,6 +41,7 @@ _STYLE: Any = {
     "grid.color": _GRID,
     "svg.fonttype": "none",
 }
+_TITLES = {"rprec": "R-precision"}
 _QUIET = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
@@ -86,17 +88,17 @@ def _dots(axes: Any, models: Sequence[ModelResult], labels: Sequence[str], metri
 
 
 def quality(evaluation: Evaluation) -> Figure:
-    """R-precision and NDCG by slice, with intervals."""
+    """The protocol's two first metrics by slice, with intervals."""
     models = evaluation.models
+    how = find_protocol(evaluation.protocol)
     labels = [label for label in models[0].slices if label != WARM]
     height = 1.3 + len(labels) * max(0.34, 0.13 * len(models) + 0.08)
     figure = Figure(figsize=(9, height), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    ndcg = f"ndcg@{evaluation.n}"
-    for axes, metric, title in ((left, "rprec", "R-precision"), (right, ndcg, ndcg.upper())):
+    for axes, metric in zip((left, right), how.headline(evaluation.n), strict=False):
         _dots(axes, models, labels, metric)
-        axes.set_title(title)
-        axes.set_xlabel("mean over playlists, with its 95 % interval", fontsize=9)
+        axes.set_title(_TITLES.get(metric, metric.upper()))
+        axes.set_xlabel(f"mean over {how.unit}, with its 95 % interval", fontsize=9)
     handles, names = left.get_legend_handles_labels()
     figure.legend(
         handles, names, loc="outside upper left", ncols=min(4, len(models)), frameon=False
@@ -108,17 +110,18 @@ def popularity(evaluation: Evaluation) -> Figure:
     """Share of answers in each popularity group, against the truth's."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.subplots()
-    groups = range(1, len(evaluation.models[0].popularity.answers) + 1)
+    groups = range(1, POPULARITY_GROUPS + 1)
     drawn: list[list[float]] = []
-    for model in evaluation.models:
-        truth = model.popularity.truth
+    shares = [(model, model.popularity) for model in evaluation.models if model.popularity]
+    for model, share in shares:
+        truth = share.truth
         if truth not in drawn:
             # One line where the catalogs agree, as those of one training set do.
             label = "truth" if not drawn else f"truth, catalog of {_name(model)}"
             axes.plot(groups, _percent(truth), "--", color="#555555", linewidth=1.6, label=label)
             drawn.append(truth)
-    for i, model in enumerate(evaluation.models):
-        answers = _percent(model.popularity.answers)
+    for i, (model, share) in enumerate(shares):
+        answers = _percent(share.answers)
         axes.plot(groups, answers, label=_name(model), markersize=5.5, linewidth=1.6, **_look(i))
     names = [str(group) for group in groups]
     names[0], names[-1] = "1\nmost played", f"{names[-1]}\nlong tail"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from segue.evaluation import plots
 from segue.evaluation.evaluate import WARM, Evaluation, ModelResult
+from segue.evaluation.metrics import LESS_IS_BETTER
 from segue.evaluation.plots import save_plot as save_plot
-from segue.evaluation.protocols import PROTOCOLS
+from segue.evaluation.protocols import find_protocol
 from segue.evaluation.significance import Comparison, Estimate
 from segue.files import write_file
 
@@ -60,6 +61,16 @@ _GLOSSARY: dict[str, str] = {
     "mrr": "One over the rank of the first hit, 0 without one. More is better.",
     "clicks": "How often a listener who sees ten tracks at a time asks for ten more before the "
     "first hit; 51 where 500 hold none. Less is better.",
+    "map": "The mean over the tracks held out of the share of hits down to each. More is better.",
+    "auc": "The chance that of a track played later and one skipped later in the session the "
+    "played one stands higher; 0.5 is what a ranking blind to skips has. More is better.",
+    "rank_played": "The mean place of the tracks played later, as a share of the catalog. Less is "
+    "better.",
+    "rank_skipped": "The same of the tracks skipped later. More is better.",
+    "skip_mrr": "One over the rank of the highest track that is skipped later, 0 where the list "
+    "has none. Less is better.",
+    "delta_hr": "The share of the tracks played later that the list has, minus the same of those "
+    "skipped later; 0 is what a list blind to skips has. More is better.",
     "coverage": "The share of the catalog that was answered to anybody. It is not a mean of "
     "queries, so it has no interval.",
 }
@@ -101,20 +112,7 @@ def render_report(evaluation: Evaluation, *, command: str) -> str:
                 "differ surely: the comparison below pairs them query by query.",
             ),
             _paired(evaluation),
-            _figure(
-                "Popularity of the answers",
-                plots.popularity,
-                evaluation,
-                "The catalog is cut into ten groups with a tenth of all plays each, the few most "
-                "played tracks first. A bundle above the dashed line of the truth plays these "
-                "more than people do.",
-            ),
-            _figure(
-                "Coverage of the catalog",
-                plots.coverage,
-                evaluation,
-                "How much of its catalog a bundle ever plays, over all queries.",
-            ),
+            *(_answers(evaluation) if evaluation.models[0].popularity else []),
             _by_slice(evaluation),
             _served(evaluation),
             _glossary(evaluation),
@@ -125,6 +123,26 @@ def render_report(evaluation: Evaluation, *, command: str) -> str:
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title}</title>\n<style>{_CSS}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
+
+
+def _answers(evaluation: Evaluation) -> list[str]:
+    """What lists of the full catalog have, whatever is right."""
+    return [
+        _figure(
+            "Popularity of the answers",
+            plots.popularity,
+            evaluation,
+            "The catalog is cut into ten groups with a tenth of all plays each, the few most "
+            "played tracks first. A bundle above the dashed line of the truth plays these "
+            "more than people do.",
+        ),
+        _figure(
+            "Coverage of the catalog",
+            plots.coverage,
+            evaluation,
+            "How much of its catalog a bundle ever plays, over all queries.",
+        ),
+    ]
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
@@ -151,11 +169,10 @@ def _figure(heading: str, draw: Callable[..., object], data: Evaluation, caption
 
 
 def _lead(evaluation: Evaluation) -> str:
-    how = PROTOCOLS.get(evaluation.protocol)
-    said = f": {how.description}" if how else ""
+    how = find_protocol(evaluation.protocol)
     text = (
-        f'<p class="lead">Protocol {escape(evaluation.protocol + said)}. {evaluation.queries:,} '
-        f"queries, lists of {evaluation.n} tracks from the full catalog.</p>"
+        f'<p class="lead">Protocol {evaluation.protocol}: {how.description}. '
+        f"{evaluation.queries:,} queries, {how.asked(evaluation.n)}.</p>"
     )
     if evaluation.simulated:
         text += (
@@ -207,7 +224,7 @@ def _best(models: Sequence[ModelResult], metric: str) -> float | None:
     known = [mean for mean in means if mean is not None]
     if len(known) < 2:
         return None
-    return min(known) if metric == "clicks" else max(known)
+    return min(known) if metric.partition("@")[0] in LESS_IS_BETTER else max(known)
 
 
 def _overall(evaluation: Evaluation) -> str:
@@ -236,7 +253,7 @@ def _overall(evaluation: Evaluation) -> str:
 
 
 def _by_slice(evaluation: Evaluation) -> str:
-    metrics = ("rprec", f"ndcg@{evaluation.n}", "clicks")
+    metrics = find_protocol(evaluation.protocol).headline(evaluation.n)
     head = ["Type", "Bundle", "Queries", *metrics]
     rows = [
         [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,6 +14,11 @@ from scipy.special import stdtr, stdtrit
 from segue.evaluation.metrics import Float64
 
 CONFIDENCE = 0.95
+MIN_CLUSTERS = 30
+"""From here on the spread between clusters tells how sure a mean is."""
+
+Clusters = npt.NDArray[np.integer[Any]] | None
+"""Who each value is of, where values of one are alike; None: each stands for itself. (values,)"""
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -47,37 +53,59 @@ class Comparison(msgspec.Struct, frozen=True):
     queries: int
 
 
-def estimate(values: npt.ArrayLike) -> Estimate:
+def _spread(values: Float64, clusters: Clusters) -> tuple[float, int]:
+    """Standard error of the mean of some values, and its degrees of freedom.
+
+    With G clusters, se^2 = G / (G - 1) * sum over clusters of (sum of (x - mean))^2 / n^2: values
+    of one cluster may depend on each other in any way (Cameron & Miller, "A Practitioner's Guide
+    to Cluster-Robust Inference", 2015, section II). Where each value is its own cluster this is the
+    usual s / sqrt(n). Fewer than `MIN_CLUSTERS` clusters say too little, and are not heeded.
+    """
+    rest = values - values.mean()
+    groups = len(values)
+    if clusters is not None:
+        distinct, which = np.unique(clusters, return_inverse=True)
+        if len(distinct) >= MIN_CLUSTERS:
+            rest, groups = np.bincount(which, rest), len(distinct)
+    return float(np.sqrt(groups / (groups - 1) * (rest**2).sum()) / len(values)), groups - 1
+
+
+def _known(values: npt.ArrayLike, clusters: Clusters) -> tuple[Float64, Clusters]:
+    """What is not NaN."""
+    every = np.asarray(values, np.float64)
+    known = ~np.isnan(every)
+    return every[known], None if clusters is None else clusters[known]
+
+
+def estimate(values: npt.ArrayLike, clusters: Clusters = None) -> Estimate:
     """Mean and t-interval of some values; NaN are left out."""
-    known = np.asarray(values, np.float64)
-    known = known[~np.isnan(known)]
+    known, clusters = _known(values, clusters)
     n = len(known)
     if n == 0:
         return Estimate(None, None)
     mean = float(known.mean())
     if n == 1:
         return Estimate(mean, None)
-    half = float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2) * known.std(ddof=1) / np.sqrt(n))
+    error, freedom = _spread(known, clusters)
+    half = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2) * error)
     return Estimate(mean, (mean - half, mean + half))
 
 
-def paired_p(differences: npt.ArrayLike) -> float | None:
+def paired_p(differences: npt.ArrayLike, clusters: Clusters = None) -> float | None:
     """Two-sided p-value of the paired t-test: are these differences around 0?
 
     The t-test is the one that keeps its level best on measures of retrieval, skewed as they are:
     Urbano, Lima & Hanjalic, "Statistical Significance Testing in Information Retrieval", 2019.
     """
-    d = np.asarray(differences, np.float64)
-    d = d[~np.isnan(d)]
-    n = len(d)
-    if n < 2:
+    d, clusters = _known(differences, clusters)
+    if len(d) < 2:
         return None
     if not d.any():
         return 1.0
-    error = d.std(ddof=1) / np.sqrt(n)
+    error, freedom = _spread(d, clusters)
     if error == 0:
         return 0.0
-    return float(2 * stdtr(n - 1, -abs(d.mean()) / error))
+    return float(2 * stdtr(freedom, -abs(d.mean()) / error))
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -93,17 +121,21 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def compare(values: Mapping[str, Mapping[str, Float64]]) -> list[Comparison]:
+def compare(
+    values: Mapping[str, Mapping[str, Float64]], clusters: Clusters = None
+) -> list[Comparison]:
     """Every pair of bundles by every metric, corrected together.
 
     Args:
         values: by bundle, then by metric: a value for each query, in the same order. (queries,)
+        clusters: of the queries.
     """
     drafts = []
     for a, b in combinations(values, 2):
         for metric in values[a]:
             d = values[a][metric] - values[b][metric]
-            drafts.append((a, b, metric, estimate(d), paired_p(d), int((~np.isnan(d)).sum())))
+            p = paired_p(d, clusters)
+            drafts.append((a, b, metric, estimate(d, clusters), p, int((~np.isnan(d)).sum())))
     corrected = iter(holm([p for *_, p, _ in drafts if p is not None]))
     return [
         Comparison(a, b, metric, difference, p, None if p is None else next(corrected), queries)

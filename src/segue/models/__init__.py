@@ -4,6 +4,7 @@ from segue.models.base import RECOMMENDERS, Recommender, Run
 from segue.models.bpr import Bpr
 from segue.models.config import Config
 from segue.models.knn import ItemKnn, UserKnn
+from segue.models.personal import Personal
 from segue.models.playlist_cnn import PlaylistCnn
 from segue.models.popularity import Popularity
 from segue.models.sequence import Bert4Rec, Caser, Gru4Rec, SasRec
@@ -19,6 +20,7 @@ __all__ = [
     "Config",
     "Gru4Rec",
     "ItemKnn",
+    "Personal",
     "PlaylistCnn",
     "Popularity",
     "Recommender",

@@ -153,13 +153,21 @@ class Recommender(ABC):
             mask = known[start : start + step]
             ends = offsets[start : start + len(some) + 1]
             wanted = slice(ends[0], ends[-1])
-            asked = (*some.excluded(), ends - ends[0], tracks[wanted])
+            banned, excluded = some.excluded()
             if mask.any():
-                places[wanted] = self._places(some, *asked)
-            if not mask.all():
-                popular = np.tile(self.catalog.plays.astype(np.float32), (len(some), 1))
-                others = ~np.repeat(mask, np.diff(ends))
-                places[wanted][others] = places_of_scores(popular, *asked)[others]
+                places[wanted] = self._places(
+                    some, banned, excluded, ends - ends[0], tracks[wanted]
+                )
+            for q in np.flatnonzero(~mask):
+                popular = self.catalog.plays.astype(np.float32)[None]
+                own = slice(ends[q], ends[q + 1])
+                places[own] = places_of_scores(
+                    popular,
+                    banned[q : q + 2] - banned[q],
+                    excluded[banned[q] : banned[q + 1]],
+                    ends[q : q + 2] - ends[q],
+                    tracks[own],
+                )
         return places
 
     def _check(self, *columns: Int32) -> None:

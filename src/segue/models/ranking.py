@@ -59,8 +59,8 @@ def best_of_scores(scores: Float32, offsets: Int64, excluded: Int32, n: int) -> 
     n = min(n, scores.shape[1])
     out = _outputs(len(scores), n)
     if n:
-        nothing = _fixed(np.empty((len(scores), 0)), np.float32)
-        offsets, excluded = _fixed(offsets, np.int64), _fixed(excluded, np.int32)
+        nothing = fixed(np.empty((len(scores), 0)), np.float32)
+        offsets, excluded = fixed(offsets, np.int64), fixed(excluded, np.int32)
         exact = np.zeros(len(scores))
         _dense(nothing, nothing, nothing.ravel(), scores, exact, offsets, excluded, n, out)
     return out
@@ -91,10 +91,10 @@ def best_of_products(
     out = _outputs(len(queries), n)
     if not n:
         return out
-    queries, vectors = _fixed(queries, np.float32), _fixed(vectors, np.float32)
-    bias = _fixed(bias, np.float32)
-    offsets, excluded = _fixed(offsets, np.int64), _fixed(excluded, np.int32)
-    reach = np.sqrt(np.square(queries, dtype=np.float64).sum(axis=1)) * (1 + 1e-9)
+    queries, vectors = fixed(queries, np.float32), fixed(vectors, np.float32)
+    bias = fixed(bias, np.float32)
+    offsets, excluded = fixed(offsets, np.int64), fixed(excluded, np.int32)
+    reach = _lengths(queries)
     lengths = np.empty(size)
     if len(queries) >= _FEW_QUERIES and _room(n, size) < size and factors:
         near_scores(queries[:0], vectors, bias, lengths, np.empty((0, size), np.float32))
@@ -114,6 +114,20 @@ def best_of_products(
         one = best_of_scores(scores, offsets[q : q + 2], excluded, n)
         out[0][q], out[1][q], out[2][q] = one[0][0], one[1][0], one[2][0]
     return out
+
+
+def error_bound(queries: Float32, vectors: Float32, bias: Float32) -> Float64:
+    """`_slack` of each query for ``queries @ vectors.T + bias``, summed in any order. (queries,)"""
+    queries, vectors = fixed(queries, np.float32), fixed(vectors, np.float32)
+    bias, lengths = fixed(bias, np.float32), np.zeros(len(vectors))
+    near_scores(queries[:0], vectors, bias, lengths, np.empty((0, len(vectors)), np.float32))
+    return _slack(_lengths(queries), lengths, bias, vectors.shape[1])
+
+
+def _lengths(queries: Float32) -> Float64:
+    """Euclidean lengths, rounded up."""
+    squares: Float64 = np.square(queries, dtype=np.float64).sum(axis=1)
+    return np.sqrt(squares) * (1 + 1e-9)
 
 
 def _slack(reach: Float64, lengths: Float64, bias: Float32, factors: int) -> Float64:
@@ -220,7 +234,7 @@ def _outputs(queries: int, n: int) -> Best:
     )
 
 
-def _fixed(array: npt.NDArray[Any], dtype: type[_Number]) -> npt.NDArray[_Number]:
+def fixed(array: npt.NDArray[Any], dtype: type[_Number]) -> npt.NDArray[_Number]:
     """The array as kernels take it, never to be written to; so each is compiled only once."""
     view: npt.NDArray[_Number] = np.require(array, dtype, ["C", "A"]).view()
     view.flags.writeable = False

@@ -17,7 +17,7 @@ _SIGN = np.uint32(1 << 31)
 
 
 @njit(cache=True)
-def _score(a, b, bias, lanes):  # type: ignore[no-untyped-def]
+def dot_score(a, b, bias, lanes):  # type: ignore[no-untyped-def]
     """The score: dot product of two float32 vectors plus bias, rounded to float32 once.
 
     Products of float32 are exact in float64 and the order of the sum is fixed by this code, so
@@ -175,7 +175,7 @@ def _finish(query, vectors, bias, n, slack, values, tracks, count, out_tracks, o
     if slack > 0:
         lanes = np.empty(_LANES)
         for c in range(count):
-            values[c] = _score(query, vectors[tracks[c]], bias[tracks[c]], lanes)
+            values[c] = dot_score(query, vectors[tracks[c]], bias[tracks[c]], lanes)
     return _sort(values[:count], tracks[:count], out_tracks, out_scores)
 
 
@@ -213,7 +213,7 @@ def exact_scores(query, vectors, bias, scores):  # type: ignore[no-untyped-def]
     for chunk in prange((len(vectors) + TILE - 1) // TILE):
         lanes = np.empty(_LANES)
         for t in range(chunk * TILE, min(len(vectors), (chunk + 1) * TILE)):
-            scores[t] = _score(query, vectors[t], bias[t], lanes)
+            scores[t] = dot_score(query, vectors[t], bias[t], lanes)
 
 
 @njit(parallel=True, cache=True)

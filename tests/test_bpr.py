@@ -29,7 +29,7 @@ def ask(
     vectors = np.concatenate([liked, others]).astype(np.float32)
     bias = np.concatenate([liked_bias, others_bias]).astype(np.float32)
     history, size = np.arange(len(liked), dtype=np.int32), np.arange(len(bias), dtype=np.int32)
-    (u,), shares = fold_in(np.array([0, len(liked)]), history, size, vectors, bias, reg)
+    (u,), shares, _ = fold_in(np.array([0, len(liked)]), history, None, size, vectors, bias, reg)
     return u.astype(float), shares
 
 
@@ -68,9 +68,8 @@ def test_fold_in_of_a_batch_is_that_of_its_queries_whatever_the_threads() -> Non
 
     def vectors_of(some: list[np.ndarray]) -> np.ndarray:
         offsets = np.cumsum([0, *map(len, some)])
-        return fold_in(offsets, np.concatenate(some).astype(np.int32), sample, vectors, bias, 0.01)[
-            0
-        ]
+        tracks = np.concatenate(some).astype(np.int32)
+        return fold_in(offsets, tracks, None, sample, vectors, bias, 0.01)[0]
 
     batch = vectors_of(histories)
     assert batch.any(axis=1).tolist() == [len(history) > 0 for history in histories]

@@ -18,6 +18,10 @@ A query was not in training. Its vector is the maximum of the same criterion wit
     max over u   mean over i in history, j in N of ln sigma(x_ui - x_uj) - reg/2 |u|^2
 
 It is unique; `fold_in` finds it.
+
+Ours, off unless `skip_share` is given: where a row has skipped tracks, j is drawn from them in this
+share of the steps ("hard negatives"), and in fold-in they are that share of what the history is
+compared with. A track is skipped by a row that skipped it more often than it played it.
 """
 
 from __future__ import annotations
@@ -32,14 +36,17 @@ from numba import njit
 
 from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
 from segue.data.dataset import Dataset
+from segue.data.rows import RowKind
 from segue.errors import BundleError, ConfigError
 from segue.models.base import DotRecommender, Run, expect, knows_history
 from segue.models.config import Config
-from segue.models.fold_in import fold_in
+from segue.models.fold_in import Skips, fold_in
+from segue.models.skipped import parted, query_counts, row_counts
 from segue.progress import task
 
 _NEGATIVES = 2000
 """Tracks that a query's history is compared with in fold-in."""
+_UNIT = 2.0**-53
 _INITIAL = 0.1
 """Expected length of a vector at the start."""
 
@@ -67,11 +74,15 @@ def _has(tracks, first, end, track):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _epoch(owner, tracks, offsets, rows, vectors, bias, rate, reg, bias_reg, state):  # type: ignore[no-untyped-def]
+def _epoch(  # type: ignore[no-untyped-def]
+    owner, tracks, offsets, skipped, skip_offsets, share,
+    rows, vectors, bias, rate, reg, bias_reg, state,
+):  # fmt: skip
     """As many steps as there are entries; returns (random state, sum of differences x_ui - x_uj).
 
-    owner, tracks: row and track of each entry. rows (rows, factors), vectors (tracks, factors)
-    and bias (tracks,) are changed.
+    owner, tracks: row and track of each entry. skipped: tracks of each row, laid out by
+    skip_offsets; none where share is 0. rows (rows, factors), vectors (tracks, factors) and bias
+    (tracks,) are changed.
     """
     factors = vectors.shape[1]
     entries = np.uint64(len(tracks))
@@ -82,7 +93,14 @@ def _epoch(owner, tracks, offsets, rows, vectors, bias, rate, reg, bias_reg, sta
         entry = np.int64((state >> np.uint64(16)) % entries)
         u, i = owner[entry], tracks[entry]
         j = i
-        for _try in range(100):  # a row may hold (nearly) the whole catalog
+        skips = np.uint64(skip_offsets[u + 1] - skip_offsets[u])
+        if skips > 0:
+            state = _next(state)
+            if np.float64(state >> np.uint64(11)) * _UNIT < share:
+                state = _next(state)
+                at = np.int64((state >> np.uint64(16)) % skips)
+                j = np.int64(skipped[skip_offsets[u] + at])
+        for _try in range(100 if j == i else 0):  # a row may hold (nearly) the whole catalog
             state = _next(state)
             j = np.int64((state >> np.uint64(16)) % np.uint64(len(vectors)))
             if not _has(tracks, offsets[u], offsets[u + 1], j):
@@ -118,6 +136,13 @@ class BprConfig(Config, frozen=True):
     bias_regularisation: Annotated[
         float, Meta(ge=0, description="of the biases, a step: more makes popularity count less")
     ] = 0.03
+    skip_share: Annotated[
+        float,
+        Meta(ge=0, le=1, description="share of steps whose j the row skipped; 0 = no skips"),
+    ] = 0.0
+    rows: Annotated[
+        RowKind, Meta(description='what a row of listens is: "listeners" or their "sessions"')
+    ] = "listeners"
 
 
 class Bpr(DotRecommender):
@@ -137,8 +162,10 @@ class Bpr(DotRecommender):
     def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
         config = self.config
         rng = np.random.default_rng(run.seed)
+        if self._skips or config.rows != "listeners":
+            plays = row_counts(dataset, config.rows, self._skips)
         plays.sort_indices()
-        offsets, tracks = plays.indptr.astype(np.int64), plays.indices.astype(np.int32)
+        (offsets, tracks), (skip_offsets, skipped) = parted(plays)
         owner = np.repeat(np.arange(plays.shape[0], dtype=np.int32), np.diff(offsets))
         scale = np.float32(_INITIAL / np.sqrt(config.factors))
         rows, vectors = (
@@ -155,8 +182,8 @@ class Bpr(DotRecommender):
         with task("fitting bpr", config.epochs, "epochs", show=run.progress) as advance:
             for epoch in range(config.epochs):
                 state, total = _epoch(
-                    owner, tracks, offsets, rows, vectors, biases,
-                    rate, reg, bias_reg, np.uint64(state),
+                    owner, tracks, offsets, skipped, skip_offsets, config.skip_share,
+                    rows, vectors, biases, rate, reg, bias_reg, np.uint64(state),
                 )  # fmt: skip
                 if not np.isfinite(total):
                     raise ConfigError(
@@ -168,26 +195,36 @@ class Bpr(DotRecommender):
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
         return knows_history(queries, self.catalog.plays)
 
+    @property
+    def _skips(self) -> bool:
+        """Whether skips count."""
+        share: float = self.config.skip_share
+        return share > 0
+
     def query_vectors(self, queries: Queries) -> Float32:
         return self._fold_in(*self._histories(queries))[0]
 
-    def _histories(self, queries: Queries) -> tuple[Int64, Int32]:
-        """Tracks that somebody played, rising, without repeats: (offsets, tracks)."""
-        starts, tracks = queries.liked()
-        owner = np.repeat(np.arange(len(queries)), np.diff(starts))
+    def _histories(self, queries: Queries) -> tuple[Int64, Int32, Skips | None]:
+        """Tracks that somebody played, and skipped tracks; rising, without repeats."""
+        counts = query_counts(queries, len(self.catalog), self._skips)
+        (offsets, tracks), skips = parted(counts)
         known = self.catalog.plays[tracks] > 0
-        size = len(self.catalog)
-        entries = np.unique(owner[known] * size + tracks[known])
-        offsets = np.searchsorted(entries, np.arange(len(queries) + 1) * size)
-        return offsets.astype(np.int64), (entries % size).astype(np.int32)
+        offsets = np.concatenate([[0], np.cumsum(known)])[offsets].astype(np.int64)
+        share = self.config.skip_share
+        return offsets, tracks[known], Skips(*skips, share) if share else None
 
-    def _fold_in(self, offsets: Int64, tracks: Int32) -> tuple[Float32, Float32]:
+    def _fold_in(
+        self, offsets: Int64, tracks: Int32, skips: Skips | None
+    ) -> tuple[Float32, Float32, Float32]:
         reg = self.config.regularisation
-        return fold_in(offsets, tracks, self.negatives, self.vectors, self.biases, reg)
+        return fold_in(offsets, tracks, skips, self.negatives, self.vectors, self.biases, reg)
 
     def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
-        offsets, history = self._histories(Queries.of([query]))
-        (u,), shares = self._fold_in(offsets, history)
+        offsets, history, skips = self._histories(Queries.of([query]))
+        (u,), shares, skip_shares = self._fold_in(offsets, history, skips)
+        if skips:
+            history = np.concatenate([history, skips.tracks])
+            shares = np.concatenate([shares, skip_shares])
         wanted = self.vectors[tracks].astype(np.float64)
         parts = wanted @ self.vectors[history].T * shares
         rests = wanted @ u - parts.sum(axis=1)

@@ -71,13 +71,15 @@ class Company:
         """Plays with the columns that they bring. CSR (rows, tracks + size)
 
         Args:
-            plays: of rows that may be more than the titles. CSR (rows, tracks) float32
+            plays: of rows that may be more than the titles; below 0 are skips, which bring
+                nothing. CSR (rows, tracks) float32
         """
+        played = plays.maximum(0) if plays.data.min(initial=0) < 0 else plays
         rows, at = self.known(titles)
         said = sp.csr_matrix(
             (np.full(len(at), self.word_weight), (rows, at)), (plays.shape[0], len(self.hashes))
         )
-        beside = sp.hstack([plays, plays @ self.tracks, said], format="csr", dtype=np.float32)
+        beside = sp.hstack([plays, played @ self.tracks, said], format="csr", dtype=np.float32)
         beside.sort_indices()
         return beside
 
@@ -87,25 +89,26 @@ class Company:
         counts: npt.NDArray[np.int64] = whose @ (whose.T @ plays.astype(np.int64))
         return counts
 
-    def sources(self, heard: Int32, title: str | None) -> tuple[Any, list[str]]:
+    def sources(self, heard: Any, title: str | None) -> tuple[Any, list[str]]:
         """Whom each column of a query speaks for.
 
         Args:
-            heard: tracks of its history, rising, no repeats.
+            heard: plays of its history, below 0 for skips. CSR (1, tracks), sorted
             title: of the query.
 
         Returns:
             Shares, (columns that the query has, tracks heard + words), the columns in rising
             order; and the words of the title that are columns.
         """
-        whose = (self.tracks[heard] > 0).astype(np.float64)
+        whose = (self.tracks[heard.indices] > 0).astype(np.float64)
+        whose = (sp.diags_array((heard.data > 0).astype(np.float64)) @ whose).tocsr()
         counts = np.asarray(whose.sum(axis=0)).ravel()
         with_it = whose[:, counts > 0].T.tocsr()
         shared = sp.diags_array(1 / counts[counts > 0]) @ with_it
         said = words(title or "")
         at = find(self.hashes, [hashed(word) for word in said])
         order = [int(i) for i in np.argsort(at, kind="stable") if at[i] >= 0]
-        blocks = [sp.eye_array(len(heard)), shared]
+        blocks = [sp.eye_array(heard.nnz), shared]
         shares = sp.block_diag([sp.vstack(blocks), sp.eye_array(len(order))], format="csr")
         return shares, [said[i] for i in order]
 

@@ -1,16 +1,20 @@
-"""Fold-in of `bpr`: the vector that ranks a history above a sample of the catalog.
+"""Fold-in of `bpr`: the vector that ranks a history above a sample of the catalog, and skips.
 
-For a history H and a sample N of other tracks, with x_t = u . v_t + b_t,
+For a history H, a sample N of other tracks and skipped tracks S, with x_t = u . v_t + b_t,
 
-    max over u   mean over i in H, j in N of ln sigma(x_i - x_j) - reg/2 |u|^2
+    max over u   (1 - share) mean over i in H, j in N of ln sigma(x_i - x_j)
+                     + share mean over i in H, j in S of ln sigma(x_i - x_j) - reg/2 |u|^2
 
-It is strictly concave. Newton's method maximises it; a step solves the Newton equation by conjugate
-gradients ("truncated Newton", Nocedal and Wright 2006, section 7.1), which needs products with the
-vectors only, no Hessian. A query is one thread's work in a fixed order of operations, so its
-answer depends neither on the batch nor on the number of threads.
+where the share is 0 if S is empty. It is strictly concave. Newton's method maximises it; a step
+solves the Newton equation by conjugate gradients ("truncated Newton", Nocedal and Wright 2006,
+section 7.1), which needs products with the vectors only, no Hessian. A query is one thread's work
+in a fixed order of operations, so its answer depends neither on the batch nor on the number of
+threads.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
@@ -36,43 +40,60 @@ def _within(difference):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=True, cache=True)
-def _compare(x, history, derivative, weights):  # type: ignore[no-untyped-def]
+def _compare_with(x, e, far, history, first, last, part, derivative, weights):  # type: ignore[no-untyped-def]
+    """What `_compare` says, for the pairs with the tracks first:last only.
+
+    Args:
+        e: exponentials of x minus a constant; useless if `far`.
+        part: of these pairs in the loss.
+    """
+    own_x, others = x[first:last], e[first:last]
+    one, share = np.float32(1), np.float32(part / (history * len(others)))
+    pushed = np.zeros(len(others), np.float32)
+    for i in range(history):
+        row, own, total = weights[i, first - history : last - history], e[i], np.float32(0)
+        if far:
+            for j in range(len(others)):
+                row[j] = 1 / (1 + np.exp(_within(x[i] - own_x[j])))
+        else:  # the same with an exponential a track, not a pair
+            for j in range(len(others)):
+                row[j] = others[j] / (others[j] + own)
+        for j in range(len(others)):
+            sigma = row[j]  # of x_j - x_i
+            total += sigma
+            pushed[j] += sigma
+            row[j] = share * sigma * (one - sigma)
+        derivative[i] -= share * total
+    for j in range(len(others)):
+        derivative[first + j] = share * pushed[j]
+
+
+@njit(fastmath=True, cache=True)
+def _compare(x, history, skips, share, derivative, weights):  # type: ignore[no-untyped-def]
     """First and second derivatives of the loss, the mean of -ln sigma(x_i - x_j).
 
     Args:
-        x: scores of the history, then of the sample.
-        history: how many are of the history.
+        x: scores of the history, then of the sample, then of the skipped tracks.
+        history, skips: how many are of the history, and skipped.
+        share: of the skipped tracks in the loss.
         derivative: by each score. (tracks,)
-        weights: sigma' (x_i - x_j) over the number of pairs. (history, sample)
+        weights: sigma' (x_i - x_j) over the number of pairs. (history, sample + skips)
     """
-    sample = len(x) - history
     middle = 0.0
     for t in range(history, len(x)):
-        middle += x[t] / sample
+        middle += x[t] / (len(x) - history)
     e = np.empty(len(x), np.float32)
     far = False
     for t in range(len(x)):
         e[t] = np.exp(_within(x[t] - middle))
         far |= abs(x[t] - middle) > _FARTHEST
-    others = e[history:]
-    one, share = np.float32(1), np.float32(1 / (history * sample))
-    pushed = np.zeros(sample, np.float32)
-    for i in range(history):
-        row, own, total = weights[i], e[i], np.float32(0)
-        if far:
-            for j in range(sample):
-                row[j] = 1 / (1 + np.exp(_within(x[i] - x[history + j])))
-        else:  # the same with an exponential a track, not a pair
-            for j in range(sample):
-                row[j] = others[j] / (others[j] + own)
-        for j in range(sample):
-            sigma = row[j]  # of x_j - x_i
-            total += sigma
-            pushed[j] += sigma
-            row[j] = share * sigma * (one - sigma)
-        derivative[i] = -share * total
-    for j in range(sample):
-        derivative[history + j] = share * pushed[j]
+    end = len(x) - skips
+    derivative[:history] = 0
+    if history < end:
+        part = 1 - share if skips else 1.0
+        _compare_with(x, e, far, history, history, end, part, derivative, weights)
+    if skips:
+        _compare_with(x, e, far, history, end, len(x), share, derivative, weights)
 
 
 @njit(fastmath=True, cache=True)
@@ -128,11 +149,13 @@ def _newton_step(rows, weights, reg, gradient, step, change):  # type: ignore[no
 
 
 @njit(fastmath=True, cache=True)
-def _maximise(rows, bias, history, reg, weights, u, derivative):  # type: ignore[no-untyped-def]
+def _maximise(rows, bias, history, skips, share, reg, weights, u, derivative):  # type: ignore[no-untyped-def]
     """u of one query, from zero.
 
     Args:
-        rows, bias: of the history, then of the sample. (tracks, factors), (tracks,)
+        rows, bias: of the history, then of the sample, then of the skipped tracks. (tracks,
+            factors), (tracks,)
+        history, skips, share: see `_compare`.
         weights: room for all pairs. (history, sample)
         u: the result. (factors,)
         derivative: of the loss by each score at u. (tracks,)
@@ -140,7 +163,7 @@ def _maximise(rows, bias, history, reg, weights, u, derivative):  # type: ignore
     u[:] = 0
     x, reached = bias.copy(), np.empty_like(bias)
     change, gradient, step = np.empty_like(bias), np.empty_like(u), np.empty_like(u)
-    _compare(x, history, derivative, weights)
+    _compare(x, history, skips, share, derivative, weights)
     for _ in range(_STEPS):
         gradient[:] = reg * u
         accumulate(rows, derivative, gradient)
@@ -152,7 +175,7 @@ def _maximise(rows, bias, history, reg, weights, u, derivative):  # type: ignore
         size = np.float32(1)
         for _ in range(_HALVINGS):
             reached[:] = x + size * change
-            _compare(reached, history, derivative, weights)
+            _compare(reached, history, skips, share, derivative, weights)
             if reg * (own + size * square) + _dot(derivative, change) <= -slope / 2:
                 break
             size *= np.float32(0.5)
@@ -166,19 +189,28 @@ def _maximise(rows, bias, history, reg, weights, u, derivative):  # type: ignore
             x += bias
 
 
-@njit(parallel=True, cache=True)
-def _fold_in(offsets, tracks, sample, vectors, bias, reg, out, shares):  # type: ignore[no-untyped-def]
+@njit(cache=True)
+def _longest(offsets):  # type: ignore[no-untyped-def]
     longest = 0
-    for q in range(len(out)):
+    for q in range(len(offsets) - 1):
         longest = max(longest, offsets[q + 1] - offsets[q])
+    return longest
+
+
+@njit(parallel=True, cache=True)
+def _fold_in(  # type: ignore[no-untyped-def]
+    offsets, tracks, skip_offsets, skipped, share, sample, vectors, bias, reg,
+    out, shares, skip_shares,
+):  # fmt: skip
+    longest, others = _longest(offsets), len(sample) + _longest(skip_offsets)
     # Neighbouring queries go to different tasks: long histories often stand together.
     for task in prange(min(_TASKS, len(out))):
-        rows = np.empty((longest + len(sample), vectors.shape[1]), np.float32)
+        rows = np.empty((longest + others, vectors.shape[1]), np.float32)
         biases = np.empty(len(rows), np.float32)
         derivative = np.empty(len(rows), np.float32)
-        weights = np.empty((longest, len(sample)), np.float32)
+        weights = np.empty((longest, others), np.float32)
         for q in range(task, len(out), _TASKS):
-            first = offsets[q]
+            first, own_skips = offsets[q], skipped[skip_offsets[q] : skip_offsets[q + 1]]
             history = tracks[first : offsets[q + 1]]
             length = count = len(history)
             for i in range(length):
@@ -190,34 +222,65 @@ def _fold_in(offsets, tracks, sample, vectors, bias, reg, out, shares):  # type:
                 if at == length or history[at] != j:
                     rows[count], biases[count] = vectors[j], bias[j]
                     count += 1
+            skips, part = len(own_skips), share if count > length else 1.0
+            for j in own_skips:
+                rows[count], biases[count] = vectors[j], bias[j]
+                count += 1
             if length == 0 or count == length:
                 out[q] = 0
-                shares[first : first + length] = 0
-                continue
-            _maximise(
-                rows[:count], biases[:count], length, reg, weights[:length, : count - length],
-                out[q], derivative[:count],
-            )  # fmt: skip
+                derivative[:count] = 0
+            else:
+                _maximise(
+                    rows[:count], biases[:count], length, skips, part, reg,
+                    weights[:length, : count - length], out[q], derivative[:count],
+                )  # fmt: skip
             shares[first : first + length] = -derivative[:length] / reg
+            skip_shares[skip_offsets[q] : skip_offsets[q + 1]] = (
+                -derivative[count - skips : count] / reg
+            )
+
+
+class Skips(NamedTuple):
+    """Skipped tracks of the queries."""
+
+    offsets: Int64
+    """Those of query q are ``tracks[offsets[q]:offsets[q + 1]]``. (queries + 1,)"""
+    tracks: Int32
+    """None of the query's history. (skips,)"""
+    share: float
+    """Of what the history is compared with."""
 
 
 def fold_in(
-    offsets: Int64, tracks: Int32, sample: Int32, vectors: Float32, bias: Float32, reg: float
-) -> tuple[Float32, Float32]:
+    offsets: Int64,
+    tracks: Int32,
+    skips: Skips | None,
+    sample: Int32,
+    vectors: Float32,
+    bias: Float32,
+    reg: float,
+) -> tuple[Float32, Float32, Float32]:
     """The vector of each query, and the share of each track of its history in it.
 
-    At the maximum the gradient is 0, so u = sum over i of share_i v_i - (the same for the sample).
+    At the maximum the gradient is 0, so u is the sum of share_t v_t over the history, the skipped
+    tracks and the sample; the shares of the last two are below 0.
 
     Args:
         offsets, tracks: histories, rising and without repeats. (queries + 1,), (tracks,)
+        skips: what the queries skipped; None = nothing.
         sample: tracks to compare with, rising; those of a history are left out for it.
         vectors, bias: of the catalog.
         reg: regularisation, above 0.
 
     Returns:
-        (queries, factors), and as long as `tracks`; 0 where there is nothing to compare.
+        (queries, factors), and as long as `tracks` and as the skipped tracks; 0 where there is
+        nothing to compare.
     """
+    skips = skips or Skips(np.zeros_like(offsets), np.zeros(0, np.int32), 0.0)
     out = np.empty((len(offsets) - 1, vectors.shape[1]), np.float32)
-    shares = np.empty(len(tracks), np.float32)
-    _fold_in(offsets, tracks, sample, vectors, bias, np.float32(reg), out, shares)
-    return out, shares
+    shares, skip_shares = np.empty(len(tracks), np.float32), np.empty(len(skips.tracks), np.float32)
+    _fold_in(
+        offsets, tracks, skips.offsets, skips.tracks, skips.share, sample, vectors, bias,
+        np.float32(reg), out, shares, skip_shares,
+    )  # fmt: skip
+    return out, shares, skip_shares

@@ -2,9 +2,10 @@
 
 One side of the factorisation is held fixed (Y) and every row x of the other solves
 
-    A x = Σ_j c_j y_j,     A = YᵀY + Σ_j (c_j − 1) y_j y_jᵀ + reg I        (Hu et al. 2008, eq. 4)
+    A x = Σ_j c_j p_j y_j,     A = YᵀY + Σ_j (c_j − 1) y_j y_jᵀ + reg I    (Hu et al. 2008, eq. 4)
 
-over the row's entries j. Two things make a sweep cheap:
+over the row's entries j; p_j is 1 for what was played and 0 for what was skipped. Two things make
+a sweep cheap:
 
 * Y is first rotated so that YᵀY is diagonal (a rotation of both sides changes no product). The
   dense part of A is then a vector, which is also the preconditioner of the conjugate gradient.
@@ -44,8 +45,18 @@ class Side(NamedTuple):
     """Number of each entry's level of confidence."""
     extra: Float32
     """c − 1 of each level: its confidence beyond that of an entry not seen."""
+    preference: Float32 | None
+    """p of each level: 1 played, 0 skipped; None if it is 1 for all."""
     reg: Float32
     """Regularisation of each row. (rows,)"""
+
+    @property
+    def played(self) -> npt.NDArray[np.bool_]:
+        """Which entries have p = 1. (entries,)"""
+        if self.preference is None:
+            return np.ones(len(self.levels), np.bool_)
+        played: npt.NDArray[np.bool_] = self.preference[self.levels] > 0
+        return played
 
 
 def confidence(counts: Float32, kind: str, alpha: float, epsilon: float) -> Float32:
@@ -56,21 +67,33 @@ def confidence(counts: Float32, kind: str, alpha: float, epsilon: float) -> Floa
 
 
 class Weighted(NamedTuple):
-    """A matrix of confidences in few bytes: an entry's c − 1 is ``extra[entries.data]``."""
+    """A matrix of confidences and preferences in few bytes.
+
+    An entry's c − 1 is ``extra[entries.data]``, its p is ``preference[entries.data]``, or 1 for
+    all where `preference` is None.
+    """
 
     entries: sp.csr_matrix
     extra: Float32
+    preference: Float32 | None
 
     @classmethod
     def of(cls, plays: sp.csr_matrix, shape: Callable[[Float32], Float32]) -> Weighted:
-        """From play counts r (float32) and the function that gives their c − 1."""
+        """From play counts r (float32) and the function that gives their c − 1.
+
+        A count below 0 is of skips: its p is 0.
+        """
         counts = plays.data
-        if counts.max(initial=0) < _SMALL and (counts == counts.astype(np.uint8)).all():
-            values, levels = np.arange(_SMALL, dtype=np.float32), counts.astype(np.uint8)
+        low = min(counts.min(initial=0), 0)
+        above = counts - low if low else counts
+        if above.max(initial=0) < _SMALL and (above == above.astype(np.uint8)).all():
+            values, levels = np.arange(_SMALL, dtype=np.float32) + low, above.astype(np.uint8)
         else:
             values, levels = np.unique(counts, return_inverse=True)
             levels = levels.astype(np.int32)
-        return cls(sp.csr_matrix((levels, plays.indices, plays.indptr), plays.shape), shape(values))
+        entries = sp.csr_matrix((levels, plays.indices, plays.indptr), plays.shape)
+        preference = (values >= 0).astype(np.float32) if low else None
+        return cls(entries, shape(values), preference)
 
     def side(self, regularisation: float, exponent: float) -> Side:
         """The rows as the side to solve for.
@@ -88,6 +111,7 @@ class Weighted(NamedTuple):
             entries.indices.astype(np.int32, copy=False),
             entries.data,
             self.extra,
+            self.preference,
             (regularisation * weight**exponent).astype(np.float32),
         )
 

@@ -92,7 +92,9 @@ def _gather(fixed, others, buffer):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=True, parallel=True, cache=True)
-def solve_rows(offsets, others, levels, extra, reg, fixed, gram, solved, steps, tolerance, cold):  # type: ignore[no-untyped-def]
+def solve_rows(  # type: ignore[no-untyped-def]
+    offsets, others, levels, extra, preference, reg, fixed, gram, solved, steps, tolerance, cold
+):
     """Conjugate gradient on every row, from what `solved` holds (from zero if `cold`)."""
     factors = fixed.shape[1]
     for task in prange(_TASKS):
@@ -114,7 +116,7 @@ def solve_rows(offsets, others, levels, extra, reg, fixed, gram, solved, steps, 
                 dense[k] = gram[k] + reg[row]
                 r[k] = -dense[k] * x[k]
             fits = last - first <= ROOM
-            for start in range(first, last, ROOM):  # r = Σ c y − A x
+            for start in range(first, last, ROOM):  # r = Σ c p y − A x
                 stop = min(last, start + ROOM)
                 _gather(fixed, others[start:stop], buffer)
                 for i in range(start, stop, _PIECE):
@@ -122,7 +124,11 @@ def solve_rows(offsets, others, levels, extra, reg, fixed, gram, solved, steps, 
                     some = buffer[i - start : i - start + n]
                     project(some, x, t)
                     for j in range(n):
-                        t[j] = 1 + extra[levels[i + j]] * (1 - t[j])
+                        if preference is None:  # the compiler decides, not the loop
+                            t[j] = 1 + extra[levels[i + j]] * (1 - t[j])
+                        else:
+                            p_j = preference[levels[i + j]]
+                            t[j] = p_j + extra[levels[i + j]] * (p_j - t[j])
                     accumulate(some, t, r)
             rz = np.float32(0)
             for k in range(factors):

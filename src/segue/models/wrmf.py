@@ -8,6 +8,9 @@ with preference p_ij = 1 where playlist or listener i has track j (0 elsewhere) 
 c_ij = 1 + α r_ij (eq. 3) or 1 + α log(1 + r_ij/ε) (eq. 6). reg = λ (Σ c)^ν: as published for
 ν = 0, scaled with the row's data for ν = 1 (Rendle et al. 2022, "Revisiting iALS").
 
+Ours, off unless `skip_confidence` is given: what a row skipped more often than it played has the
+preference 0 with confidence 1 + β r, where r is skips minus plays. Without, it is as if not heard.
+
 Ours, off unless a weight is given: artists, albums and words of titles are further columns j, see
 `segue.models.company`. A track's vector then takes a share of its artist's and its album's.
 """
@@ -26,10 +29,12 @@ from msgspec import Meta
 from segue import progress
 from segue.answers import Float32, Int32, Queries, Query, Reason
 from segue.data.dataset import Dataset
+from segue.data.rows import RowKind
 from segue.models.base import DotRecommender, Run, expect, knows_history
 from segue.models.company import Company
 from segue.models.config import Config
 from segue.models.least_squares import Side, Weighted, confidence, diagonalise, factorise, solve
+from segue.models.skipped import query_counts, row_counts
 
 _PIVOT = 16
 """Length of the history whose fold-in is regularised as in training."""
@@ -46,6 +51,12 @@ class WRMFConfig(Config, frozen=True):
         Meta(description='how plays become confidence: "linear" 1 + αr, "log" 1 + α log(1 + r/ε)'),
     ] = "linear"
     alpha: Annotated[float, Meta(gt=0, description="α: how much a play weighs")] = 50.0
+    skip_confidence: Annotated[
+        float, Meta(ge=0, description="β: how much a skip weighs, as α a play; 0 = not at all")
+    ] = 0.0
+    rows: Annotated[
+        RowKind, Meta(description='what a row of listens is: "listeners" or their "sessions"')
+    ] = "listeners"
     epsilon: Annotated[float, Meta(gt=0, description="ε of the log confidence")] = 1.0
     regularisation: Annotated[float, Meta(gt=0, description="λ: pull of the factors to zero")] = (
         0.005
@@ -81,9 +92,11 @@ class WRMF(DotRecommender):
     Config = WRMFConfig
     config: WRMFConfig
     row_vectors: Float32
-    """Vectors of the rows of ``dataset.plays()``; after `fit` only. (rows, factors)"""
+    """Vectors of the rows of ``dataset.plays(rows)``; after `fit` only. (rows, factors)"""
 
     def _fit(self, dataset: Dataset, plays: sp.csr_matrix, run: Run) -> None:
+        if self._skips or self.config.rows != "listeners":
+            plays = row_counts(dataset, self.config.rows, self._skips)
         weights = self._weights()
         filled = np.diff(plays.indptr) > 0
         titles = [title if some else None for title, some in zip(dataset.titles, filled)]  # noqa: B905
@@ -107,6 +120,11 @@ class WRMF(DotRecommender):
         if self.company:
             self.vectors = self.vectors + self._taken(slice(None))
 
+    @property
+    def _skips(self) -> bool:
+        """Whether skips count."""
+        return self.config.skip_confidence > 0
+
     def _weights(self) -> tuple[float, float, float]:
         config = self.config
         return config.artist_weight, config.album_weight, config.title_weight
@@ -121,7 +139,13 @@ class WRMF(DotRecommender):
         return taken
 
     def _confidence(self, counts: Float32) -> Float32:
-        return confidence(counts, self.config.confidence, self.config.alpha, self.config.epsilon)
+        """c − 1 of plays (above 0) and of skips (below)."""
+        config = self.config
+        played, skipped = (
+            confidence(np.maximum(some, 0), config.confidence, weight, config.epsilon)
+            for some, weight in ((counts, config.alpha), (-counts, config.skip_confidence))
+        )
+        return played + skipped
 
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
         if self.company is None:
@@ -144,12 +168,7 @@ class WRMF(DotRecommender):
         then a single track decides too much, and a hundred too little (`docs/models.md` has the
         figures).
         """
-        offsets, tracks = queries.liked()
-        counts = sp.csr_matrix(
-            (np.ones(len(tracks), np.float32), tracks, offsets),
-            shape=(len(queries), len(self.vectors)),
-        )
-        counts.sum_duplicates()
+        counts = query_counts(queries, len(self.vectors), self._skips)
         lengths = np.maximum(np.diff(counts.indptr), 1)
         columns = self.company.beside(counts, queries.titles) if self.company else counts
         rows = Weighted.of(columns, self._confidence).side(
@@ -171,21 +190,29 @@ class WRMF(DotRecommender):
         return out
 
     def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
-        """score = Σ_j c_j v_jᵀ A⁻¹ v over the history's columns j: one part each (eq. 7)."""
+        """score = Σ_j w_j v_jᵀ B⁻¹ v over the history's columns j: one part each.
+
+        B is A without its skipped columns. w_j is c_j where j was played (Hu et al., eq. 7) and
+        −(c_j − 1) u · v_j where it was skipped: a skip takes away from what is like it.
+        """
         queries = Queries.of([query])
         rows, fixed = self._histories(queries)
         history = fixed[rows.others].astype(np.float64)
         extra = rows.extra[rows.levels].astype(np.float64)
-        a = np.diag(self.gram + rows.reg[0]) + (history.T * extra) @ history
-        parts = self.vectors[tracks] @ np.linalg.solve(a, history.T) * (1 + extra)
-        heard = np.unique(queries.liked()[1])
+        played = rows.played
+        b = np.diag(self.gram + rows.reg[0]) + (history.T * np.where(played, extra, 0)) @ history
+        a = b + (history.T * np.where(played, 0, extra)) @ history
+        u = np.linalg.solve(a, (1 + extra[played]) @ history[played])
+        weights = np.where(played, 1 + extra, -extra * (history @ u))
+        parts = self.vectors[tracks] @ np.linalg.solve(b, history.T) * weights
+        heard = query_counts(queries, len(self.vectors), self._skips)
         if self.company:
             whose, said = self.company.sources(heard, query.title)
             parts = parts @ whose
         else:
             said = []
         sources: list[tuple[Literal["track", "title"], int | str]] = [
-            *(("track", int(j)) for j in heard),
+            *(("track", int(j)) for j in heard.indices),
             *(("title", word) for word in said),
         ]
         return [

@@ -17,6 +17,7 @@ from look_alikes import LFM_1K, Rows, mbid, rows_of, write_lfm_1k, write_lfm_2b
 from reader_cases import ingested
 
 from segue.data.dataset import Dataset
+from segue.data.deriving import derive_again
 from segue.data.ingest import ingest
 from segue.data.schema import Outcome
 from segue.data.world import World, make_world
@@ -299,6 +300,19 @@ def test_lfm_2b_that_is_empty(tmp_path: Path) -> None:
 # Both
 
 
+@pytest.mark.parametrize(("format", "write"), [("lfm-1k", write_lfm_1k), ("lfm-2b", write_lfm_2b)])
+def test_sessions_derived_again_are_those_of_an_ingest_by_the_same_settings(
+    world: Dataset, tmp_path: Path, format: str, write: Callable[[Dataset, Path], Path]
+) -> None:
+    source, chosen = write(world, tmp_path / "lfm"), {"gap_minutes": 2, "skip_seconds": 10}
+    ingest(format, [source], tmp_path / "again")
+    ingest(format, [source], tmp_path / "wanted", settings=chosen)
+    before, after = derive_again(tmp_path / "again", chosen)
+    assert before["sessions"] < after["sessions"]
+    again, wanted = Dataset.open(tmp_path / "again"), Dataset.open(tmp_path / "wanted")
+    assert again.listens.equals(wanted.listens)
+
+
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress])
 @pytest.mark.parametrize(
     ("format", "name", "header", "row"),
@@ -327,7 +341,7 @@ def test_packed_plays_that_are_cut_off_or_damaged_are_refused(
 _LFM_1K_FIELDS = st.sampled_from(["", "u", "t", MBID, "2009-05-04T10:00:00Z", "x\ty", '"', "é"])
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.lists(_LFM_1K_FIELDS, min_size=5, max_size=7), max_size=12))
 def test_the_receipt_adds_up_whatever_is_in_the_rows(
     tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]]

@@ -19,7 +19,9 @@ from look_alikes import MSSD_LOG, mssd_log, mssd_row, rows_of, write_mssd
 from reader_cases import ingested
 
 from segue.data.dataset import Dataset
+from segue.data.deriving import derive_again
 from segue.data.ingest import ingest
+from segue.data.readers import _spill
 from segue.data.schema import Flag, Outcome
 from segue.data.sessions import Sessions
 from segue.data.world import World, make_world
@@ -121,12 +123,24 @@ def test_which_step_counts_as_a_skip_is_a_setting(tmp_path: Path) -> None:
         ingest("mssd", [source], tmp_path / "dataset", settings={"gap_minutes": 20})
 
 
+def test_outcomes_derived_again_are_those_of_an_ingest_by_the_same_setting(
+    logs: Path, tmp_path: Path
+) -> None:
+    for name, skip in (("again", 2), ("wanted", 1)):
+        ingest("mssd", [logs], tmp_path / name, settings={"skip": skip})
+    before, after = derive_again(tmp_path / "again", {"skip": 1})
+    assert before["outcomes"]["skipped"] > after["outcomes"]["skipped"] > 0
+    again, wanted = Dataset.open(tmp_path / "again"), Dataset.open(tmp_path / "wanted")
+    assert again.listens.equals(wanted.listens)
+
+
 def test_durations_in_features_may_come_before_the_logs_and_be_wrong(tmp_path: Path) -> None:
     log(tmp_path / "m", *(mssd_row("s", i + 1, 5, name) for i, name in enumerate("abcde")))
     (tmp_path / "m" / "a_first").mkdir()
     (tmp_path / "m" / "a_first" / "tf_0.csv").write_text(
         "duration,track_id\n180.0666,a\n99,a\n-3,b\n,c\n1e9,d\n7,nobody\n8,\n9,e,9\n"
     )
+    (tmp_path / "m" / "a_first" / "tf_1.csv").write_text("track_id,duration\na,77\n")
     receipt, dataset = ingested("mssd", tmp_path / "m")
     assert dataset.tracks["duration_ms"].to_pylist() == [180_067, None, None, None, None]
     assert receipt.notes == {
@@ -163,7 +177,7 @@ def test_logs_in_a_zip(logs: Path, tmp_path: Path) -> None:
 # Order
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(1, 3), st.booleans())
 def test_rows_in_any_order_and_twice_give_the_same_sessions(
     tmp_path_factory: pytest.TempPathFactory, rng: random.Random, files: int, again: bool
@@ -186,6 +200,18 @@ def test_rows_in_any_order_and_twice_give_the_same_sessions(
     assert sessions(dataset) == expected
     assert receipt.kept == sum(lengths)
     assert receipt.dropped == ({"session_position seen before": sum(lengths)} if again else {})
+
+
+def test_sessions_in_pieces_are_joined_a_range_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_spill, "_RANGE_ROWS", 7)
+    monkeypatch.setattr(_spill, "_SCAN_ROWS", 5)
+    rows = [mssd_row(f"s{s}", i + 1, 4, f"t{s * i}") for i in range(4) for s in range(6)]
+    receipt, dataset = ingested("mssd", log(tmp_path, *rows))
+    assert sessions(dataset) == {f"s{s}": [f"t{s * i}" for i in range(4)] for s in range(6)}
+    assert list(sessions(dataset)) == dataset.listeners["uri"].to_pylist()
+    assert (receipt.kept, receipt.dropped, receipt.notes) == (24, {}, {})
 
 
 def test_rows_out_of_order_are_put_in_order_and_counted(tmp_path: Path) -> None:
@@ -333,7 +359,7 @@ def test_a_packed_log_that_is_cut_off_is_refused(tmp_path: Path, pack: Any) -> N
 _FIELDS = st.sampled_from(["", "1", "2", "true", "x", "2018-07-15", "99999999999", '"', "é", "-1"])
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from(MSSD_LOG), _FIELDS, max_size=2), max_size=12))
 def test_the_receipt_adds_up_whatever_is_in_the_rows(
     tmp_path_factory: pytest.TempPathFactory, changes: list[dict[str, str]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import os
 import random
@@ -34,8 +35,8 @@ def refusal(source: Path) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
-def test_a_gzip_or_zstd_bomb_is_refused(tmp_path: Path, pack) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, zstandard.compress])
+def test_a_packed_bomb_is_refused(tmp_path: Path, pack) -> None:  # type: ignore[no-untyped-def]
     source = tmp_path / NAME
     source.write_bytes(pack(BOMB))
     assert refusal(source) == (
@@ -174,7 +175,7 @@ def test_packed_bytes_come_back_or_are_refused_when_cut(
 ) -> None:
     content = random.Random(seed).randbytes(50_000) + content
     path = tmp_path_factory.mktemp("packed") / "file"
-    pack = [gzip.compress, zstandard.compress][seed % 2]
+    pack = [gzip.compress, bz2.compress, zstandard.compress][seed % 3]
     packed = b"".join(pack(content) for _ in range(frames + 1))
     path.write_bytes(packed)
     with ExitStack() as stack:

@@ -197,6 +197,44 @@ def test_words_do_not_answer_what_has_nothing_known(ten: Dataset) -> None:
     assert title.answerable(Queries.of(asked)).tolist() == [True, False, False, False, False]
 
 
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("qzxv wkjh", False),
+        ("ckxz rojq llvb", False),  # each begins or goes on as a known word does
+        ("qzxv rock wkjh", True),
+        ("rocky qzxv", True),
+        ("rokc", False),
+        ("chil", True),
+        ("españøla", True),
+        ("中文", True),
+        ("文", False),
+        ("🔥🎷", True),
+        ("Ann", True),
+    ],
+)
+def test_a_title_is_known_only_if_a_word_of_it_is_or_looks_like_one(
+    text: str, known: bool, ten: Dataset
+) -> None:
+    title = Title(smoothing=0).fit(ten, Run(seed=1))
+    query = Query(title=text)
+    assert title.answerable(Queries.of([query])).tolist() == [known]
+    slate = title.recommend(Queries.of([query]), 10)[0]
+    assert slate.served_by == ("title" if known else "popularity")
+    assert len(slate.tracks) == 10
+    if not known:
+        assert slate.tracks.tolist()[:3] == [0, 1, 3]
+        assert [r.kind for r in title.reasons(query, slate.tracks[:1])[0]] == ["popularity"]
+
+
+def test_a_third_of_the_longer_n_grams_is_evidence() -> None:
+    vocabulary = Vocabulary.learn([["odd"]], np.array([1]))
+    assert vocabulary.knows(["oddly"])  # " od", "odd", " odd" of nine
+    assert not vocabulary.knows(["oddball"])  # the same of thirteen
+    assert not vocabulary.knows(["xdd"])  # "dd " of five, "dd" does not count
+    assert not vocabulary.knows([])
+
+
 def test_a_dataset_without_titles_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no playlist with a title and tracks"):
         Title().fit(worlds.make(tmp_path / "d", [[0, 1], [1], []], [None, "!", "chill"]))

@@ -18,6 +18,10 @@ Hashes = npt.NDArray[np.uint64]
 _GRAMS = (2, 3, 4)
 _WORD = 3.0
 """Weight of a word; an n-gram has 1."""
+_LONG = 3
+"""Characters of an n-gram, its word's edges included, from which on it says something."""
+_EVIDENCE = 1 / 3
+"""Share of a word's long n-grams that must be known, where the word is not."""
 
 
 def words(text: str) -> list[str]:
@@ -39,9 +43,16 @@ def words(text: str) -> list[str]:
 
 def features(word: str) -> dict[int, float]:
     """Hashes of a word and of its n-grams (2 to 4 characters, its edges marked), with weights."""
+    return {_whole(word): _WORD} | {hashed(gram): 1.0 for gram in _grams(word)}
+
+
+def _whole(word: str) -> int:
+    return hashed(f"{word}\n")
+
+
+def _grams(word: str) -> list[str]:
     edged = f" {word} "
-    grams = {edged[i : i + n] for n in _GRAMS for i in range(len(edged) - n + 1)}
-    return {hashed(f"{word}\n"): _WORD} | {hashed(gram): 1.0 for gram in sorted(grams)}
+    return sorted({edged[i : i + n] for n in _GRAMS for i in range(len(edged) - n + 1)})
 
 
 def hashed(feature: str) -> int:
@@ -79,6 +90,20 @@ class Vocabulary:
         )
         seen = np.bincount(at, np.repeat(counts, repeats), minlength=len(hashes))
         return cls(hashes, (1 + np.log((1 + counts.sum()) / (1 + seen))).astype(np.float32))
+
+    def knows(self, text: Sequence[str]) -> bool:
+        """Whether a word of the text is known, or looks like known ones.
+
+        It does where a third of its n-grams of 3 and 4 characters are known: letters typed at
+        random share those of 2 with many words, and longer ones with few.
+        """
+        for word in text:
+            if find(self.hashes, [_whole(word)])[0] >= 0:
+                return True
+            long = [hashed(gram) for gram in _grams(word) if len(gram) >= _LONG]
+            if (find(self.hashes, long) >= 0).mean() >= _EVIDENCE:
+                return True
+        return False
 
     def vectors(self, texts: Sequence[Sequence[str]]) -> Any:
         """One row a text, of length 1 (0 if it holds nothing known). CSR (texts, features)."""

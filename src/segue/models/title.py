@@ -3,8 +3,9 @@
 features = "words". Documents d are the distinct titles of training, each with the tracks of its
 playlists, and the names of artists, each with the artist's tracks. A title x is compared with
 them by cosine over its words and their character n-grams (weighted by idf), so that a name never
-seen before still finds names that look like it. Similar documents vote for their tracks; votes
-also reach tracks that share playlists with the voted ones; popularity fills up:
+seen before still finds names that look like it. A title of which no word looks like one of theirs
+(`Vocabulary.knows`) is not known. Similar documents vote for their tracks; votes also reach tracks
+that share playlists with the voted ones; popularity fills up:
 
     a_t      = sum over d of cos(x, d)^sharpness D_dt
     score(t) = a_t + smoothing sqrt(n_t) v_t . z + popularity n_t / max n,
@@ -158,6 +159,7 @@ class _Words(Title):
     def _voters(self, queries: Queries) -> Any:
         """How much each document's votes count. CSR (queries, documents)"""
         said = [words(title or "") for title in queries.titles]
+        said = [text if self.vocabulary.knows(text) else [] for text in said]
         if not any(said):
             return sp.csr_matrix((len(said), self.texts.shape[0]))
         texts = self.vocabulary.vectors(said)

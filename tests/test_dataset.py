@@ -59,6 +59,16 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert (source.read, source.kept, source.dropped) == (5, 2, {"not good": 3})
 
 
+def test_a_dataset_of_before_has_no_evidence_and_opens(tmp_path: Path) -> None:
+    path = write(tmp_path / "d") / "listens.parquet"
+    evidence = ["reason_start", "reason_end", "flags"]
+    pq.write_table(pq.read_table(path).drop_columns(evidence), path)
+    dataset = Dataset.open(tmp_path / "d")
+    assert dataset.listens.schema == TABLES["listens"]
+    assert all(dataset.listens[name].null_count == 3 for name in evidence)
+    assert dataset.listens["plays"].to_pylist() == [1, 1, 5]
+
+
 def test_plays_count_what_was_not_skipped(tmp_path: Path) -> None:
     plays = Dataset.open(write(tmp_path / "d")).plays()
     assert plays.toarray().tolist() == [[2, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0], [0, 5, 0, 0]]

@@ -22,7 +22,10 @@ from segue.errors import DataError, UsageError
 
 
 def test_every_format_says_what_it_reads_in_one_line() -> None:
-    assert set(FORMATS) == {"mpd", "taste-profile", "m3u", "xspf", "jspf", "csv", "parquet"}
+    assert set(FORMATS) == {
+        *("mpd", "mssd", "lfm-1k", "lfm-2b", "taste-profile", "spotify-history"),
+        *("m3u", "xspf", "jspf", "csv", "parquet"),
+    }
     for reader in FORMATS.values():
         assert reader.description
         assert "\n" not in reader.description
@@ -53,12 +56,14 @@ def test_every_format_refuses_bytes_that_are_of_none(tmp_path: Path, format: str
 
 
 def test_calls_that_cannot_be_meant(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no format 'mp3'; use one of mpd, taste-profile, m3u"):
+    with pytest.raises(UsageError, match="no format 'mp3'; use one of mpd, mssd, lfm-1k"):
         ingest("mp3", [tmp_path], tmp_path / "dataset")
     with pytest.raises(UsageError, match=r"no source; name MPD slices"):
         ingest("mpd", [], tmp_path / "dataset")
     with pytest.raises(UsageError, match="mpd has fixed columns: it takes no mapping"):
         ingest("mpd", [tmp_path], tmp_path / "dataset", columns={"track": "a"})
+    with pytest.raises(UsageError, match="--set: mpd has no settings"):
+        ingest("mpd", [tmp_path], tmp_path / "dataset", settings={"skip_seconds": 1})
 
 
 def test_an_ingest_replaces_the_dataset_and_nothing_else(tmp_path: Path) -> None:

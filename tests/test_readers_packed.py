@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from reader_cases import ingested, playlist, slice_text, uris
 
@@ -169,6 +169,7 @@ def test_linked_folders_are_not_followed(tmp_path: Path) -> None:
     assert "holds no MPD slices" in refusal(tmp_path / "source")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 3), st.integers(0, 2**32))
 def test_packed_bytes_come_back_or_are_refused_when_cut(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, frames: int, seed: int

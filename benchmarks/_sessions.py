@@ -124,6 +124,7 @@ class Clock:
 def words() -> tuple[Data, int, int]:
     """Data, epochs and most steps (0: all) that a system was started with."""
     file, epochs, steps = sys.argv[1:]
+    del sys.argv[1:]  # RecBole would read them
     return Data.load(file), int(epochs), int(steps)
 
 

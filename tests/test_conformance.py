@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,19 @@ from segue.errors import BundleError, ConfigError, UsageError
 from segue.models import Recommender, Run
 from segue.recommenders import RECOMMENDERS
 
+SEQUENCES = ("bert4rec", "caser", "gru4rec", "sasrec")
+"""They learn what comes next."""
+
+_NEXT = {
+    "factors": 16,
+    "epochs": 25,
+    "batch": 8,
+    "negatives": 64,
+    "dropout": 0.1,
+    "patience": 0,
+    "history": "positive",
+}
+
 SMALL: dict[str, dict[str, Any]] = {
     "bpr": {"factors": 16, "epochs": 600},
     "playlist-cnn": {
@@ -32,6 +46,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "batch": 16,
         "learning_rate": 0.005,
     },
+    **dict.fromkeys(SEQUENCES, _NEXT),
     "title": {"factors": 8},
     "title by name": {"factors": 8, "features": "name"},
     "two-stage": {
@@ -59,9 +74,12 @@ NAMES = pytest.mark.parametrize("name", CASES)
 
 HEARS_TRACKS = [name for name, of in CASES.items() if of not in ("personal", "popularity", "title")]
 
+KNOWS_KINDS = [name for name in HEARS_TRACKS if name not in SEQUENCES]
+"""Those that ask what goes together; what comes next is another question."""
+
 FEATURE_NAMES = {feature.name for feature in features_of(["wrmf", "user-knn", "item-knn", "title"])}
 
-ORDERED = {"playlist-cnn", "two-stage"}
+ORDERED = {"playlist-cnn", "two-stage", *SEQUENCES}
 """Those for which the order and repeats of a history mean something."""
 
 QUERIES = [
@@ -130,7 +148,7 @@ def bundle(name: str, recommender: Recommender) -> Bundle:
 # Known answers
 
 
-@pytest.mark.parametrize("name", HEARS_TRACKS)
+@pytest.mark.parametrize("name", KNOWS_KINDS)
 def test_checkerboard_gives_back_the_withheld_track(name: str, checkerboard: Dataset) -> None:
     recommender = new(name).fit(checkerboard, Run(seed=1))
     size = checkerboard.playlist_count
@@ -139,7 +157,7 @@ def test_checkerboard_gives_back_the_withheld_track(name: str, checkerboard: Dat
     assert [int(t) for t in slates.tracks[:, 0]] == list(range(size))
 
 
-@pytest.mark.parametrize("name", HEARS_TRACKS)
+@pytest.mark.parametrize("name", KNOWS_KINDS)
 def test_a_track_of_one_kind_brings_tracks_of_its_kind(name: str, checkerboard: Dataset) -> None:
     recommender = new(name).fit(checkerboard, Run(seed=1))
     size = checkerboard.playlist_count
@@ -147,7 +165,7 @@ def test_a_track_of_one_kind_brings_tracks_of_its_kind(name: str, checkerboard: 
     assert all((slate.tracks % 2 == t % 2).all() for t, slate in enumerate(slates))
 
 
-@pytest.mark.parametrize("name", HEARS_TRACKS)
+@pytest.mark.parametrize("name", KNOWS_KINDS)
 def test_skipped_and_disliked_tracks_do_not_speak_for_their_kind(
     name: str, checkerboard: Dataset
 ) -> None:
@@ -328,6 +346,19 @@ def test_places_are_those_in_the_complete_ranking(
         assert found.tolist() == place[wanted].tolist()
 
 
+@NAMES
+def test_places_among_some_tracks_are_in_the_order_of_the_complete_ranking(
+    name: str, trained: Callable[[str], Recommender]
+) -> None:
+    wanted, ends = np.array([5, 31, 70, 2, 120, 99], np.int32), np.arange(len(QUERIES) + 1) * 6
+    queries = Queries.of(QUERIES)
+    found = trained(name).places_among(queries, ends, np.tile(wanted, len(QUERIES)))
+    for q, slate in enumerate(trained(name).recommend(queries, 121)):
+        order = [t for t in slate.tracks.tolist() if t in wanted]
+        places = [order.index(t) if t in order else 6 * len(QUERIES) for t in wanted.tolist()]
+        assert found[6 * q : 6 * q + 6].tolist() == places
+
+
 # Reasons
 
 
@@ -456,7 +487,7 @@ def test_an_unknown_setting_is_refused_with_the_known_ones(name: str) -> None:
 def test_every_setting_is_described_and_refuses_another_type(name: str) -> None:
     kind = RECOMMENDERS[CASES[name]]
     for field in kind.Config.__struct_fields__:
-        annotation = kind.Config.__annotations__[field]
+        annotation = typing.get_type_hints(kind.Config, include_extras=True)[field]
         assert "description" in str(annotation), f"{field} has no description"
         with pytest.raises(ConfigError):
             kind(**{field: {"a": "mapping"}})

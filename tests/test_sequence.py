@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
+import worlds
 
 from segue.answers import Queries, Query
 from segue.data.dataset import Dataset
@@ -243,6 +244,15 @@ def small_world(tmp_path_factory):
     path = tmp_path_factory.mktemp("world") / "world"
     make_world(path, World.make({"tracks": 200, "listeners": 20, "sessions": 200, "playlists": 0}))
     return Dataset.open(path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_always_follows_is_what_comes_next(name, tmp_path):
+    # Track t is always followed by t + 1 of twelve, wherever a session begins.
+    rounds = worlds.make(tmp_path / "rounds", [[(s + i) % 12 for i in range(6)] for s in range(12)])
+    model = _fit(rounds, name, epochs=80, batch=4, learning_rate=0.01, dropout=0, factors=16)
+    slates = model.recommend(Queries.of([Query([t, (t + 1) % 12]) for t in range(12)]), 1)
+    assert slates.tracks[:, 0].tolist() == [(t + 2) % 12 for t in range(12)]
 
 
 def _fit(dataset, name="sasrec", checkpoint=None, **settings):

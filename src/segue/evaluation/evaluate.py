@@ -144,7 +144,7 @@ def evaluate(
     models, values = [], {}
     with task("evaluating", len(test) * len(bundles), "queries", show=progress) as advance:
         for name, bundle in bundles:
-            result, values[name] = _run(name, bundle, dataset, test, how.metrics(n), n, advance)
+            result, values[name] = run_test(name, bundle, dataset, test, how.metrics(n), n, advance)
             models.append(result)
     return Evaluation(
         protocol=protocol,
@@ -182,7 +182,7 @@ def _dependence(test: Test) -> list[str]:
     return [f"intervals and tests take each of the {count:,} listeners for one, not each session"]
 
 
-def _run(
+def run_test(
     name: str,
     bundle: Bundle,
     dataset: Dataset,

@@ -18,6 +18,7 @@ from segue.models.sequence_layers import SequenceConfig
 Bool = npt.NDArray[np.bool_]
 _MIXED = 50
 """Batches whose sessions are sorted by length together, so that a batch has nearly one length."""
+_SHORTENED = 0.5
 _VALIDATION = 0.05
 _MOST_VALIDATION = 2000
 
@@ -133,7 +134,8 @@ def _to_front(some: Bool) -> Int64:
 def _first_places(tracks: npt.NDArray[Any], there: Bool) -> Int64:
     """Place of the first occurrence of each place's track. (windows, width)"""
     same = (tracks[:, :, None] == tracks[:, None, :]) & there[:, None, :]
-    return same.argmax(axis=2)
+    first: Int64 = same.argmax(axis=2)
+    return first
 
 
 class Batch(NamedTuple):
@@ -214,6 +216,8 @@ class Batches:
             width = max(1, int(lengths.max()))
             numbered = np.take_along_axis(numbered, good, axis=1)[:, :width]
             negative = np.zeros(numbered.shape, np.bool_)
+        if self.masks:
+            lengths = self._shortened(lengths, rng)
         places = np.arange(width)
         there = places < lengths[:, None]
         masked = self._masked(lengths, width, rng) if self.masks else None
@@ -252,6 +256,14 @@ class Batches:
             skipped=skipped,
             skipped_there=np.arange(most) < bad_lengths[:, None],
         )
+
+    def _shortened(self, lengths: Int64, rng: np.random.Generator) -> Int64:
+        """Half of the windows end early, so that what follows short histories is learned, too.
+
+        A causal model learns that at every place.
+        """
+        short = rng.integers(1, np.maximum(lengths, 1) + 1).clip(min=np.minimum(2, lengths))
+        return np.where(rng.random(len(lengths)) < _SHORTENED, short, lengths)
 
     def _masked(self, lengths: Int64, width: int, rng: np.random.Generator) -> Bool:
         """Places to hide: a share of each window, and its last."""

@@ -152,7 +152,9 @@ def encode_transformer(offsets, tracks, negative, vectors, skip, p, heads, causa
             x = _read(tracks[some], negative[some], vectors, skip, extra)
             if extra:
                 x[-1] = p.mask
-            x += p.places[: len(x)]
+                x += p.places[: len(x)][::-1]
+            else:
+                x += p.places[: len(x)]
             out[h] = _transformer(x, p, heads, causal)[0]
 
 

@@ -76,7 +76,7 @@ class SequenceConfig(Config, frozen=True):
         Literal["float32", "bfloat16"],
         Meta(description="of products in training; bfloat16 pays on large models and devices"),
     ] = "float32"
-    learning_rate: Annotated[float, Meta(gt=0, description="size of a step")] = 0.002
+    learning_rate: Annotated[float, Meta(gt=0, description="size of a step")] = 0.005
     mask_share: Annotated[
         float, Meta(ge=0, le=1, description="share of tracks that bert4rec hides besides the last")
     ] = 0.15
@@ -111,7 +111,8 @@ class Transformer(NamedTuple):
     """Parameters of `sasrec` and `bert4rec`: blocks b of attention and of two linear layers."""
 
     places: Float32
-    """Added to the track at each place. (length + 1, d)"""
+    """Added to the track at each place, counted from the start; `bert4rec`: from the end.
+    (length + 1, d)"""
     mask: Float32
     """Stands for a hidden track. (d,)"""
     norms: Float32

@@ -87,8 +87,12 @@ class Transformer(Trunk):
         size, width, d = x.shape
         if masked is not None:
             x = torch.where(masked[..., None], self.mask, x)
-        x = self.drop(x + self.places[:width])
-        allowed = None if self.causal else there[:, None, None, :]
+        if self.causal:
+            x, allowed = x + self.places[:width], None
+        else:  # counted from the end, where a question has its hidden track
+            left = there.sum(1)[:, None] - 1 - torch.arange(width, device=x.device)
+            x, allowed = x + self.places[left.clamp(min=0)], there[:, None, None, :]
+        x = self.drop(x)
         for b in range(self.config.blocks):
             n = functional.layer_norm(x, (d,), self.norms[b, 0, 0], self.norms[b, 0, 1])
             qkv = n @ self.qkv[b] + self.qkv_bias[b]

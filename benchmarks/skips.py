@@ -1,0 +1,209 @@
+"""Do skips help? Every model without and with them, on the same sessions, over several seeds.
+
+    python -m benchmarks.skips DATASET --out FOLDER [--seeds 3] [--models a,b] [--set key=value]...
+
+Trains each recipe and its `-skips` twin on the training side of the protocol `next`, for every
+seed, and asks both protocols that share this side: `next` and `skips`. What a run answered is kept
+in FOLDER/runs, so that an interrupted command goes on where it was. Writes FOLDER/skips.md and
+FOLDER/skips.html: means over queries and seeds, and the paired differences between twins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from benchmarks._run import machine
+from segue.data.dataset import Dataset
+from segue.evaluation.evaluate import run_test
+from segue.evaluation.protocols import Test, find_protocol
+from segue.evaluation.significance import estimate
+from segue.recipe import load_recipe
+from segue.training import train
+
+TWINS = ("sasrec", "bert4rec", "gru4rec", "caser", "wrmf", "bpr")
+BASELINES = ("popularity", "personal", "item-knn")
+FIXED = (*BASELINES, "wrmf")
+"""Recipes that one seed says enough about."""
+METRICS = {
+    "next": ("hr@1", "hr@5", "hr@10", "hr@20", "map@10", "ndcg@10", "mrr@20"),
+    "skips": ("auc", "rank_played", "rank_skipped", "skip_mrr@10", "hr@10", "delta_hr@10"),
+}
+LESS = ("rank_played", "skip_mrr@10")
+Values = dict[str, np.ndarray[Any, np.dtype[np.float64]]]
+
+
+class Runs:
+    """Trained recipes and what they answered, kept on disk."""
+
+    def __init__(self, dataset: Path, out: Path, overrides: Sequence[str]) -> None:
+        self.dataset = Dataset.open(dataset)
+        self.out, self.overrides = out, overrides
+        self.tests: dict[str, Test] = {
+            name: find_protocol(name).split(self.dataset, 0).test for name in METRICS
+        }
+
+    def values(self, recipe: str, seed: int) -> Values:
+        """Value of every metric for every query, as ``protocol metric``; NaN: undefined."""
+        has = set(msgspec.structs.asdict(load_recipe(recipe).make().config))
+        own = [o for o in self.overrides if o.partition("=")[0] in has]
+        loaded = load_recipe(recipe, own)
+        told = f"{self.dataset.info.fingerprint} {loaded.make().config} {seed}"
+        name = f"{recipe}-{seed}-{hashlib.sha256(told.encode()).hexdigest()[:8]}.npz"
+        file = self.out / "runs" / name
+        if not file.is_file():
+            print(f"{recipe}, seed {seed}", file=sys.stderr, flush=True)
+            start = time.perf_counter()
+            # The split has seed 0 for every run, so that all answer the same queries.
+            checkpoint = file.with_suffix(".checkpoint")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            split = find_protocol("next").split(self.dataset, 0).train
+            bundle, facts = train(loaded, split, seed=seed, progress=True, checkpoint=checkpoint)
+            out: dict[str, Any] = {"seconds": np.array(facts.seconds)}
+            for protocol, test in self.tests.items():
+                how = find_protocol(protocol)
+                _, found = run_test(
+                    recipe, bundle, self.dataset, test, METRICS[protocol], how.n, lambda _: None
+                )
+                out |= {f"{protocol} {metric}": some for metric, some in found.items()}
+            np.savez_compressed(file, **out)
+            checkpoint.unlink(missing_ok=True)
+            print(f"  {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+        with np.load(file) as saved:
+            return {metric: saved[metric] for metric in saved.files}
+
+
+def _keys() -> list[str]:
+    return [f"{protocol} {metric}" for protocol, some in METRICS.items() for metric in some]
+
+
+def _cell(mean: float | None, half: float | None = None) -> str:
+    if mean is None:
+        return ""
+    digits = f"{mean:.4f}".replace("0.", ".", 1) if abs(mean) < 1 else f"{mean:.3g}"
+    return digits if half is None else f"{digits} ± {half:.4f}".replace("± 0.", "± .")
+
+
+class Table:
+    """One table, for Markdown and HTML."""
+
+    def __init__(self, title: str, head: Sequence[str], rows: list[list[str]]) -> None:
+        self.title, self.head, self.rows = title, head, rows
+
+    def markdown(self) -> str:
+        lines = [f"### {self.title}", "", f"| {' | '.join(self.head)} |"]
+        lines.append("|" + "---|" * len(self.head))
+        return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in self.rows), ""])
+
+    def html(self) -> str:
+        def line(cells: Sequence[str], tag: str) -> str:
+            return "<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>"
+
+        body = "".join(line(row, "td") for row in self.rows)
+        head = line(self.head, "th")
+        return f"<h2>{escape(self.title)}</h2><table><thead>{head}</thead>{body}</table>"
+
+
+def tables(runs: Runs, twins: Sequence[str], seeds: int) -> list[Table]:
+    """Means of every recipe; differences of twins."""
+    keys = _keys()
+    known: dict[str, list[Values]] = {}
+    for name in (*BASELINES, *(r for t in twins for r in (t, f"{t}-skips"))):
+        fixed = name.removesuffix("-skips") in FIXED
+        known[name] = [runs.values(name, seed) for seed in range(1 if fixed else seeds)]
+
+    def mean(name: str, key: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return np.mean([values[key] for values in known[name]], axis=0)
+
+    who = {p: test.listeners for p, test in runs.tests.items()}
+    means, changes = [], []
+    for name, some in known.items():
+        row = [name, str(len(some))]
+        row += [_cell(estimate(mean(name, key), who[key.split()[0]]).mean) for key in keys]
+        seconds = float(np.median([values["seconds"] for values in some]))
+        means.append([*row, f"{seconds:.0f}"])
+    for twin in twins:
+        for key in keys:
+            protocol, metric = key.split()
+            before, after = mean(twin, key), mean(f"{twin}-skips", key)
+            found = estimate(after - before, who[protocol])
+            if found.mean is None or found.ci95 is None:
+                continue
+            each = [
+                float(np.nanmean(a[key] - b[key]))
+                for a, b in zip(known[f"{twin}-skips"], known[twin], strict=True)
+            ]
+            half = (found.ci95[1] - found.ci95[0]) / 2
+            sure = found.ci95[0] > 0 or found.ci95[1] < 0
+            good = (found.mean > 0) != (metric in LESS)
+            verdict = ("better" if good else "worse") if sure else "no difference shown"
+            base = float(np.nanmean(before))
+            percent = f"{100 * found.mean / base:+.1f} %" if base else ""
+            told = ", ".join(_cell(x) for x in each)
+            changes.append([twin, protocol, metric, _cell(base), _cell(found.mean, half), percent,
+                            verdict, told])  # fmt: skip
+    return [
+        Table("Means over queries and seeds", ["recipe", "seeds", *keys, "s to train"], means),
+        Table(
+            "With skips minus without, on the same queries",
+            [
+                "model",
+                "protocol",
+                "metric",
+                "without",
+                "difference ± 95 %",
+                "of it",
+                "so",
+                "by seed",
+            ],
+            changes,
+        ),
+    ]
+
+
+def main() -> None:
+    """Run what is missing and write both files."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--models", default=",".join(TWINS))
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    args = parser.parse_args()
+    runs = Runs(args.dataset, args.out, args.overrides)
+    made = tables(runs, args.models.split(","), args.seeds)
+    words = ["python -m benchmarks.skips", args.dataset.name, f"--seeds {args.seeds}"]
+    words += [f"--set {shlex.quote(o)}" for o in args.overrides]
+    counts = ", ".join(f"{len(test):,} queries of {p}" for p, test in runs.tests.items())
+    notes = [f"`{' '.join(words)}`; {counts}; {machine()}"]
+    notes += sorted({note for test in runs.tests.values() for note in test.notes})
+    if runs.dataset.info.simulated:
+        notes.insert(0, "A simulated world, not real listening.")
+    text = ["## Without and with skips", "", *(f"- {n}" for n in notes), ""]
+    (args.out / "skips.md").write_text("\n".join([*text, *(t.markdown() for t in made)]))
+    style = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem}td,th{padding:.2rem .6rem;\
+text-align:right;border-bottom:1px solid #ddd}td:first-child,th:first-child{text-align:left}"
+    listed = "".join(f"<li>{escape(n)}</li>" for n in notes)
+    body = f"<h1>Without and with skips</h1><ul>{listed}</ul>" + "".join(t.html() for t in made)
+    (args.out / "skips.html").write_text(
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Skips</title>'
+        f"<style>{style}</style><body>{body}</body></html>"
+    )
+    print(
+        json.dumps({"markdown": str(args.out / "skips.md"), "html": str(args.out / "skips.html")})
+    )
+
+
+if __name__ == "__main__":
+    main()

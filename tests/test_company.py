@@ -75,6 +75,14 @@ def test_columns_by_hand(company: Company) -> None:
     assert not beside[2].any()
 
 
+def test_words_may_count_in_part(company: Company) -> None:
+    whole = company.beside(PLAYS, ["trip", "trip"]).toarray()
+    part = company.beside(PLAYS, ["trip", "trip"], np.array([0.5, 1], np.float32)).toarray()
+    assert part[0, 9:].sum() == whole[0, 9:].sum() / 2 == 1
+    assert (part[1:] == whole[1:]).all()
+    assert (part[:, :9] == whole[:, :9]).all()
+
+
 def test_plays_of_artist_and_album_count_for_a_track(company: Company) -> None:
     # Track 0: A has 3 + 1, x has 3. Track 1: nobody played B. Track 2: A 4, y by A 1.
     assert company.plays(np.array([3, 0, 1, 5], np.int32)).tolist() == [7, 0, 5, 0]
@@ -128,6 +136,15 @@ def test_a_word_of_a_title_brings_tracks_without_any_history(dataset: Dataset) -
     assert slate.served_by == "wrmf"
     assert set(slate.tracks // 10) == {2}
     assert model.recommend(Queries.of([Query(title="zz")]), 8)[0].served_by == "popularity"
+
+
+def test_beside_n_tracks_a_word_counts_n_of_n_plus_one(dataset: Dataset) -> None:
+    model = WRMF(factors=8, alpha=2, title_weight=3).fit(dataset, Run(seed=1))
+    counted = []
+    for tracks in ((), (0,), (0, 0), (0, 1, 2)):
+        rows, _ = model._histories(Queries.of([Query(tracks=tracks, title="CC")]))
+        counted.append(float(rows.extra[rows.levels][-1]))  # words are the last columns
+    assert counted == pytest.approx([6, 3, 3, 4.5])
 
 
 def test_a_track_takes_a_share_of_its_artist(dataset: Dataset) -> None:

@@ -67,18 +67,22 @@ class Company:
         rows = np.array([row for row, _ in said], np.int64)
         return rows[at >= 0], at[at >= 0].astype(np.int32)
 
-    def beside(self, plays: Any, titles: Sequence[str | None]) -> Any:
+    def beside(
+        self, plays: Any, titles: Sequence[str | None], shares: Float32 | None = None
+    ) -> Any:
         """Plays with the columns that they bring. CSR (rows, tracks + size)
 
         Args:
+            shares: of its weight that a word has in the title of each row; None: all of it.
             plays: of rows that may be more than the titles; below 0 are skips, which bring
                 nothing. CSR (rows, tracks) float32
         """
         played = plays.maximum(0) if plays.data.min(initial=0) < 0 else plays
         rows, at = self.known(titles)
-        said = sp.csr_matrix(
-            (np.full(len(at), self.word_weight), (rows, at)), (plays.shape[0], len(self.hashes))
-        )
+        weights = np.full(len(at), self.word_weight)
+        if shares is not None:
+            weights *= shares[rows]
+        said = sp.csr_matrix((weights, (rows, at)), (plays.shape[0], len(self.hashes)))
         beside = sp.hstack([plays, played @ self.tracks, said], format="csr", dtype=np.float32)
         beside.sort_indices()
         return beside

@@ -166,11 +166,16 @@ class WRMF(DotRecommender):
 
         Their λ falls with the length n of the history, λ (16/n)^κ. The publications use κ = 0:
         then a single track decides too much, and a hundred too little (`docs/models.md` has the
-        figures).
+        figures). Beside a history a word of the title has n / (n + 1) of its weight, or it decides
+        too much beside a single track.
         """
         counts = query_counts(queries, len(self.vectors), self._skips)
         lengths = np.maximum(np.diff(counts.indptr), 1)
-        columns = self.company.beside(counts, queries.titles) if self.company else counts
+        columns = counts
+        if self.company:
+            heard = np.diff(counts.indptr)
+            shares = np.where(heard > 0, heard / (heard + 1), 1).astype(np.float32)
+            columns = self.company.beside(counts, queries.titles, shares)
         rows = Weighted.of(columns, self._confidence).side(
             self.config.regularisation, self.config.frequency_exponent
         )

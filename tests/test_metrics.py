@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segue.errors import UsageError
-from segue.evaluation.metrics import per_query
+from segue.evaluation.metrics import per_query, played_against_skipped
 
 ALL = (
     *("rprec", "rprec_artist", "rprec_artist_literal", "clicks"),
@@ -190,3 +190,71 @@ def test_kernel_equals_the_formulas(
 def test_unknown_metric_is_an_error(metric: str) -> None:
     with pytest.raises(UsageError, match="no metric is called"):
         per_query(np.zeros((0, 1), np.int32), np.zeros(1), np.zeros(0), np.zeros(1), [metric])
+
+
+# Played against skipped
+
+
+def test_played_against_skipped_by_hand() -> None:
+    """A catalog of 100. Played stand at 0, 8 and 30 (from 0), skipped at 4 and 50."""
+    found = played_against_skipped(
+        np.array([0, 3]), np.array([0, 8, 30]), np.array([0, 2]), np.array([4, 50]), 100, 10
+    )
+    assert {name: value[0] for name, value in found.items()} == pytest.approx(
+        {
+            "auc": 4 / 6,  # 0 beats both, 8 and 30 beat 50
+            "rank_played": 38 / 3 / 100,
+            "rank_skipped": 27 / 100,
+            "skip_mrr@10": 1 / 5,
+            "hr@10": 1,
+            "recall@10": 2 / 3,
+            "delta_hr@10": 2 / 3 - 1 / 2,
+        }
+    )
+
+
+def test_played_against_skipped_at_the_cut_off_and_beyond() -> None:
+    offsets = np.array([0, 1, 2])
+    found = played_against_skipped(offsets, np.array([9, 10]), offsets, np.array([10, 9]), 20, 10)
+    assert found["hr@10"].tolist() == [1, 0]
+    assert found["skip_mrr@10"].tolist() == [0, 1 / 10]
+    assert found["delta_hr@10"].tolist() == [1, -1]
+    assert found["auc"].tolist() == [1, 0]
+
+
+def test_tracks_that_the_catalog_lacks_have_no_rank_and_are_no_hit() -> None:
+    offsets = np.array([0, 2, 4])
+    found = played_against_skipped(
+        offsets, np.array([-1, 3, -1, -1]), offsets, np.array([5, -1, 2, 3]), 10, 10
+    )
+    assert found["auc"][0] == 1
+    assert np.isnan(found["auc"][1])
+    assert np.isnan(found["rank_played"][1])
+    assert found["rank_skipped"].tolist() == pytest.approx([0.5, 0.25])
+    assert found["recall@10"].tolist() == [0.5, 0]
+    assert found["delta_hr@10"].tolist() == [0, -1]
+
+
+def test_without_played_or_skipped_tracks_nothing_is_defined_that_needs_them() -> None:
+    found = played_against_skipped(
+        np.array([0, 0, 1]), np.array([3]), np.array([0, 1, 1]), np.array([4]), 10, 5
+    )
+    for metric in ("auc", "delta_hr@5"):
+        assert np.isnan(found[metric]).all()
+    for metric in ("rank_played", "hr@5", "recall@5"):
+        assert np.isnan(found[metric]).tolist() == [True, False]
+    for metric in ("rank_skipped", "skip_mrr@5"):
+        assert np.isnan(found[metric]).tolist() == [False, True]
+
+
+def test_a_ranking_that_is_blind_to_skips_has_no_difference() -> None:
+    """Nor when many more tracks are played than skipped."""
+    rng = np.random.default_rng(0)
+    places = rng.permuted(np.tile(np.arange(30), (20_000, 1)), axis=1)
+    ends = np.arange(20_001)
+    found = played_against_skipped(
+        ends * 6, places[:, :6].ravel(), ends * 2, places[:, 6:8].ravel(), 30, 10
+    )
+    assert found["auc"].mean() == pytest.approx(0.5, abs=0.01)
+    assert found["delta_hr@10"].mean() == pytest.approx(0, abs=0.01)
+    assert found["hr@10"].mean() > 0.9

@@ -101,3 +101,50 @@ def test_comparison_without_values_is_null_and_does_not_count() -> None:
     assert rows[1].p_holm is None
     assert rows[1].queries == 0
     assert rows[0].p_holm == rows[0].p
+
+
+# Values of the same listeners
+
+
+def test_clusters_of_one_change_nothing() -> None:
+    values = np.random.default_rng(0).normal(size=50)
+    one, each = estimate(values), estimate(values, np.arange(50))
+    assert one.mean == each.mean
+    assert one.ci95 == pytest.approx(each.ci95)
+    assert paired_p(values) == pytest.approx(paired_p(values, np.arange(50)))
+
+
+def test_values_that_are_copies_count_once_a_cluster() -> None:
+    """Each value ten times over says no more than once."""
+    values = np.random.default_rng(0).normal(1, 1, size=40)
+    copies, clusters = np.repeat(values, 10), np.repeat(np.arange(40), 10)
+    assert estimate(copies, clusters).ci95 == pytest.approx(estimate(values).ci95)
+    assert paired_p(copies, clusters) == pytest.approx(paired_p(values))
+    narrow, honest = estimate(copies).ci95, estimate(copies, clusters).ci95
+    assert narrow is not None
+    assert honest is not None
+    assert narrow[1] - narrow[0] < (honest[1] - honest[0]) / 2
+
+
+def test_few_clusters_are_not_heeded() -> None:
+    values = np.random.default_rng(0).normal(size=290)
+    assert estimate(values, np.arange(290) // 10) == estimate(values)
+
+
+def test_clusters_go_with_the_values_that_are_known() -> None:
+    values, clusters = np.arange(80.0) % 7, np.arange(80) // 2
+    holes = np.where(np.arange(80) % 3 == 0, np.nan, values)
+    known = ~np.isnan(holes)
+    assert estimate(holes, clusters) == estimate(values[known], clusters[known])
+
+
+def test_intervals_by_cluster_hold_the_true_mean_as_often_as_they_say() -> None:
+    """Forty listeners with a taste of their own and twenty sessions each; the true mean is 0."""
+    rng = np.random.default_rng(3)
+    clusters = np.repeat(np.arange(40), 20)
+    held = 0
+    for _ in range(600):
+        values = rng.normal(size=40)[clusters] + rng.normal(size=800)
+        low, high = estimate(values, clusters).ci95 or (0, 0)
+        held += low <= 0 <= high
+    assert 0.93 < held / 600 < 0.97

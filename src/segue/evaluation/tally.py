@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,13 +49,16 @@ class Tally:
         offsets, truth = _part(test.truth_offsets, asked.truth, rows)
         drawn = asked.candidates[np.arange(rows.start, rows.start + len(queries)) // GROUP]
         wanted = np.concatenate([truth[:, None], drawn], axis=1)  # one right track each
-        places = self._places(bundle, queries, np.arange(len(wanted) + 1) * wanted.shape[1], wanted)
-        for _ in range(2):  # of two that are one, the first stays
-            order = np.argsort(places, axis=1, kind="stable")
-            wanted = np.take_along_axis(wanted, order, axis=1)
-            places = np.take_along_axis(places, order, axis=1)
-            places[:, 1:][places[:, 1:] == places[:, :-1]] = len(self.answered)
-        lists = np.where(places < len(self.answered), wanted, -1)[:, : self.n]
+        size = len(self.answered)
+        wanted.sort(axis=1)
+        known = (wanted >= 0) & (wanted < size)
+        known[:, 1:] &= wanted[:, 1:] != wanted[:, :-1]  # two may be one in the catalog
+        ends, tracks = offsets_of(known.sum(axis=1)), wanted[known]
+        places = self._ask(bundle, queries, bundle.recommender.places_among, ends, tracks)
+        listed = places < min(self.n, len(tracks))
+        owners = np.repeat(np.arange(len(queries)), np.diff(ends))
+        lists = np.full((len(queries), self.n), -1, np.int32)
+        lists[owners[listed], places[listed]] = tracks[listed]
         return per_query(lists, offsets, truth, asked.artists, self.metrics)
 
     def contrasts(self, bundle: Bundle, asked: Translated, test: Test, rows: slice) -> Values:
@@ -69,33 +73,32 @@ class Tally:
         owner = np.concatenate([np.repeat(np.arange(len(queries)), np.diff(o)) for o, _ in parts])
         order = np.argsort(owner, kind="stable")
         wanted = np.concatenate([tracks for _, tracks in parts])
-        places = np.empty(len(wanted), np.int64)
-        offsets = parts[0][0] + parts[1][0]
-        places[order] = self._places(bundle, queries, offsets, wanted[order])
-        places[places == len(self.answered)] = -1
-        ends = len(parts[0][1])
         size = len(self.answered)
+        known = wanted[order] < size
+        offsets = offsets_of(known)[parts[0][0] + parts[1][0]]
+        places = np.full(len(wanted), -1)
+        places[order[known]] = self._ask(
+            bundle, queries, bundle.recommender.places, offsets, wanted[order[known]]
+        )
+        ends = len(parts[0][1])
         values = played_against_skipped(
             parts[0][0], places[:ends], parts[1][0], places[ends:], size, self.n
         )
         return {metric: values[metric] for metric in self.metrics}
 
-    def _places(self, bundle: Bundle, queries: Queries, offsets: Int64, wanted: Int32) -> Int64:
-        """`Recommender.places`, of which those that the catalog lacks have its size.
-
-        Args:
-            offsets: of the queries in `wanted`, which may have any shape that they fit.
-        """
-        size = len(self.answered)
-        flat = wanted.ravel()
-        known = (flat >= 0) & (flat < size)
+    def _ask(
+        self,
+        bundle: Bundle,
+        queries: Queries,
+        places: Callable[[Queries, Int64, Int32], Int64],
+        offsets: Int64,
+        tracks: Int32,
+    ) -> Int64:
         began = time.perf_counter()
-        found = bundle.recommender.places(queries, offsets_of(known)[offsets], flat[known])
+        found = places(queries, offsets, tracks)
         self.seconds += time.perf_counter() - began
         self.served.update(bundle.recommender.serves(queries))
-        places = np.full(len(flat), size)
-        places[known] = found
-        return places.reshape(wanted.shape)
+        return found
 
 
 def _part(offsets: Int64, tracks: Int32, rows: slice) -> tuple[Int64, Int32]:

@@ -16,8 +16,13 @@ from segue.catalog import Catalog
 from segue.data.dataset import Dataset
 from segue.errors import BundleError, UsageError
 from segue.models.config import Config
-from segue.models.placing import places_of_products, places_of_scores
-from segue.models.ranking import best_of_products, best_of_scores
+from segue.models.placing import (
+    pair_scores,
+    places_among,
+    places_of_products,
+    places_of_scores,
+)
+from segue.models.ranking import best_of_products, best_of_scores, fixed
 
 POPULARITY = "popularity"
 _BLOCK_BYTES = 64 << 20
@@ -170,6 +175,31 @@ class Recommender(ABC):
                 )
         return places
 
+    def places_among(self, queries: Queries, offsets: Int64, tracks: Int32) -> Int64:
+        """Where given tracks stand when only those given for a query may be answered.
+
+        Args:
+            queries, offsets, tracks: as for `places`.
+
+        Returns:
+            places from 0; the length of `tracks` for one that is never answered. (tracks,) int64
+
+        Raises:
+            UsageError: a track is not in the catalog.
+        """
+        self._check(queries.tracks, queries.bans, queries.past, tracks)
+        known = np.array([model != POPULARITY for model in self.serves(queries)], np.bool_)
+        values = self.catalog.plays[tracks].astype(np.float32)
+        for start in range(0, len(queries), self._step()):
+            some = queries[start : start + self._step()]
+            mask = known[start : start + len(some)]
+            ends = offsets[start : start + len(some) + 1]
+            if mask.any():
+                wanted = slice(ends[0], ends[-1])
+                found = self._values(some, ends - ends[0], tracks[wanted])
+                values[wanted] = np.where(np.repeat(mask, np.diff(ends)), found, values[wanted])
+        return places_among(values, *queries.excluded(), offsets, tracks)
+
     def _check(self, *columns: Int32) -> None:
         for tracks in columns:
             if len(tracks) and (tracks.min() < 0 or tracks.max() >= len(self.catalog)):
@@ -193,6 +223,12 @@ class Recommender(ABC):
             place[ranked[q, :count]] = np.arange(count)
             out[offsets[q] : offsets[q + 1]] = place[tracks[offsets[q] : offsets[q + 1]]]
         return out
+
+    def _values(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
+        """Scores of given tracks of answerable queries, or what has their order. (tracks,)"""
+        nothing = np.zeros(len(queries) + 1, np.int64)
+        places = self._places(queries, nothing, np.zeros(0, np.int32), offsets, tracks)
+        return -places.astype(np.float32)
 
     batch: ClassVar[int | None] = None
     """Queries scored at once; None sets it by the size of a dense block of scores."""
@@ -267,6 +303,10 @@ class DenseRecommender(Recommender):
         scores = self.scores(queries)
         return places_of_scores(scores, excluded_offsets, excluded, offsets, tracks)
 
+    def _values(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
+        owners = np.repeat(np.arange(len(queries)), np.diff(offsets))
+        return self.scores(queries)[owners, tracks]
+
 
 class DotRecommender(Recommender):
     """A model whose score is query vector times track vector, plus a bias of the track."""
@@ -298,6 +338,15 @@ class DotRecommender(Recommender):
         return places_of_products(
             vectors, self.vectors, self.bias, excluded_offsets, excluded, offsets, tracks
         )
+
+    def _values(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
+        out = np.empty(len(tracks), np.float32)
+        vectors = fixed(self.query_vectors(queries), np.float32)
+        pair_scores(
+            *(vectors, fixed(self.vectors, np.float32), fixed(self.bias, np.float32)),
+            *(fixed(offsets, np.int64), fixed(tracks, np.int32), out),
+        )
+        return out
 
 
 RECOMMENDERS: dict[str, type[Recommender]] = {}

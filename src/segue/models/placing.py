@@ -16,8 +16,6 @@ from segue.models.ranking_kernels import CHUNK, dot_score
 
 _BLOCK_BYTES = 64 << 20  # scores of whole catalogs that are held at a time
 _LANES = 32
-_MANY = 24
-"""Wanted tracks from which searching among them beats a pass over the scores for each."""
 
 
 def places_of_scores(
@@ -132,17 +130,10 @@ def _places(  # type: ignore[no-untyped-def]
         for e in range(excluded_offsets[q], excluded_offsets[q + 1]):
             own[excluded[e]] = -np.inf
         near = np.float64(0) if slack[q] == np.inf else slack[q]
-        if last - first < _MANY:
-            for i in range(first, last):
-                out[i] = _before(
-                    queries[q], vectors, bias, own, near, wanted[i - first], tracks[i],
-                    known, lanes,
-                )  # fmt: skip
-        else:
-            _search(
-                queries[q], vectors, bias, own, near, wanted, tracks[first:last],
-                known, lanes, out[first:last],
-            )  # fmt: skip
+        for i in range(first, last):
+            out[i] = _before(
+                queries[q], vectors, bias, own, near, wanted[i - first], tracks[i], known, lanes
+            )
         for i in range(first, last):
             if own[tracks[i]] == -np.inf:
                 out[i] = size
@@ -169,24 +160,32 @@ def _before(query, vectors, bias, scores, slack, score, track, known, lanes):  #
     return count
 
 
-@njit(cache=True)
-def _search(query, vectors, bias, scores, slack, wanted, tracks, known, lanes, out):  # type: ignore[no-untyped-def]
-    """How many tracks come before each of many, by searching among the wanted scores."""
-    order = np.argsort(wanted)
-    sorted_scores = wanted[order]
-    under = np.zeros(len(wanted) + 1, np.int64)  # tracks that are before all up to here
-    for t in range(len(scores)):
-        if scores[t] == -np.inf:
-            continue
-        low, high = np.float32(scores[t] - slack), np.float32(scores[t] + slack)
-        at = np.searchsorted(sorted_scores, low)
-        under[at] += 1
-        while at < len(sorted_scores) and sorted_scores[at] <= high:
-            i = order[at]
-            exact = _exact(query, vectors, bias, t, scores[t], known, lanes)
-            out[i] += exact > wanted[i] or (exact == wanted[i] and t < tracks[i])
-            at += 1
-    before = 0
-    for at in range(len(wanted) - 1, -1, -1):
-        before += int(under[at + 1])
-        out[order[at]] += before
+def places_among(
+    values: Float32, excluded_offsets: Int64, excluded: Int32, offsets: Int64, tracks: Int32
+) -> Int64:
+    """The place of each wanted track when only the wanted ones of its query may be answered.
+
+    Args:
+        values: their scores. (wanted,)
+        excluded_offsets, excluded, offsets, tracks: as in `places_of_scores`.
+
+    Returns:
+        from 0; the number of all wanted for one that is excluded. (wanted,) int64
+    """
+    owners = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    banned = np.repeat(np.arange(len(offsets) - 1), np.diff(excluded_offsets))
+    out = np.isin(owners << 32 | tracks, banned << 32 | excluded)
+    order = np.lexsort((tracks, -values, out, owners))
+    places = np.empty(len(tracks), np.int64)
+    places[order] = np.arange(len(tracks)) - offsets[owners]
+    places[out] = len(tracks)
+    return places
+
+
+@njit(parallel=True, cache=True)
+def pair_scores(queries, vectors, bias, offsets, tracks, out):  # type: ignore[no-untyped-def]
+    """Fill `out` with the exact scores of the wanted tracks. (wanted,)"""
+    for q in prange(len(queries)):
+        lanes = np.empty(_LANES)
+        for i in range(offsets[q], offsets[q + 1]):
+            out[i] = dot_score(queries[q], vectors[tracks[i]], bias[tracks[i]], lanes)

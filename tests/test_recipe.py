@@ -112,9 +112,15 @@ def test_a_dot_in_an_override_leads_into_a_table(recipe_file):
     ("change", "line"),
     [
         ("ranker.colour=1", r"unknown setting ranker\.colour; settings are: objective, trees"),
-        ("ranker.depth=99", r"ranker\.depth: expected a whole number <= 14; settings"),
-        ("ranker.depth.x=1", r"ranker\.depth: expected a whole number, got a table; settings"),
-        ("ranker=3", r"ranker: expected a table, got a whole number"),
+        ("ranker.depth=99", r"ranker\.depth: expected a whole number <= 14$"),
+        ("ranker.depth.x=1", r"ranker\.depth: expected a whole number, got a table$"),
+        (
+            "ranker.treees=1",
+            r"unknown setting ranker\.treees; the nearest is ranker\.trees$",
+        ),
+        ("wrmf.factor=1", r"unknown setting wrmf\.factor; the nearest is wrmf\.factors$"),
+        ("seed_kept=1", r"unknown setting seed_kept; the nearest is seeds_kept$"),
+        ("ranker=3", r"ranker: expected a table, got a whole number$"),
         ("wrmf.factors=many", r"wrmf\.factors: expected a whole number, got text"),
         ("playlist_cnn.loss=hinge", r"playlist_cnn\.loss: invalid enum value 'hinge'"),
         ('models=["bpr"]', r"models\[0\]: invalid enum value 'bpr'"),

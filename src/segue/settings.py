@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any, Self
 
 import msgspec
@@ -12,6 +13,8 @@ import numpy as np
 from segue.errors import ConfigError
 
 _LARGEST = float(np.finfo(np.float32).max)
+_NEAR = 0.7
+"""How much alike two names are, by difflib, that may be meant for each other."""
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -57,7 +60,7 @@ _PLAIN = {
 
 
 def _refusal(kind: type[Config], message: str) -> ConfigError:
-    """What msgspec says of settings, as people say it, with the settings there are."""
+    """What msgspec says of settings, as people say it; of an unknown one also what there is."""
     message, _, path = message.partition(" - at ")
     names = path.strip("`$").strip(".").split(".") if path else []
     unknown = re.search("unknown field `(.*)`", message)
@@ -65,13 +68,19 @@ def _refusal(kind: type[Config], message: str) -> ConfigError:
         inner = {field.name: field.default for field in msgspec.structs.fields(kind)}.get(name)
         if isinstance(inner, Config):
             kind = type(inner)
-    if unknown:
-        what = f"unknown setting {'.'.join([*names, unknown[1]])}"
-    else:
+    if not unknown:
         plain = re.sub("`(.*?)`", lambda word: _PLAIN.get(word[1], word[1]), message)
-        what = f"{'.'.join(names)}: {plain[:1].lower()}{plain[1:]}"
-    known = ", ".join(field.name for field in msgspec.structs.fields(kind)) or "none"
-    return ConfigError(what, where=kind.__name__, do=f"settings are: {known}")
+        return ConfigError(
+            f"{'.'.join(names)}: {plain[:1].lower()}{plain[1:]}", where=kind.__name__
+        )
+    what = f"unknown setting {'.'.join([*names, unknown[1]])}"
+    known = [field.name for field in msgspec.structs.fields(kind)]
+    near = get_close_matches(unknown[1], known, 1, _NEAR)
+    if near:
+        do = f"the nearest is {'.'.join([*names, *near])}"
+    else:
+        do = f"settings are: {', '.join(known) or 'none'}"
+    return ConfigError(what, where=kind.__name__, do=do)
 
 
 def _refuse_too_large(settings: Config, where: str) -> None:

@@ -59,6 +59,7 @@ def place(tmp_path_factory) -> Path:
     """A folder with a dataset ``world`` and bundles ``popular`` and ``knn`` trained on it."""
     folder = tmp_path_factory.mktemp("cli")
     world = folder / "world"
+    (folder / "knn.toml").write_text('recommender = "item-knn"\nconfig.x = 1\n', "utf-8")
     assert run(["world", "--dataset", str(world), *SIZES]) == 0
     for recipe, bundle in (("popularity", "popular"), ("item-knn", "knn")):
         train = ["train", recipe, str(world), "--bundle", str(folder / bundle)]
@@ -285,6 +286,15 @@ def test_tables_are_plain_where_there_is_no_terminal(segue, place):
         (["evaluate", "{knn}", "{world}", "--protocol", "x"], "no protocol is called 'x'"),
         (["ingest", "vinyl", "x", "--dataset", "{new}"], "no format 'vinyl'"),
         (["ingest", "csv", "x", "--dataset", "{new}", "--map", "uri"], "role=column"),
+        (["world", "--dataset", "{new}", "--tracks", "1"], "tracks"),
+        (
+            ["train", "item-knn", "{world}", "--bundle", "{new}", "--set", "x=1"],
+            "unknown setting x",
+        ),
+        (
+            ["train", "item-knn", "{world}", "--bundle", "{new}", "--set", "beta=much"],
+            "beta: expected a number, got text",
+        ),
     ],
 )
 def test_wrong_usage_is_one_line_and_status_2(segue, place, arguments, words):
@@ -303,12 +313,12 @@ def test_wrong_usage_is_one_line_and_status_2(segue, place, arguments, words):
         (["describe", "{knn}"], "is not a dataset"),
         (["train", "item-knn", "{knn}", "--bundle", "{new}"], "is not a dataset"),
         (["train", "item-knn", "{world}", "--bundle", "{world}"], "it is not replaced"),
-        (
-            ["train", "item-knn", "{world}", "--bundle", "{new}", "--set", "x=1"],
-            "unknown setting x",
-        ),
         (["ingest", "mpd", "{new}", "--dataset", "{new}"], "new"),
-        (["world", "--dataset", "{new}", "--tracks", "1"], "tracks"),
+        (["train", "{knn}.toml", "{world}", "--bundle", "{new}"], "unknown setting x"),
+        (
+            ["train", "{knn}.toml", "{world}", "--bundle", "{new}", "--set", "beta=1"],
+            "unknown setting",
+        ),
         (["submit", "{knn}", "{new}", "--out", "{new}"], "new"),
     ],
 )
@@ -321,6 +331,16 @@ def test_failure_is_one_line_and_status_1(segue, place, arguments, words):
     assert words in lines[0]
     assert ran.status == (2 if "no source" in lines[0] else 1)
     assert not (place / "new").exists()
+
+
+def test_a_title_that_the_model_does_not_read_is_said(segue, place):
+    track = first_track(segue, place)["uri"]
+    plain = segue("continue", place / "knn", "--track", track)
+    titled = segue("continue", place / "knn", "--track", track, "--title", "rock")
+    assert titled.out == plain.out
+    said = "segue: item-knn does not read titles: --title changes nothing"
+    assert said in titled.err.splitlines()
+    assert said not in plain.err.splitlines()
 
 
 def test_an_ambiguous_track_lists_candidates(segue, place):

@@ -501,9 +501,17 @@ def test_reasons_on_the_command_line_are_features_and_add_up(
     for track in answered["tracks"]:
         kinds = {reason["kind"] for reason in track["reasons"]}
         assert kinds == {"feature", "rest"}
+        assert len(track["reasons"]) <= 9
         assert {r["what"] for r in track["reasons"] if r["kind"] == "feature"} <= names
         total = sum(reason["amount"] for reason in track["reasons"])
         assert total == pytest.approx(track["score"], abs=1e-4)
+    whole = Bundle.load(bundle).recommender.reasons(
+        Query(tracks=(31,), title="jazz"), np.array([answered["tracks"][0]["index"]], np.int32)
+    )[0]
+    assert len(whole) > 12
+    largest = sorted((r.amount for r in whole if r.kind == "feature"), key=abs)[-8:]
+    shown = [r["amount"] for r in answered["tracks"][0]["reasons"]]
+    assert shown[:-1] == sorted(largest, reverse=True)
     best = [r for r in answered["tracks"][0]["reasons"] if r["kind"] == "feature"][:2]
     assert run(arguments) == 0
     heading, first, *_ = capsys.readouterr().out.splitlines()

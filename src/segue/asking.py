@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -44,7 +45,7 @@ class NamedTrack(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What ``segue continue --json`` prints.
+    """What ``segue continue --json`` prints, where long lists of reasons are made `brief`.
 
     Attributes:
         model: the recommender that ranked it; "popularity" where the bundle's own knew nothing.
@@ -117,6 +118,39 @@ def answer(bundle: Bundle, query: Query, slate: Slate) -> Answer:
             )
         ],
     )
+
+
+MOST_REASONS = 8
+"""Parts of a score that are printed one by one."""
+
+
+def brief(answered: Answer, most: int = MOST_REASONS) -> Answer:
+    """The answer with the `most` parts of each score that matter most, and the rest as one.
+
+    Those of the largest amounts, whether they speak for the track or against it. The others, and
+    what a model itself calls the rest, are summed in one of the kind "rest", which is the last.
+    """
+    return msgspec.structs.replace(
+        answered,
+        tracks=[
+            msgspec.structs.replace(track, reasons=_largest(track.reasons, most))
+            for track in answered.tracks
+        ],
+    )
+
+
+def _largest(reasons: list[NamedReason], most: int) -> list[NamedReason]:
+    parts = [reason for reason in reasons if reason.kind != "rest"]
+    if len(parts) <= most:
+        return reasons
+    by_size = sorted(parts, key=lambda reason: -abs(reason.amount))
+    limit = abs(by_size[most - 1].amount)
+    kept = [reason for reason in parts if abs(reason.amount) > limit]
+    equal = [reason for reason in parts if abs(reason.amount) == limit]
+    kept += equal[: most - len(kept)]
+    kept.sort(key=lambda reason: -reason.amount)
+    rest = math.fsum(reason.amount for reason in reasons) - math.fsum(r.amount for r in kept)
+    return [*kept, NamedReason("rest", None, None, rest)]
 
 
 def _named(catalog: Catalog, reason: Reason) -> NamedReason:

@@ -77,6 +77,8 @@ def continue_(
     )
     stage = ListStage(one_recording, artist_spacing, album_spacing)
     slate = continue_playlist(loaded.recommender, query, n, stage)
+    if title and not loaded.recommender.reads_titles:
+        say(f"{loaded.manifest.recommender} does not read titles: --title changes nothing")
     if loaded.manifest.simulated:
         say(SIMULATED)
     if format in PLAYLIST_FORMATS:
@@ -133,7 +135,9 @@ def submit(
 
 def _show(answered: Answer, json: bool) -> None:
     if json:
-        emit(answered)
+        from segue.asking import brief
+
+        emit(brief(answered))
         return
     table(
         ("", "artist", "title", "score", "because"),

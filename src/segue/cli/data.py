@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from segue.cli.output import SIMULATED, Json, Seed, emit, facts, number, say, table
+from segue.cli.output import SIMULATED, Json, Seed, emit, facts, given_settings, number, say, table
 from segue.errors import UsageError
 from segue.files import shown
 
@@ -54,7 +54,8 @@ def ingest(
             raise UsageError(f"{text!r} is not role=column", where="--map")
         columns[role] = column
     changed = dict(map(parse_override, settings or ()))
-    receipt = read(format, sources, dataset, columns=columns, settings=changed, progress=True)
+    with given_settings():
+        receipt = read(format, sources, dataset, columns=columns, settings=changed, progress=True)
     if json:
         fields = ("format", "unit", "read", "kept", "dropped", "notes", "settings")
         emit({name: getattr(receipt, name) for name in fields} | {"dataset": shown(dataset)})
@@ -75,7 +76,8 @@ def outcomes(
     from segue.data.deriving import derive_again
     from segue.recipe import parse_override
 
-    before, after = derive_again(dataset, dict(map(parse_override, settings or ())))
+    with given_settings():
+        before, after = derive_again(dataset, dict(map(parse_override, settings or ())))
     if json:
         emit(
             {
@@ -117,7 +119,8 @@ def world(
         "sessions": sessions,
         "playlists": playlists,
     }
-    made = World.make({name: size for name, size in sizes.items() if size is not None})
+    with given_settings():
+        made = World.make({name: size for name, size in sizes.items() if size is not None})
     info = make_world(dataset, made, seed=seed, progress=True)
     say(SIMULATED)
     result = {**info.rows, "simulated": True, "seed": seed, "dataset": shown(dataset)}

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from segue.cli.output import SIMULATED, Json, Seed, emit, facts, say
+from segue.cli.output import SIMULATED, Json, Seed, emit, facts, given_settings, say
 from segue.errors import UsageError
 from segue.files import shown
 
@@ -43,7 +43,9 @@ def train(
     from segue.recipe import load_recipe
     from segue.training import train as fit
 
-    loaded = load_recipe(recipe, settings or ())
+    loaded = load_recipe(recipe)
+    with given_settings():
+        loaded = load_recipe(recipe, settings or ())
     opened = Dataset.open(dataset)
     checkpoint = bundle.with_name(f"{bundle.name}.checkpoint")
     trained, cost = fit(

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
+from segue.errors import ConfigError, UsageError
 from segue.playlist_files import one_line
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 
 SIMULATED = "simulated: this comes from a world that segue made up, not from real listening"
+
+
+@contextmanager
+def given_settings() -> Iterator[None]:
+    """Settings that are wrong here were wrong on the command line, not in a file."""
+    try:
+        yield
+    except ConfigError as error:
+        raise UsageError(error.what, where=error.where, do=error.do) from error
 
 
 def say(message: str) -> None:

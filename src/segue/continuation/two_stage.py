@@ -199,6 +199,10 @@ class TwoStage(Recommender):
 
     # Answering
 
+    @property
+    def reads_titles(self) -> bool:
+        return True  # features do, whatever the first stage
+
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
         return np.array([model != POPULARITY for model in self.serves(queries)], np.bool_)
 

@@ -233,6 +233,11 @@ class Recommender(ABC):
     batch: ClassVar[int | None] = None
     """Queries scored at once; None sets it by the size of a dense block of scores."""
 
+    @property
+    def reads_titles(self) -> bool:
+        """Whether a title can change an answer."""
+        return False
+
     def serves(self, queries: Queries) -> list[str]:
         """Name of the model that answers each query."""
         return [self.name if known else POPULARITY for known in self.answerable(queries)]

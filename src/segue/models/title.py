@@ -94,6 +94,10 @@ class Title(DenseRecommender):
         made: Self = object.__new__(kind)
         return made
 
+    @property
+    def reads_titles(self) -> bool:
+        return True
+
     def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
         binary = sp.csr_matrix(
             (np.ones(plays.nnz, np.float32), plays.indices, plays.indptr), plays.shape

@@ -125,6 +125,10 @@ class WRMF(DotRecommender):
         """Whether skips count."""
         return self.config.skip_confidence > 0
 
+    @property
+    def reads_titles(self) -> bool:
+        return self.config.title_weight > 0
+
     def _weights(self) -> tuple[float, float, float]:
         config = self.config
         return config.artist_weight, config.album_weight, config.title_weight

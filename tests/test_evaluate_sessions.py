@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 from evaluation_worlds import train_bundle
-from session_worlds import plain, random_sessions, write_sessions
+from session_worlds import FINISHED, SKIPPED, plain, random_sessions, write_sessions
 from typer.testing import CliRunner
 
 from segue.bundle import Bundle, Holdout
@@ -21,6 +21,7 @@ from segue.evaluation import evaluate as module
 from segue.evaluation.evaluate import Evaluation, evaluate
 from segue.evaluation.protocols import PROTOCOLS
 from segue.evaluation.report import render_report
+from segue.evaluation.translate import translate
 from segue.models import Personal, Popularity
 
 NAMES = ["next", "next-last", "next-sampled", "skips"]
@@ -300,3 +301,17 @@ def test_bundles_of_personal_load_as_they_were(tmp_path: Path, world: Dataset) -
         for bundle in (train_bundle(world, held("next"), Personal), loaded)
     )
     assert first == again
+
+
+def test_outcomes_and_the_past_follow_their_tracks_into_another_catalog(tmp_path: Path) -> None:
+    learned = write_sessions(tmp_path / "a", [(0, 0, plain(5, 4, 3, 2, 1, 0))], tracks=6)
+    asked = write_sessions(
+        tmp_path / "b",
+        [(0, 1000, plain(20, 4, -3, 5)), (0, 2000, plain(30, -1, 2, 31, -0, 3)), (1, 5, plain(9))],
+    )
+    test = PROTOCOLS["next"].every(asked, 0)
+    found = translate(test, asked, train_bundle(learned, None, Personal)).queries
+    assert found.offsets.tolist() == [0, 2, 5]
+    assert found.tracks.tolist() == [4, 3, 1, 2, 0]
+    assert found.outcomes.tolist() == [FINISHED, SKIPPED, SKIPPED, FINISHED, FINISHED]
+    assert [found.past[a:b].tolist() for a, b in found.past_spans] == [[], [4, 5]]

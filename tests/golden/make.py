@@ -59,6 +59,8 @@ QUERIES = [
     {"title": "oddly"},
     {},
 ]
+FURTHER = {"personal": [{"past": [3, 8, 3, 5]}, {"tracks": [3], "past": [3, 8, 3, 5], "bans": [5]}]}
+"""What only one recommender heeds."""
 
 
 def playlists(path: Path, count: int = 60, length: int = 6) -> Dataset:
@@ -103,7 +105,7 @@ def make(name: str) -> None:
     bundle.save(place)
     recommender = Bundle.load(place).recommender
     answers = []
-    for query in QUERIES:
+    for query in QUERIES + FURTHER.get(name, []):
         slate = recommender.recommend(Queries.of([Query(**query)]), 10)[0]
         answers.append(
             {

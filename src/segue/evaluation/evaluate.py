@@ -178,7 +178,8 @@ def _dependence(test: Test) -> list[str]:
     if count == len(test):
         return []
     if count < MIN_CLUSTERS:
-        return [f"intervals take the sessions of {count} listeners for independent"]
+        who = "one listener" if count == 1 else f"{count} listeners"
+        return [f"intervals take the sessions of {who} for independent"]
     return [f"intervals and tests take each of the {count:,} listeners for one, not each session"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +52,9 @@ QUERY = Query(
     [Outcome.FINISHED, Outcome.UNKNOWN, Outcome.FINISHED, Outcome.SKIPPED],
     "LOVE  rock",
 )
-CANDIDATES = np.array([[0, 3, 4]], np.int32)
-SCORES = np.array([[[0.5], [1.5], [-1.0]]], np.float32)
-BLEND = np.array([[0.2, 0.1, 0.3]], np.float32)
+CANDIDATES = np.array([0, 3, 4], np.int32)
+SCORES = np.array([[0.5], [1.5], [-1.0]], np.float32)
+BLEND = np.array([0.2, 0.1, 0.3], np.float32)
 
 LOVE_SONG = {
     "model-score": 0.5,
@@ -192,10 +192,9 @@ def tables(small: Dataset) -> FeatureTables:
 
 
 def compute(tables: FeatureTables, query: Query = QUERY, tracks: Any = CANDIDATES) -> Any:
-    count = tracks.shape[1]
-    vectors = np.array([[1, 2]], np.float32)
-    scores, blend = SCORES[:, :count], BLEND[:, :count]
-    return tables.compute(Queries.of([query]), vectors, tracks, scores, blend)[0]
+    n = len(tracks)
+    vector = np.array([1, 2], np.float32)
+    return tables.compute(Queries.of([query]), vector, tracks, SCORES[:n], BLEND[:n])
 
 
 NAMES = [feature.name for feature in FEATURES]
@@ -235,7 +234,7 @@ def test_an_unknown_title_is_a_title_and_its_words_count(tables):
 
 
 def test_albums_of_two_artists_with_one_name_are_two_and_artists_of_no_name_are_none(tables):
-    other = np.array([[5, 3]], np.int32)
+    other = np.array([5, 3], np.int32)
     row = dict(zip(NAMES, compute(tables, QUERY, other)[0], strict=True))
     assert row["same-album"] == 0
     unknown = dict(zip(NAMES, compute(tables, Query([3]), other)[1], strict=True))
@@ -245,7 +244,7 @@ def test_albums_of_two_artists_with_one_name_are_two_and_artists_of_no_name_are_
 
 
 def test_titles_count_as_often_as_playlists_have_the_track(tables):
-    row = dict(zip(NAMES, compute(tables, QUERY, np.array([[1]], np.int32))[0], strict=True))
+    row = dict(zip(NAMES, compute(tables, QUERY, np.array([1], np.int32))[0], strict=True))
     assert row["title-track"] == pytest.approx(1 / 3)  # in one of three titled playlists
     assert row["title-playlists"] == pytest.approx(1)  # and that one is called so
     assert row["title-similarity"] == pytest.approx(1 / 9)
@@ -274,24 +273,24 @@ def test_titles_have_the_singular_vectors_of_tracks_stacked_on_playlists(tmp_pat
 
 
 def test_equal_scores_share_a_place(tables):
-    blend = np.array([[1, 2, 1]], np.float32)
-    vectors = np.ones((1, 2), np.float32)
-    out = tables.compute(Queries.of([QUERY]), vectors, CANDIDATES, SCORES, blend)
-    place = out[0, :, NAMES.index("blend-place")]
+    blend = np.array([1, 2, 1], np.float32)
+    vector = np.ones(2, np.float32)
+    out = tables.compute(Queries.of([QUERY]), vector, CANDIDATES, SCORES, blend)
+    place = out[:, NAMES.index("blend-place")]
     np.testing.assert_allclose(place, np.log([2, 1, 2]), rtol=1e-6)
 
 
 def test_nothing_at_all_is_known(tmp_path):
     dataset = write(tmp_path / "d", [(None,) * 6] * 4, [(None, [0, 1]), (None, [1, 2])])
     tables = learn(dataset, np.zeros((4, 2), np.float32), np.zeros((2, 2), np.float32), albums=3)
-    queries = Queries.of([Query([0, 3], title="x"), Query()])
-    tracks = np.array([[1, 2, 3], [1, -1, -1]], np.int32)
-    out = tables.compute(
-        queries, np.zeros((2, 2), np.float32), tracks, np.zeros((2, 3, 2)), np.zeros((2, 3))
-    )
-    assert out.shape == (2, 3, len(features_of(["a", "b"], 3)))
-    assert np.isfinite(out).all()
-    assert not out[1, 1:].any()
+    nothing = np.zeros((3, 2), np.float32)
+    for query, tracks in ((Query([0, 3], title="x"), [1, 2, 3]), (Query(), [1]), (Query(), [])):
+        n = len(tracks)
+        out = tables.compute(
+            Queries.of([query]), nothing[0], np.array(tracks, np.int32), nothing[:n], nothing[:n, 0]
+        )
+        assert out.shape == (n, len(features_of(["a", "b"], 3)))
+        assert np.isfinite(out).all()
 
 
 def test_an_empty_dataset(tmp_path):
@@ -300,7 +299,7 @@ def test_an_empty_dataset(tmp_path):
     assert np.isfinite(compute(tables)).all()
 
 
-# A world of some size: batches, order, tensors
+# A world of some size: order, families, tensors
 
 
 @pytest.fixture(scope="module")
@@ -320,60 +319,38 @@ def learned(world: Dataset) -> FeatureTables:
     return learn(world, vectors, rows, albums=4)
 
 
-def asked(dataset: Dataset, count: int = 9, most: int = 40) -> tuple[Any, ...]:
+def asked(count: int = 9, most: int = 40) -> Iterator[tuple[Any, ...]]:
     """Arguments of `compute`: histories of 0, 1, ... tracks, candidates of different number."""
     rng = np.random.default_rng(1)
-    queries = Queries.of(
-        [
-            Query(
-                rng.choice(121, q, replace=False).tolist(), title=[None, "jazz no. 5", "x"][q % 3]
-            )
-            for q in range(count)
-        ]
-    )
-    tracks = np.array([rng.choice(121, most, replace=False) for _ in range(count)], np.int32)
     for q in range(count):
-        tracks[q, most - 3 * q :] = -1
-    scores = rng.standard_normal((count, most, 3)).astype(np.float32).round(1)
-    vectors = rng.standard_normal((count, 12)).astype(np.float32)
-    return queries, vectors, tracks, scores, scores.mean(axis=2)
+        title = [None, "jazz no. 5", "x"][q % 3]
+        query = Query(rng.choice(121, q, replace=False).tolist(), title=title)
+        tracks = rng.choice(121, most - 3 * q, replace=False).astype(np.int32)
+        scores = rng.standard_normal((len(tracks), 3)).astype(np.float32).round(1)
+        vector = rng.standard_normal(12).astype(np.float32)
+        yield Queries.of([query]), vector, tracks, scores, scores.mean(axis=1)
 
 
-def test_a_batch_gives_what_its_single_queries_give(world, learned):
-    queries, *arrays = asked(world)
-    batch = learned.compute(queries, *arrays)
-    for q in range(len(queries)):
-        single = learned.compute(queries[q : q + 1], *(array[q : q + 1] for array in arrays))
-        assert single[0].tobytes() == batch[q].tobytes()
+def computed(tables: FeatureTables) -> list[bytes]:
+    return [tables.compute(*arguments).tobytes() for arguments in asked()]
 
 
-def test_the_order_of_candidates_does_not_matter(world, learned):
-    queries, vectors, tracks, scores, blend = asked(world, count=1)
-    order = np.random.default_rng(2).permutation(tracks.shape[1])
-    one = learned.compute(queries, vectors, tracks, scores, blend)
-    other = learned.compute(queries, vectors, tracks[:, order], scores[:, order], blend[:, order])
-    assert one[:, order].tobytes() == other.tobytes()
-
-
-def test_padding_does_not_matter(world, learned):
-    queries, vectors, tracks, scores, blend = asked(world)
-    out = learned.compute(queries, vectors, tracks, scores, blend)
-    assert not out[tracks < 0].any()
-    n = int((tracks[4] >= 0).sum())
-    short = learned.compute(
-        queries[4:5], vectors[4:5], tracks[4:5, :n], scores[4:5, :n], blend[4:5, :n]
-    )
-    assert short[0].tobytes() == out[4, :n].tobytes()
+def test_the_order_of_candidates_does_not_matter(learned):
+    for query, vector, tracks, scores, blend in asked():
+        order = np.random.default_rng(2).permutation(len(tracks))
+        one = learned.compute(query, vector, tracks, scores, blend)
+        other = learned.compute(query, vector, tracks[order], scores[order], blend[order])
+        assert one[order].tobytes() == other.tobytes()
 
 
 @pytest.mark.parametrize("families", [FAMILIES[:1], FAMILIES[1:], ("pair", "track"), ()])
 def test_families_that_are_not_wanted_are_left_out(world, learned, families):
-    arguments = asked(world)
     models = ["a", "b", "c"]
     wanted = [feature.family in families for feature in features_of(models, 4)]
     some = FeatureTables.restore(learned.tensors(), catalog_of(world), 4, families)
-    every = learned.compute(*arguments)
-    assert some.compute(*arguments).tobytes() == every[:, :, wanted].tobytes()
+    for arguments in asked():
+        every = learned.compute(*arguments)
+        assert some.compute(*arguments).tobytes() == every[:, wanted].tobytes()
     assert sum(wanted) == len(features_of(models, 4, families))
 
 
@@ -399,11 +376,10 @@ def test_what_is_held_out_changes_nothing(tmp_path):
     for dataset in (whole, other):
         reduced = dataset.keeping(entries=kept)
         tables = learn(reduced, vectors, rows)
-        results.append(tables.compute(*asked(dataset)).tobytes())
+        results.append(computed(tables))
     assert not np.array_equal(whole.entries, other.entries)
     assert results[0] == results[1]
-    seen = learn(whole, vectors, rows).compute(*asked(whole)).tobytes()
-    assert seen != results[0]  # so the test would notice
+    assert computed(learn(whole, vectors, rows)) != results[0]  # so the test would notice
 
 
 def test_the_catalogs_plays_are_not_looked_at(small, tables):
@@ -415,9 +391,8 @@ def test_the_catalogs_plays_are_not_looked_at(small, tables):
 
 
 def test_tensors_give_the_same_features(world, learned):
-    arguments = asked(world)
     restored = FeatureTables.restore(learned.tensors(), catalog_of(world), 4)
-    assert restored.compute(*arguments).tobytes() == learned.compute(*arguments).tobytes()
+    assert computed(restored) == computed(learned)
 
 
 @pytest.mark.parametrize("name", learned_names := [

@@ -83,16 +83,11 @@ def test_explanation_by_hand():
     assert parts.tolist() == [[0, -1.25, -0.25], [-1, 3.75, 0.25]]
 
 
-def test_lowest_by_hand():
-    assert two_trees().lowest() == -0.75
-
-
 def test_without_trees_every_score_is_zero():
     trees = Trees.restore(no_trees().tensors("r"), "r", 3)
     assert trees.score(ROWS).tolist() == [0, 0, 0, 0]
     assert trees.explain(ROWS)[0] == 0
     assert not trees.explain(ROWS)[1].any()
-    assert trees.lowest() == 0
 
 
 def test_no_rows():
@@ -123,20 +118,6 @@ def test_an_explanation_adds_up(seed):
     np.testing.assert_allclose(bias + parts.sum(1), trees.score(rows), atol=1e-5)
     unused = np.setdiff1d(np.arange(5), trees.feature)
     assert not parts[:, unused].any()
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10**6))
-def test_no_score_is_below_the_lowest(seed):
-    trees = some_trees(seed, 7, 5)
-    assert trees.score(rows_of(seed, 200, 5)).min() >= trees.lowest()
-
-
-def test_the_lowest_is_reached_by_a_single_tree():
-    trees = some_trees(1, 1, 2)
-    grid = np.stack(np.meshgrid(*[np.arange(-4, 5)] * 2), -1).reshape(-1, 2).astype(np.float32)
-    leaves = trees.value[trees.feature == LEAF]
-    assert trees.lowest() == leaves.min() <= trees.score(grid).min()
 
 
 def test_rows_in_another_memory_order_score_the_same():

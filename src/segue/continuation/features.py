@@ -175,39 +175,28 @@ class FeatureTables:
         )
 
     def compute(
-        self,
-        queries: Queries,
-        query_vectors: Float32,
-        candidates: Int32,
-        scores: Float32,
-        blend: Float32,
+        self, query: Queries, vector: Float32, tracks: Int32, scores: Float32, blend: Float32
     ) -> Float32:
-        """Features of each query's candidates, each query on its own.
+        """Features of the candidates of one query.
 
         Args:
-            queries: of tracks of the catalog.
-            query_vectors: U_q in the space of `vectors`. (queries, d)
-            candidates: tracks, padded with -1 at the end. (queries, C)
-            scores: of the first-stage models, standardised. (queries, C, models)
-            blend: of them. (queries, C)
+            query: a single one, of tracks of the catalog.
+            vector: U_q in the space of `vectors`. (d,)
+            tracks: candidates. (n,)
+            scores: of the first-stage models, standardised. (n, models)
+            blend: of them. (n,)
 
         Returns:
-            (queries, C, features) float32, finite; 0 where padded. Columns are
+            (n, features) float32, finite. Columns are
             ``features_of(models, len(frequent), families)``.
         """
-        count, models = scores.shape[1:]
-        width = len(features_of([""] * models, len(self.frequent), self.families))
-        out = np.zeros((len(queries), count, width), np.float32)
-        for q in range(len(queries)):
-            n = int((candidates[q] >= 0).sum())
-            asked = self._asked(queries[q : q + 1], query_vectors[q])
-            tracks = np.ascontiguousarray(candidates[q, :n], np.int32)
-            blended = np.concatenate([scores[q, :n], blend[q, :n, None]], axis=1, dtype=np.float32)
-            blocks = list(self._blocks(asked, tracks, blended))
-            at = np.cumsum([0] + [block.shape[-1] for block in blocks])
-            for block, first, last in zip(blocks, at[:-1], at[1:], strict=True):
-                out[q, :n, first:last] = block
-        return out
+        asked = self._asked(query, vector)
+        blended = np.concatenate([scores, blend[:, None]], axis=1, dtype=np.float32)
+        blocks = [
+            np.broadcast_to(block, (len(tracks), block.shape[-1]))
+            for block in self._blocks(asked, tracks, blended)
+        ]
+        return np.concatenate([np.zeros((len(tracks), 0), np.float32), *blocks], axis=1)
 
     def _blocks(self, asked: _Asked, tracks: Int32, scores: Float32) -> Iterator[Float32]:
         """Columns of each family that is wanted: (n, columns), or (columns,) alike for all."""

@@ -1,4 +1,4 @@
-"""Boosted trees as flat arrays: scores, what each feature added to them, and a lower bound.
+"""Boosted trees as flat arrays: scores, and what each feature added to them.
 
 A node sends a row to its left child where ``row[feature] < threshold``, else to the right one, in
 float32. The score of a row is the sum, over the trees in their order, of the value of the leaf it
@@ -86,17 +86,6 @@ class Trees:
         rows = np.ascontiguousarray(rows, np.float32)
         _explain(rows, self.feature, self.threshold, self.left, self.value, self.roots, out)
         return float(self.value[self.roots].sum(dtype=np.float64)), out
-
-    def lowest(self) -> float:
-        """A number that no score is below: the sum of the smallest leaf of each tree.
-
-        Added in the order of the scores, so that rounding cannot put it above one.
-        """
-        smallest = np.where(self.feature == LEAF, self.value, np.float32(np.inf))
-        for node in np.flatnonzero(self.feature != LEAF)[::-1]:
-            child = self.left[node]
-            smallest[node] = min(smallest[child], smallest[child + 1])
-        return float(np.float32(sum(smallest[self.roots].tolist())))
 
     def _check(self, rows: Float32) -> None:
         width = int(self.feature.max(initial=LEAF)) + 1

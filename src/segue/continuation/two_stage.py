@@ -255,11 +255,8 @@ class TwoStage(Recommender):
 
     def _features(self, query: Queries, pool: Pool) -> Float32:
         """Features of the candidates of one query. (n, features)"""
-        near = pool.vector[None, -self.config.feature_factors :]
-        features: Float32 = self.tables.compute(
-            query, near, pool.tracks[None], pool.scores[None], pool.blend[None]
-        )[0]
-        return features
+        near = pool.vector[-self.config.feature_factors :]
+        return self.tables.compute(query, near, pool.tracks, pool.scores, pool.blend)
 
     def _scored(self, query: Queries, pool: Pool) -> Float32:
         """Scores of the candidates of one query. (n,)"""

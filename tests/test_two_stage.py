@@ -23,7 +23,7 @@ from segue.continuation.ranker import RankerConfig, fit_ranker
 from segue.continuation.settings import TwoStageConfig
 from segue.continuation.two_stage import TwoStage
 from segue.data.dataset import Dataset
-from segue.errors import ConfigError, UsageError
+from segue.errors import BundleError, ConfigError, UsageError
 from segue.models import Config, Run
 from segue.models.base import DenseRecommender, catalog_of
 from segue.playlist_types import Cuts, PlaylistRows
@@ -485,6 +485,35 @@ def test_the_more_tracks_the_less_the_title_decides(tmp_path: Path) -> None:
         [(ask(model, Query(tracks=(t,)), 15)[0] // 30 == 0).mean() for t in range(30, 40)]
     )
     assert untitled < of_title[1]
+
+
+# Keeping
+
+
+@pytest.mark.parametrize(
+    "name", ["blend", "trees.value", "trees.threshold", "wrmf/vectors", "wrmf/gram", "tables/own"]
+)
+@pytest.mark.parametrize("value", [3e38, -3e38, np.nan, 1.01e8])
+def test_a_bundle_with_values_that_no_training_gives_is_refused(
+    model: TwoStage, name: str, value: float
+) -> None:
+    tensors = dict(model.tensors())
+    tensors[name] = tensors[name].copy()
+    tensors[name].flat[-1] = value
+    forged = TwoStage(**SMALL)
+    forged.catalog = model.catalog
+    with pytest.raises(BundleError, match=r"tensor .*: holds values that are not finite or beyond"):
+        forged.restore(tensors)
+
+
+@pytest.mark.parametrize("name", ["blend", "trees.value"])
+def test_the_largest_values_that_are_taken_give_finite_scores(model: TwoStage, name: str) -> None:
+    tensors = model.tensors() | {name: np.full_like(model.tensors()[name], 1e8)}
+    extreme = TwoStage(**SMALL)
+    extreme.catalog = model.catalog
+    extreme.restore(tensors)
+    slate = extreme.recommend(Queries.of([Query(tracks=(0, 1, 31), title="jazz")]), 100)[0]
+    assert np.isfinite(slate.scores).all()
 
 
 # Reasons

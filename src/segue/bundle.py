@@ -24,6 +24,7 @@ from segue.catalog import CATALOG_SCHEMA, Catalog
 from segue.errors import BundleError, DataError
 from segue.files import recover, replacing_folder, sha256
 from segue.models import Recommender
+from segue.models.base import sane
 from segue.recommenders import RECOMMENDERS
 
 BUNDLE_FORMAT = "segue-bundle"
@@ -100,12 +101,12 @@ class Bundle:
         """Write the bundle; `path` holds the previous one or all of this one at every moment.
 
         Raises:
-            BundleError: a tensor holds values that are not finite.
+            BundleError: a tensor holds values that are not finite or too large.
             DataError: `path` is something else, or cannot be written.
         """
         tensors = {name: np.ascontiguousarray(t) for name, t in self.recommender.tensors().items()}
         for name, tensor in tensors.items():
-            if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+            if not sane(tensor):
                 raise BundleError(
                     "training gave values that are not finite",
                     where=f"tensor {name}",

@@ -25,6 +25,9 @@ from segue.models.placing import (
 from segue.models.ranking import best_of_products, best_of_scores, fixed
 
 POPULARITY = "popularity"
+LARGEST = 1e8
+"""Of floats in a bundle: what training gives is far below, and sums of thousands of products of two
+stay within float32."""
 _BLOCK_BYTES = 64 << 20
 
 
@@ -375,7 +378,7 @@ def knows_history(queries: Queries, plays: Int32) -> npt.NDArray[np.bool_]:
 def expect(
     tensors: Mapping[str, npt.NDArray[Any]], name: str, dtype: Any, *shape: int | None
 ) -> npt.NDArray[Any]:
-    """A tensor of a bundle, checked: type, shape (None = any length), and finite if floating.
+    """A tensor of a bundle, checked: type, shape (None = any length), and size of floats.
 
     Raises:
         BundleError: it is missing or does not fit.
@@ -392,6 +395,15 @@ def expect(
         raise BundleError(
             f"is {tensor.dtype} {have}, needs {np.dtype(dtype)} {wanted}", where=f"tensor {name}"
         )
-    if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
-        raise BundleError("holds values that are not finite", where=f"tensor {name}")
+    if not sane(tensor):
+        raise BundleError(
+            f"holds values that are not finite or beyond {LARGEST:g}", where=f"tensor {name}"
+        )
     return tensor
+
+
+def sane(tensor: npt.NDArray[Any]) -> bool:
+    """Whether all floats of a tensor are finite and at most `LARGEST`."""
+    if tensor.dtype.kind != "f" or not tensor.size:
+        return True
+    return bool(tensor.min() >= -LARGEST and tensor.max() <= LARGEST)  # false for NaN

@@ -232,7 +232,7 @@ class SasRec(SequenceRecommender):
     def _encode(self, histories: _Histories, states: Float32) -> None:
         heads = self.config.heads
         encode_transformer(
-            *histories, self.vectors, self.head.skip, self.trunk, heads, not self.masks, states
+            *histories, self.vectors, self.head, self.trunk, heads, not self.masks, states
         )
 
     @staticmethod
@@ -263,7 +263,7 @@ class Gru4Rec(SequenceRecommender):
     Parts = layers.Gru
 
     def _encode(self, histories: _Histories, states: Float32) -> None:
-        encode_gru(*histories, self.vectors, self.head.skip, self.trunk, states)
+        encode_gru(*histories, self.vectors, self.head, self.trunk, states)
 
     @staticmethod
     def _make_trunk(config: Any) -> Any:
@@ -280,7 +280,7 @@ class Caser(SequenceRecommender):
     Parts = layers.Caser
 
     def _encode(self, histories: _Histories, states: Float32) -> None:
-        encode_caser(*histories, self.vectors, self.head.skip, self.trunk, states)
+        encode_caser(*histories, self.vectors, self.head, self.trunk, states)
 
     @staticmethod
     def _make_trunk(config: Any) -> Any:

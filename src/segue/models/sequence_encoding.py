@@ -129,18 +129,19 @@ def _caser(x, p):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _read(tracks, negative, vectors, skip, extra):  # type: ignore[no-untyped-def]
+def _read(tracks, negative, vectors, head, extra):  # type: ignore[no-untyped-def]
     """Vectors of a history, and `extra` rows of zeros. (tracks + extra, d)"""
     x = np.zeros((len(tracks) + extra, vectors.shape[1]), np.float32)
+    scale = np.float32(np.sqrt(vectors.shape[1]))
     for t in range(len(tracks)):
-        x[t] = vectors[tracks[t]]
+        x[t] = vectors[tracks[t]] * scale
         if negative[t]:
-            x[t] += skip
+            x[t] = x[t] * head.turn + head.skip
     return x
 
 
 @njit(parallel=True, cache=True)
-def encode_transformer(offsets, tracks, negative, vectors, skip, p, heads, causal, out):  # type: ignore[no-untyped-def]
+def encode_transformer(offsets, tracks, negative, vectors, head, p, heads, causal, out):  # type: ignore[no-untyped-def]
     """State after every history; of an empty one it is left as is. out: (histories, d)
 
     Without `causal`, a hidden track stands at the end.
@@ -149,7 +150,7 @@ def encode_transformer(offsets, tracks, negative, vectors, skip, p, heads, causa
     for h in prange(len(offsets) - 1):
         some = slice(offsets[h], offsets[h + 1])
         if some.stop > some.start:
-            x = _read(tracks[some], negative[some], vectors, skip, extra)
+            x = _read(tracks[some], negative[some], vectors, head, extra)
             if extra:
                 x[-1] = p.mask
                 x += p.places[: len(x)][::-1]
@@ -159,21 +160,21 @@ def encode_transformer(offsets, tracks, negative, vectors, skip, p, heads, causa
 
 
 @njit(parallel=True, cache=True)
-def encode_gru(offsets, tracks, negative, vectors, skip, p, out):  # type: ignore[no-untyped-def]
+def encode_gru(offsets, tracks, negative, vectors, head, p, out):  # type: ignore[no-untyped-def]
     """As `encode_transformer`."""
     for h in prange(len(offsets) - 1):
         some = slice(offsets[h], offsets[h + 1])
         if some.stop > some.start:
-            out[h] = _gru(_read(tracks[some], negative[some], vectors, skip, 0), p)[0]
+            out[h] = _gru(_read(tracks[some], negative[some], vectors, head, 0), p)[0]
 
 
 @njit(parallel=True, cache=True)
-def encode_caser(offsets, tracks, negative, vectors, skip, p, out):  # type: ignore[no-untyped-def]
+def encode_caser(offsets, tracks, negative, vectors, head, p, out):  # type: ignore[no-untyped-def]
     """As `encode_transformer`."""
     for h in prange(len(offsets) - 1):
         some = slice(offsets[h], offsets[h + 1])
         if some.stop > some.start:
-            out[h] = _caser(_read(tracks[some], negative[some], vectors, skip, 0), p)[0]
+            out[h] = _caser(_read(tracks[some], negative[some], vectors, head, 0), p)[0]
 
 
 @njit(parallel=True, cache=True)

@@ -71,7 +71,7 @@ class SequenceConfig(Config, frozen=True):
         int,
         Meta(ge=0, description="epochs without gain on validation before it stops; 0: never"),
     ] = 2
-    batch: Annotated[int, Meta(ge=1, le=65536, description="sessions in a step")] = 256
+    batch: Annotated[int, Meta(ge=1, le=65536, description="sessions in a step")] = 128
     precision: Annotated[
         Literal["float32", "bfloat16"],
         Meta(description="of products in training; bfloat16 pays on large models and devices"),
@@ -192,8 +192,10 @@ class Caser(NamedTuple):
 class Head(NamedTuple):
     """Parameters that every model has around its trunk."""
 
+    turn: Float32
+    """What a skipped track of a history is multiplied by, factor by factor ... (d,)"""
     skip: Float32
-    """Added to the tracks of a history that were skipped. (d,)"""
+    """... and what is added to it. (d,)"""
     weight: Float32
     """From the state to the query's vector. (d, d)"""
     bias: Float32
@@ -203,4 +205,4 @@ class Head(NamedTuple):
     def shapes(c: SequenceConfig) -> tuple[tuple[int, ...], ...]:
         """Shape of each parameter."""
         d = c.factors
-        return ((d,), (d, d), (d,))
+        return ((d,), (d,), (d, d), (d,))

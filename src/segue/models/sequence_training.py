@@ -28,6 +28,9 @@ _LONGEST_GRADIENT = 5.0
 _BLOCK_BYTES = 64 << 20
 """Scores of predictions and drawn tracks that are computed at a time."""
 
+_START = 0.4
+"""Expected length of a track's vector at the start."""
+
 Report = Callable[[str], None]
 
 
@@ -49,10 +52,10 @@ class Network(nn.Module):
 
     def states(self, batch: Batch, e: Tensor) -> Tensor:
         """State of every place. (windows, width, d)"""
-        x = nn.functional.embedding(_on(batch.inputs, e), e)
+        x = nn.functional.embedding(_on(batch.inputs, e), e) * e.shape[1] ** 0.5
         there = _on(batch.there, e)
         if self.config.read_skips:
-            x = x + _on(batch.negative, e)[..., None] * self.head.skip
+            x = self.head.read(x, _on(batch.negative, e))
         if batch.masked is None:
             out: Tensor = self.trunk(x, there)
         else:
@@ -194,8 +197,7 @@ class Trainer:
         self.quality = quality
         self.batches = Batches(windows, len(plays), config, masks)
         torch.manual_seed(seed)
-        scale = config.factors**-0.5
-        start = torch.randn(len(plays), config.factors) * scale
+        start = torch.randn(len(plays), config.factors) * (_START * config.factors**-0.5)
         self.table = _Table(start.to(self.device))
         self.network = Network(config, make_trunk).to(self.device)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)

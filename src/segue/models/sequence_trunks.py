@@ -6,8 +6,8 @@ and has hidden tracks instead. Every trunk has the same head: the query's vector
 
     ŷ = GELU(W h + b)
 
-and the score of track t is ŷ · e_t, with the vectors that histories are read with (Seshadri and
-Knees 2023, section 3).
+and the score of track t is ŷ · e_t, with the vectors that histories are read with, there times √d
+(Seshadri and Knees 2023; the factor is of Vaswani et al. 2017).
 """
 
 from __future__ import annotations
@@ -58,7 +58,13 @@ class Head(Trunk):
         super().__init__(config, layers.Head)
 
     def _start(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        if name == "turn":
+            return torch.ones(shape)
         return torch.zeros(shape) if name == "skip" else super()._start(name, shape)
+
+    def read(self, x: Tensor, negative: Tensor) -> Tensor:
+        """Vectors of a history, of which some were skipped."""
+        return torch.where(negative[..., None], x * self.turn + self.skip, x)
 
     def forward(self, h: Tensor) -> Tensor:
         return functional.gelu(h @ self.weight + self.bias)

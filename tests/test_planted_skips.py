@@ -1,0 +1,121 @@
+"""Worlds whose skips mean something, and nothing: what learning from them changes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from segue.answers import Queries, Query
+from segue.data.dataset import Dataset, Receipt
+from segue.data.schema import Outcome
+from segue.data.writing import writing_dataset
+from segue.evaluation.evaluate import run_test
+from segue.evaluation.protocols import find_protocol
+from segue.evaluation.significance import Estimate, estimate
+from segue.models import Run
+from segue.recipe import load_recipe
+from segue.training import train
+
+pytest.importorskip("torch", reason="training sequence models needs segue[deep]")
+
+GENRES, TRACKS, SESSIONS = 8, 25, 1200
+NAMES = ("sasrec", "bert4rec", "gru4rec", "caser")
+SMALL = ["epochs=12", "patience=0", "batch=32", "factors=32", "negatives=128"]
+"""Settings for a small world."""
+
+
+def _world(path, noise: bool) -> Dataset:
+    """Sessions of one genre with intruders of the genre before it, which are always skipped.
+
+    So intruders keep company with what they are skipped beside: only the skip tells them apart.
+    With `noise` anything may be skipped, as often.
+    """
+    rng = np.random.default_rng(11)
+    weights = 1 / np.arange(1, TRACKS + 1)
+    weights /= weights.sum()
+    track, outcome = [], []
+    for s in range(SESSIONS):
+        genre = s % GENRES
+        order = [
+            *(genre * TRACKS + rng.choice(TRACKS, 8, replace=False, p=weights)),
+            *((genre - 1) % GENRES * TRACKS + rng.choice(TRACKS, 4, replace=False, p=weights)),
+        ]
+        skipped = np.arange(12) >= 8
+        if noise:
+            skipped = rng.permutation(skipped)
+        shuffled = rng.permutation(12)
+        track += [int(order[i]) for i in shuffled]
+        outcome += [int(Outcome.SKIPPED if skipped[i] else Outcome.FINISHED) for i in shuffled]
+    n = len(track)
+    session = np.repeat(np.arange(SESSIONS), 12)
+    with writing_dataset(path) as writer:
+        writer.track_ids([f"t{t}" for t in range(GENRES * TRACKS)], lambda i: [None] * 7)
+        writer.add("listeners", {"uri": [f"l{s}" for s in range(SESSIONS)]})
+        writer.add(
+            "listens",
+            {
+                "listener": session,
+                "session": session,
+                "position": np.arange(n) % 12,
+                "track": track,
+                "time": np.arange(n) * 60_000,
+                "outcome": outcome,
+                "plays": np.ones(n, np.int32),
+            },
+        )
+        receipt = Receipt(format="test", unit="plays")
+        receipt.keep(n)
+        writer.finish([receipt], simulated=True)
+    return Dataset.open(path)
+
+
+def _change(dataset: Dataset, name: str) -> dict[str, Estimate]:
+    """What a model gains by the skip-informed loss, paired."""
+    metrics = {"next": ("hr@10",), "skips": ("auc",)}
+    values = []
+    for more in ([], ["skip_weight=0.5"]):
+        bundle, _ = train(load_recipe(name, [*SMALL, *more]), dataset, holdout="next")
+        found = {}
+        for protocol, wanted in metrics.items():
+            test = find_protocol(protocol).split(dataset, 0).test
+            _, some = run_test(name, bundle, dataset, test, wanted, 10, lambda _: None)
+            found |= {metric: some[metric] for metric in wanted}
+        values.append(found)
+    return {metric: estimate(values[1][metric] - values[0][metric]) for metric in values[0]}
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    return _world(tmp_path_factory.mktemp("planted") / "d", noise=False)
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory):
+    return _world(tmp_path_factory.mktemp("noisy") / "d", noise=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_planted_skips_are_learned_and_cost_nothing(name, planted):
+    change = _change(planted, name)
+    assert change["auc"].ci95[0] > 0
+    assert change["hr@10"].ci95[1] > 0  # not worse beyond doubt
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_skips_that_mean_nothing_make_no_difference(name, noisy):
+    change = _change(noisy, name)
+    for metric in ("auc", "hr@10"):
+        low, high = change[metric].ci95
+        assert low < 0.01, (metric, change)
+        assert high > -0.01, (metric, change)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_skip_in_the_query_changes_the_next_answer_as_training_taught(name, planted):
+    model = load_recipe(name, [*SMALL, "read_skips=true"]).make().fit(planted, Run())
+    # Two tracks of genre 3 were skipped: it is a session of genre 4. They were played: of 3.
+    tracks = [3 * TRACKS, 3 * TRACKS + 1]
+    skipped, played = Query(tracks, [Outcome.SKIPPED] * 2), Query(tracks, [Outcome.FINISHED] * 2)
+    a, b = model.recommend(Queries.of([skipped, played]), 10)
+    assert (a.tracks // TRACKS == 4).sum() >= 5
+    assert (b.tracks // TRACKS == 4).sum() == 0

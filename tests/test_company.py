@@ -89,7 +89,7 @@ def test_plays_of_artist_and_album_count_for_a_track(company: Company) -> None:
 
 
 def test_parts_of_a_column_go_to_the_tracks_that_bring_it(company: Company) -> None:
-    shares, said = company.sources(np.array([0, 2], np.int32), "trip to nowhere")
+    shares, said = company.sources(sp.csr_matrix([[1, 0, 2.0, 0]][:1]), "trip to nowhere")
     assert said == ["trip"]
     shares = shares.toarray()
     assert (shares.sum(axis=1) == 1).all()  # nothing is lost, nothing counts twice

@@ -15,16 +15,27 @@ from segue.recipe import load_recipe, parse_override, shipped
 from segue.recommenders import RECOMMENDERS
 
 SHIPPED = [
+    "bert4rec",
+    "bert4rec-skips",
     "bpr",
+    "bpr-skips",
+    "caser",
+    "caser-skips",
+    "gru4rec",
+    "gru4rec-skips",
     "item-knn",
+    "personal",
     "playlist-cnn",
     "playlist-cnn-published",
     "popularity",
+    "sasrec",
+    "sasrec-skips",
     "title",
     "two-stage",
     "user-knn",
     "vl6",
     "wrmf",
+    "wrmf-skips",
 ]
 
 
@@ -136,7 +147,7 @@ def test_a_wrong_setting_of_settings_is_one_plain_line(change, line):
 
 
 def test_an_unknown_recipe_lists_what_ships():
-    with pytest.raises(UsageError, match=r"no recipe 'wmrf'.*bpr, item-knn, playlist-cnn"):
+    with pytest.raises(UsageError, match=r"no recipe 'wmrf'.*bpr, bpr-skips, .*wrmf-skips"):
         load_recipe("wmrf")
 
 

@@ -66,6 +66,8 @@ class TwoStage(Recommender):
         super().__init__(**settings)
         for needed in {"wrmf", self.config.candidates} - {"union", *self.config.models}:
             raise ConfigError(f"models lack {needed}", where="TwoStageConfig", do="add it")
+        if self.config.wrmf.rows != "listeners":  # its row vectors stand beside the plays
+            raise ConfigError("is not for two-stage", where="wrmf.rows", do='leave it "listeners"')
 
     # Training
 

@@ -83,6 +83,16 @@ def test_words_may_count_in_part(company: Company) -> None:
     assert (part[:, :9] == whole[:, :9]).all()
 
 
+def test_skips_bring_no_columns(company: Company) -> None:
+    skipping, not_hearing = (
+        company.beside(sp.csr_matrix([[1, 0, r, 0]]), [None]).toarray()[0] for r in (-2.0, 0.0)
+    )
+    assert skipping[:4].tolist() == [1, 0, -2, 0]
+    assert skipping[4:].tolist() == not_hearing[4:].tolist()
+    shares, _ = company.sources(sp.csr_matrix([[1, 0, -2.0, 0]]), None)
+    assert shares.toarray().tolist() == [[1, 0], [0, 1], [1, 0], [1, 0]]
+
+
 def test_plays_of_artist_and_album_count_for_a_track(company: Company) -> None:
     # Track 0: A has 3 + 1, x has 3. Track 1: nobody played B. Track 2: A 4, y by A 1.
     assert company.plays(np.array([3, 0, 1, 5], np.int32)).tolist() == [7, 0, 5, 0]

@@ -322,6 +322,11 @@ def test_models_that_candidates_need_must_be_there() -> None:
         TwoStage(models=("wrmf",), candidates="user-knn")
 
 
+def test_rows_of_sessions_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"wrmf.rows: is not for two-stage"):
+        TwoStage(wrmf={"rows": "sessions"})
+
+
 # What the trees learn from
 
 

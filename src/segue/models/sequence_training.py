@@ -200,7 +200,9 @@ class Trainer:
         start = torch.randn(len(plays), config.factors) * (_START * config.factors**-0.5)
         self.table = _Table(start.to(self.device))
         self.network = Network(config, make_trunk).to(self.device)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
+        self.optimiser = torch.optim.Adam(
+            self.network.parameters(), lr=config.learning_rate, fused=True
+        )
         shares = np.full(len(plays), config.negatives / max(1, len(plays)))
         if config.in_batch:
             per_step = config.batch * float(windows.lengths.mean() if len(windows) else 0)

@@ -16,8 +16,8 @@ from segue.data.writing import writing_dataset
 from segue.evaluation.learned import learned_hashes
 from segue.evaluation.protocols import PROTOCOLS
 from segue.models.base import DenseRecommender, Run
-from segue.models.config import Config
 from segue.models.popularity import Popularity
+from segue.settings import Config
 
 
 def spotify_uri(number: int) -> str:

@@ -18,8 +18,8 @@ from numba import get_num_threads
 from segue.answers import Float32, Int64
 from segue.continuation.trees import LEAF, Trees
 from segue.errors import DataError, UsageError
-from segue.models.config import Config
 from segue.progress import task
+from segue.settings import Config
 
 CUT_OFF = 500
 """Ranks that the pairwise and the listwise objective look at."""

@@ -8,11 +8,11 @@ from msgspec import Meta
 
 from segue.continuation.feature_names import FAMILIES
 from segue.continuation.ranker import RankerConfig
-from segue.models.config import Config
 from segue.models.knn import ItemKnnConfig, UserKnnConfig
 from segue.models.playlist_cnn_layers import PlaylistCnnConfig
 from segue.models.title import TitleConfig
 from segue.models.wrmf import WRMFConfig
+from segue.settings import Config
 
 Model = Literal["wrmf", "playlist-cnn", "user-knn", "item-knn", "title"]
 Family = Literal["first stage", "track", "playlist", "pair", "playlists of the track"]

@@ -15,7 +15,6 @@ from segue.answers import Float32, Int32, Int64, Queries, Query, Reason, Slates
 from segue.catalog import Catalog
 from segue.data.dataset import Dataset
 from segue.errors import BundleError, UsageError
-from segue.models.config import Config
 from segue.models.placing import (
     pair_scores,
     places_among,
@@ -23,6 +22,7 @@ from segue.models.placing import (
     places_of_scores,
 )
 from segue.models.ranking import best_of_products, best_of_scores, fixed
+from segue.settings import Config
 
 POPULARITY = "popularity"
 LARGEST = 1e8

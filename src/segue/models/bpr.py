@@ -39,10 +39,10 @@ from segue.data.dataset import Dataset
 from segue.data.rows import RowKind
 from segue.errors import BundleError, ConfigError
 from segue.models.base import DotRecommender, Run, expect, knows_history
-from segue.models.config import Config
 from segue.models.fold_in import Skips, fold_in
 from segue.models.skipped import parted, query_counts, row_counts
 from segue.progress import task
+from segue.settings import Config
 
 _NEGATIVES = 2000
 """Tracks that a query's history is compared with in fold-in."""

@@ -17,7 +17,7 @@ from msgspec import Meta
 from segue.answers import Float32, Int32, Queries, Query, Reason
 from segue.data.dataset import Dataset
 from segue.models.base import DenseRecommender, Run
-from segue.models.config import Config
+from segue.settings import Config
 
 Float64 = npt.NDArray[np.float64]
 

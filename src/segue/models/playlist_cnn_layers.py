@@ -12,8 +12,8 @@ from msgspec import Meta
 from numba import njit, prange
 
 from segue.answers import Float32
-from segue.models.config import Config
 from segue.models.least_squares_kernels import multiply
+from segue.settings import Config
 
 
 class PlaylistCnnConfig(Config, frozen=True):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from segue.answers import Float32, Int32, Queries, Query, Reason
 from segue.data.dataset import Dataset
 from segue.models.base import DenseRecommender, Run
-from segue.models.config import Config
+from segue.settings import Config
 
 
 class PopularityConfig(Config, frozen=True):

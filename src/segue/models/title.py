@@ -39,12 +39,12 @@ from segue.catalog import first_of_each
 from segue.data.dataset import Dataset
 from segue.errors import DataError
 from segue.models.base import DenseRecommender, Run, expect
-from segue.models.config import Config
 from segue.models.names import by_name
 from segue.models.sparse import csr, expect_rows, rows_as_tensors
 from segue.models.svd import right_vectors
 from segue.models.text import Vocabulary, find, hashed, words
 from segue.models.title_kernels import add_products, cosines, vote
+from segue.settings import Config
 
 Vectors = npt.NDArray[np.float64]
 

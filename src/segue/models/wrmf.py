@@ -32,9 +32,9 @@ from segue.data.dataset import Dataset
 from segue.data.rows import RowKind
 from segue.models.base import DotRecommender, Run, expect, knows_history
 from segue.models.company import Company
-from segue.models.config import Config
 from segue.models.least_squares import Side, Weighted, confidence, diagonalise, factorise, solve
 from segue.models.skipped import query_counts, row_counts
+from segue.settings import Config
 
 _PIVOT = 16
 """Length of the history whose fold-in is regularised as in training."""

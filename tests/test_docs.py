@@ -25,6 +25,8 @@ from segue.recommenders import RECOMMENDERS
 from segue.slate import ListStage
 
 ROOT = Path(__file__).resolve().parents[1]
+SEQUENCE = ["sasrec", "bert4rec", "gru4rec", "caser"]
+SEQUENCE_NAMES = "`sasrec`, `bert4rec`, `gru4rec` and `caser`"
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
@@ -86,14 +88,29 @@ def test_every_recipe_is_documented(name):
     assert name in named(section("cli.md", "segue train"))
 
 
+def settings_of(name: str) -> str:
+    """Where the settings of a recommender are documented."""
+    if name == "two-stage":
+        return page("two-stage.md")
+    if name in SEQUENCE:
+        return section("skips.md", f"Settings of {SEQUENCE_NAMES}")
+    return section("models.md", f"`{name}`")
+
+
 @pytest.mark.parametrize("name", RECOMMENDERS)
 def test_every_recommender_and_setting_is_documented(name):
     assert name in named(page("models.md"))
-    words = named(
-        page("two-stage.md") if name == "two-stage" else section("models.md", f"`{name}`")
-    )
+    words = named(settings_of(name))
     for setting in msgspec.structs.fields(RECOMMENDERS[name].Config):
         assert setting.name in words, f"{name}: {setting.name}"
+
+
+@pytest.mark.parametrize("name", SEQUENCE)
+def test_every_setting_of_the_sequence_models_is_documented_with_its_default(name):
+    for field in msgspec.structs.fields(RECOMMENDERS[name].Config):
+        (row,) = re.findall(rf"^\| `{field.name}` \|(.*?)\|", settings_of(name), re.M)
+        default = str(field.default).lower().removesuffix(".0")
+        assert row.strip().strip('`"') == default, field.name
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,22 @@ def test_one_like_and_one_skip_by_hand() -> None:
     np.testing.assert_allclose([shares[0], skip_shares[0]], [d / 2, -d / 2], atol=1e-3)
 
 
+def test_training_puts_every_skipped_track_below_those_nobody_heard(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    heard = [
+        [*rng.choice(10, 5, replace=False), *(10 + rng.choice(10, 3, replace=False))]
+        for _ in range(60)
+    ]
+    listens = {
+        "listener": np.repeat(np.arange(60), 8),
+        "track": np.concatenate(heard),
+        "outcome": np.tile([PLAYED] * 5 + [SKIPPED] * 3, 60),
+    }
+    data = write(tmp_path / "data", listens, 30)
+    biases = Bpr(factors=2, epochs=30, skip_share=0.5).fit(data, Run(seed=1)).tensors()["bias"]
+    assert biases[10:20].max() < biases[20:].min()
+
+
 # Reasons
 
 

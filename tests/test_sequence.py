@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
+import session_worlds
 import worlds
 
 from segue.answers import Queries, Query
@@ -33,7 +34,11 @@ def _windows(sessions, length=6):
         for place, (track, skipped) in enumerate(session):
             tracks[row, place], negative[row, place] = track, skipped
     lengths = np.array([len(session) for session in sessions], np.int64)
-    return Windows(tracks, negative, lengths, np.zeros(len(sessions), np.int64))
+    count = len(sessions)
+    nothing = np.zeros((count, 2), np.int64)
+    return Windows(
+        tracks, negative, lengths, np.zeros(count, np.int64), nothing, np.zeros(0, np.int32)
+    )
 
 
 # Two unequal sessions: 1 2s 3 4s 5 (positives 1 3 5, negatives 2 4) and 6 7 8s (positives 6 7).
@@ -335,3 +340,62 @@ def test_tracks_that_do_not_fit_are_refused(small_world):
         model.with_tracks(fresh, np.zeros((1, 7), np.float32))
     with pytest.raises(UsageError, match="finite"):
         model.with_tracks(fresh, np.full((1, 8), np.nan, np.float32))
+
+
+# What the listener played before
+
+
+PAST = [
+    Query([3, 4], past=[9, 3, 11, 9]),
+    Query([5], past=[]),
+    Query([], past=[20, 21]),
+    Query([7, 8], [Outcome.FINISHED, Outcome.SKIPPED], past=[7, 8, 30, 7], bans=[30]),
+]
+
+
+@pytest.fixture(scope="module")
+def habitual(small_world):
+    model = _fit(small_world, epochs=1)
+    model.past_weight = 2.0
+    return model
+
+
+def test_the_past_raises_its_tracks_and_reasons_say_so(habitual):
+    slate = habitual.recommend(Queries.of(PAST), 200)[0]
+    plain = habitual.vectors @ habitual.query_vectors(Queries.of(PAST[:1]))[0]
+    score = dict(zip(slate.tracks.tolist(), slate.scores.tolist(), strict=True))
+    # 9 was played twice, now and three listens ago, 11 once. The track before the last was 3: 11
+    # and then 9 came after it.
+    plays = {9: 1 + 2 ** (-3 / 100) + 30 * 0.5**2, 11: 2 ** (-1 / 100) + 30 * 0.5}
+    for track in (9, 11):
+        gain = score[track] - float(plain[track])
+        assert gain == pytest.approx(2 * np.log1p(8 * plays[track]), rel=0.01)
+    (reasons,) = habitual.reasons(PAST[0], np.array([11], np.int32))
+    assert sum(reason.amount for reason in reasons) == pytest.approx(score[11], rel=1e-4)
+
+
+def test_with_a_past_a_batch_gives_what_its_single_queries_give(habitual):
+    batch = habitual.recommend(Queries.of(PAST), 50)
+    for q, query in enumerate(PAST):
+        single = habitual.recommend(Queries.of([query]), 50)
+        assert single.tracks[0].tobytes() == batch.tracks[q].tobytes()
+        assert single.scores[0].tobytes() == batch.scores[q].tobytes()
+
+
+def test_with_a_past_places_are_those_of_the_whole_list(habitual):
+    queries = Queries.of(PAST)
+    wanted = np.array([9, 11, 40, 41, 9, 60, 61, 20, 21, 2, 8, 7, 100, 101], np.int32)
+    offsets = np.array([0, 4, 7, 10, 14])
+    places = habitual.places(queries, offsets, wanted)
+    whole = habitual.recommend(queries, len(habitual.catalog))
+    for q in range(4):
+        order = {track: place for place, track in enumerate(whole[q].tracks.tolist())}
+        for at in range(offsets[q], offsets[q + 1]):
+            assert places[at] == order.get(int(wanted[at]), len(habitual.catalog))
+
+
+def test_listeners_who_come_back_give_the_past_a_weight(tmp_path):
+    sessions = session_worlds.random_sessions(600)
+    returning = session_worlds.write_sessions(tmp_path / "d", sessions)
+    assert _fit(returning, epochs=2, patience=2).past_weight > 0
+    assert _fit(returning, epochs=2, patience=2, read_past=False).past_weight == 0

@@ -17,9 +17,8 @@ from msgspec import Meta
 from segue.answers import Float32, Int32, Queries, Query, Reason
 from segue.data.dataset import Dataset
 from segue.models.base import DenseRecommender, Run
+from segue.models.recency import Float64, recent_plays
 from segue.settings import Config
-
-Float64 = npt.NDArray[np.float64]
 
 
 class PersonalConfig(Config, frozen=True):
@@ -64,10 +63,8 @@ class Personal(DenseRecommender):
 
     def _own(self, past: Int32) -> tuple[Int32, Float64]:
         """The tracks of a past and their scores, at least 1."""
-        tracks, which = np.unique(past, return_inverse=True)
-        ages = np.arange(len(past), 0, -1) - 1
-        amounts = np.bincount(which, np.exp2(-ages / self.config.half_life), len(tracks))
-        return tracks, 1 + amounts.astype(np.float64)
+        tracks, plays = recent_plays(past, self.config.half_life)
+        return tracks, 1 + plays
 
     def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         own = dict(

@@ -24,9 +24,15 @@ from segue.data.schema import NEGATIVE
 from segue.errors import ConfigError, DataError, UsageError
 from segue.models import sequence_layers as layers
 from segue.models.base import DotRecommender, Run, expect
+from segue.models.placing import places_of_scores
+from segue.models.ranking import Best
+from segue.models.ranking_kernels import exact_scores
+from segue.models.recency import habits
 from segue.models.sequence_batches import Windows
 from segue.models.sequence_encoding import encode_caser, encode_gru, encode_transformer, headed
 from segue.progress import note, task
+
+_PAST_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 class _Histories(NamedTuple):
@@ -37,8 +43,21 @@ class _Histories(NamedTuple):
     negative: npt.NDArray[np.bool_]
 
 
+class _Past(NamedTuple):
+    """What each query's listener has played before, without repeats."""
+
+    offsets: Int64
+    tracks: Int32
+    bonus: Float32
+    """Added to the scores of `tracks`."""
+
+
 class SequenceRecommender(DotRecommender):
-    """score(t) = ŷ · e_t. A subclass gives the trunk."""
+    """score(t) = ŷ · e_t + past_weight · ln(1 + 8 plays(t)). A subclass gives the trunk.
+
+    plays(t) are those of the listener's past, the late ones and what then followed what is played
+    now (`habits`). The weight is found on validation.
+    """
 
     Parts: ClassVar[type[Any]]
     """Parameters of the trunk."""
@@ -50,6 +69,7 @@ class SequenceRecommender(DotRecommender):
     trunk: Any
     head: layers.Head
     feedback: layers.Head | None = None
+    past_weight: float = 0.0
 
     def _encode(self, histories: _Histories, states: Float32) -> None:
         """State after each history that is not empty. states: (queries, d), changed"""
@@ -96,10 +116,26 @@ class SequenceRecommender(DotRecommender):
                 advance, lambda line: note(f"{self.name} {line}", show=run.progress), run.checkpoint
             )
         self._take(learned.arrays)
+        self.past_weight = 0.0
+        if config.read_past and quality is not None and np.diff(queries.past_spans).any():
+            self.past_weight = self._weigh_past(queries, truth)
+            note(f"{self.name}: weight of the past {self.past_weight:g}", show=run.progress)
+
+    def _weigh_past(self, queries: Queries, truth: Int32) -> float:
+        """The weight with the best NDCG@10 on validation."""
+
+        def quality(weight: float) -> float:
+            self.past_weight = weight
+            return self._ndcg(queries, truth)
+
+        return max(_PAST_WEIGHTS, key=quality)
 
     def _quality(self, arrays: dict[str, Float32], queries: Queries, truth: Int32) -> float:
-        """Mean NDCG@10 of what has been learned so far."""
+        """NDCG@10 of what has been learned so far."""
         self._take(arrays)
+        return self._ndcg(queries, truth)
+
+    def _ndcg(self, queries: Queries, truth: Int32) -> float:
         slates = self.recommend(queries, 10)
         hit = slates.tracks == truth[:, None]
         return float(np.where(hit.any(axis=1), 1 / np.log2(hit.argmax(axis=1) + 2.0), 0.0).mean())
@@ -129,7 +165,80 @@ class SequenceRecommender(DotRecommender):
 
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
         some: npt.NDArray[np.bool_] = np.diff(self._histories(queries).offsets) > 0
+        if self.past_weight:
+            some |= np.diff(queries.past_spans)[:, 0] > 0
         return some
+
+    def _pasts(self, queries: Queries) -> _Past:
+        ends, heard = queries.liked()
+        own = [
+            habits(queries.past[first:last], heard[ends[q] : ends[q + 1]], self.config.half_life)
+            for q, (first, last) in enumerate(queries.past_spans)
+        ]
+        plays = np.concatenate([np.zeros(0), *(some for _, some in own)])
+        return _Past(
+            np.concatenate([[0], np.cumsum([len(tracks) for tracks, _ in own])]).astype(np.int64),
+            np.concatenate([np.zeros(0, np.int32), *(tracks for tracks, _ in own)]),
+            (self.past_weight * np.log1p(8 * plays)).astype(np.float32),
+        )
+
+    def _best(self, queries: Queries, offsets: Int64, excluded: Int32, n: int) -> Best:
+        best = super()._best(queries, offsets, excluded, n)
+        if not self.past_weight:
+            return best
+        past = self._pasts(queries)
+        scores = super()._values(queries, past.offsets, past.tracks) + past.bonus
+        for q in range(len(queries)):
+            banned = excluded[offsets[q] : offsets[q + 1]]
+            own = slice(past.offsets[q], past.offsets[q + 1])
+            tracks, values = past.tracks[own], scores[own]
+            free = ~np.isin(tracks, banned)
+            # Nothing of the past is worth less than without it: the best are among these.
+            others = ~np.isin(best[0][q, : best[2][q]], tracks)
+            both = np.concatenate([best[0][q, : best[2][q]][others], tracks[free]])
+            worth = np.concatenate([best[1][q, : best[2][q]][others], values[free]])
+            order = np.lexsort([both, -worth])[: best[2][q]]
+            best[0][q, : len(order)], best[1][q, : len(order)] = both[order], worth[order]
+        return best
+
+    def _places(
+        self,
+        queries: Queries,
+        excluded_offsets: Int64,
+        excluded: Int32,
+        offsets: Int64,
+        tracks: Int32,
+    ) -> Int64:
+        if not self.past_weight:
+            return super()._places(queries, excluded_offsets, excluded, offsets, tracks)
+        past, vectors = self._pasts(queries), self.query_vectors(queries)
+        out = np.empty(len(tracks), np.int64)
+        for q in range(len(queries)):
+            scores = np.empty((1, len(self.vectors)), np.float32)
+            exact_scores(vectors[q], self.vectors, self.bias, scores[0])
+            own = slice(past.offsets[q], past.offsets[q + 1])
+            scores[0, past.tracks[own]] += past.bonus[own]
+            some, wanted = excluded_offsets[q : q + 2], slice(offsets[q], offsets[q + 1])
+            out[wanted] = places_of_scores(
+                scores,
+                some - some[0],
+                excluded[some[0] : some[1]],
+                offsets[q : q + 2] - offsets[q],
+                tracks[wanted],
+            )
+        return out
+
+    def _values(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
+        values = super()._values(queries, offsets, tracks)
+        if self.past_weight:
+            past = self._pasts(queries)
+            for q in range(len(queries)):
+                own, some = (slice(o[q], o[q + 1]) for o in (past.offsets, offsets))
+                _, mine, wanted = np.intersect1d(
+                    past.tracks[own], tracks[some], assume_unique=True, return_indices=True
+                )
+                values[some][wanted] += past.bonus[own][mine]
+        return values
 
     def query_vectors(self, queries: Queries) -> Float32:
         return self._vectors(self._histories(queries))
@@ -144,6 +253,7 @@ class SequenceRecommender(DotRecommender):
             against = np.empty_like(states)
             headed(states, self.feedback, against)
             out -= np.float32(self.config.feedback_weight) * against
+        out[np.diff(histories.offsets) == 0] = 0  # nothing is known but, maybe, the past
         return out
 
     def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
@@ -162,10 +272,16 @@ class SequenceRecommender(DotRecommender):
         heard, which = np.unique(history.tracks, return_inverse=True)
         by_track = np.zeros((len(heard), len(tracks)))
         np.add.at(by_track, which, parts.T)
-        return [
+        reasons = [
             [Reason("track", int(j), float(part)) for j, part in zip(heard, row, strict=True)]
             for row in by_track.T
         ]
+        past = self._pasts(Queries.of([query]))
+        own = dict(zip(past.tracks.tolist(), past.bonus.tolist(), strict=True))
+        for some, track in zip(reasons, tracks.tolist(), strict=True):
+            if self.past_weight and track in own:
+                some.append(Reason("track", track, own[track]))
+        return reasons
 
     def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Self:
         """The same model with further tracks, placed by vectors that came through another door.
@@ -201,6 +317,7 @@ class SequenceRecommender(DotRecommender):
         tensors: dict[str, npt.NDArray[Any]] = {
             "vectors": self.vectors,
             "known": self.known.astype(np.uint8),
+            "past_weight": np.array([self.past_weight], np.float32),
         }
         for prefix, part in parts.items():
             tensors |= {f"{prefix}.{name}": array for name, array in part._asdict().items()}
@@ -215,6 +332,7 @@ class SequenceRecommender(DotRecommender):
             }
 
         self.known = expect(tensors, "known", np.uint8, len(self.catalog)) > 0
+        self.past_weight = float(expect(tensors, "past_weight", np.float32, 1)[0])
         vectors = expect(tensors, "vectors", np.float32, len(self.catalog), self.config.factors)
         arrays = {"vectors": vectors, **part(self.Parts, "trunk"), **part(layers.Head, "head")}
         if self.config.feedback_weight:

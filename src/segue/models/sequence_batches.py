@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from segue.answers import Int32, Int64, Queries
+from segue.answers import MAX_PAST, Int32, Int64, Queries
 from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
 from segue.data.sessions import UNTIMED, Sessions
@@ -32,12 +32,16 @@ class Windows:
         negative: which were skipped or disliked. (windows, length)
         lengths: (windows,)
         starts: when the session began, `UNTIMED` for playlists. (windows,)
+        past_spans: what the listener heard in earlier sessions, in `past`. (windows, 2)
+        past: listens that were not negative, session after session.
     """
 
     tracks: Int32
     negative: Bool
     lengths: Int64
     starts: Int64
+    past_spans: Int64
+    past: Int32
 
     @classmethod
     def of(cls, dataset: Dataset, length: int) -> Windows:
@@ -63,14 +67,29 @@ class Windows:
         grid[row[some], column[some]] = tracks[some]
         bad[row[some], column[some]] = negative[some]
         lengths = lengths[keep].astype(np.int64)
-        return cls(grid, bad, lengths, np.repeat(starts, pieces)[keep])
+        spans, past = _pasts(sessions, dataset.playlist_count)
+        return cls(
+            grid,
+            bad,
+            lengths,
+            np.repeat(starts, pieces)[keep],
+            np.repeat(spans, pieces, axis=0)[keep],
+            past,
+        )
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def take(self, rows: Int64) -> Windows:
         """Some of them."""
-        return Windows(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+        return Windows(
+            self.tracks[rows],
+            self.negative[rows],
+            self.lengths[rows],
+            self.starts[rows],
+            self.past_spans[rows],
+            self.past,
+        )
 
     @property
     def there(self) -> Bool:
@@ -108,8 +127,20 @@ class Windows:
             [None] * len(rows),
             np.zeros(len(rows) + 1, np.int64),
             np.zeros(0, np.int32),
+            self.past_spans[rows],
+            self.past,
         )
         return queries, self.tracks[rows, ends]
+
+
+def _pasts(sessions: Sessions, playlists: int) -> tuple[Int64, Int32]:
+    """Span of each session's past, and of no past for each playlist; and the column of pasts."""
+    good = ~sessions.negative
+    before = np.concatenate([[0], np.cumsum(good)])[sessions.offsets[:-1]].astype(np.int64)
+    first = np.searchsorted(sessions.listeners, sessions.listeners)  # session of the listener
+    begins = np.maximum(before[first] if len(first) else before, before - MAX_PAST)
+    spans = np.stack([begins, before], axis=1)
+    return np.concatenate([spans, np.zeros((playlists, 2), np.int64)]), sessions.tracks[good]
 
 
 def next_positive(negative: Bool, lengths: Int64) -> Int64:

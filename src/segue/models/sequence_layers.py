@@ -30,6 +30,13 @@ class SequenceConfig(Config, frozen=True):
     read_skips: Annotated[
         bool, Meta(description="whether the model is told which tracks of a history were skipped")
     ] = False
+    read_past: Annotated[
+        bool,
+        Meta(description="whether what a listener played in earlier sessions may be ranked higher"),
+    ] = True
+    half_life: Annotated[
+        float, Meta(gt=0, le=1e6, description="listens after which a play of the past counts half")
+    ] = 100.0
     targets: Annotated[
         Literal["next", "next-positive"],
         Meta(description="what is learned to come next: any track, or the next one not skipped"),

@@ -14,6 +14,7 @@ from session_worlds import FINISHED, SKIPPED, plain, random_sessions, write_sess
 from typer.testing import CliRunner
 
 from segue.bundle import Bundle, Holdout
+from segue.cli.results import show_evaluation
 from segue.cli.verbs import app
 from segue.data.dataset import Dataset
 from segue.errors import BundleError
@@ -244,7 +245,9 @@ def test_skips_on_another_dataset_ranks_what_is_known(tmp_path: Path) -> None:
         ],
     )
     bundle = train_bundle(learned, None, Popularity)
-    model = evaluate([("b", bundle)], asked, "skips", all_rows=True).models[0]
+    result = evaluate([("b", bundle)], asked, "skips", all_rows=True)
+    (model,) = result.models
+    assert "b: no auc, rank_played of 1 of 2 queries" in result.notes
     assert (model.matched.truth, model.matched.truth_missing) == (5, 2)
     assert model.metrics["auc"].mean == 1
     assert model.metrics["recall@10"].mean == pytest.approx((1 + 0) / 2)
@@ -252,6 +255,23 @@ def test_skips_on_another_dataset_ranks_what_is_known(tmp_path: Path) -> None:
 
 
 # What people see
+
+
+def test_the_table_says_how_many_tracks_are_not_in_the_catalog(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    learned = write_sessions(tmp_path / "a", [(0, 0, plain(0, 1, 2, 3, 4, 5))], tracks=6)
+    asked = write_sessions(tmp_path / "b", [(0, 1000, plain(1, 30, 2)), (1, 1000, plain(3, 31))])
+    bundles = [("b", train_bundle(learned, None, Popularity))]
+    show_evaluation(evaluate(bundles, asked, "next", all_rows=True))
+    _, rows = capsys.readouterr().out.split("not in the catalog")
+    assert [" ".join(row.split()) for row in rows.splitlines()[1:3]] == [
+        "seeds 1 of 3",
+        "truth 1 of 2",
+    ]
+    known = write_sessions(tmp_path / "c", [(0, 1000, plain(1, 0, 2))], tracks=6)
+    show_evaluation(evaluate(bundles, known, "next", all_rows=True))
+    assert "not in the catalog" not in capsys.readouterr().out
 
 
 @BY_SESSION

@@ -17,8 +17,25 @@ def _interval(estimate: Estimate) -> str:
     return f"{estimate.mean:.4f} ±{(estimate.ci95[1] - estimate.ci95[0]) / 2:.4f}"
 
 
+def _show_unknown(result: Evaluation) -> None:
+    """Tracks of the test that catalogs lack, where they lack any."""
+    matched = [model.matched for model in result.models]
+    if not any(m.seeds_missing or m.truth_missing for m in matched):
+        return
+    names = [model.bundle for model in result.models]
+    print()
+    table(
+        ("not in the catalog", *names),
+        [
+            ("seeds", *(f"{m.seeds_missing:,} of {m.seeds:,}" for m in matched)),
+            ("truth", *(f"{m.truth_missing:,} of {m.truth:,}" for m in matched)),
+        ],
+        numeric=names,
+    )
+
+
 def show_evaluation(result: Evaluation) -> None:
-    """Every metric of every bundle, one by slice, and three metrics compared in pairs."""
+    """Every metric of every bundle, what is unknown, one by slice, and three compared in pairs."""
     how = find_protocol(result.protocol)
     names = [model.bundle for model in result.models]
     print(f"{result.protocol}: {result.queries:,} queries, {how.asked(result.n)}, 95 % intervals")
@@ -31,6 +48,7 @@ def show_evaluation(result: Evaluation) -> None:
         [(m, *(_interval(model.metrics[m]) for model in result.models)) for m in metrics],
         numeric=names,
     )
+    _show_unknown(result)
     headline = how.headline(result.n)
     by_slice = headline[1]
     print()

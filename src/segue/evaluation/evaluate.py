@@ -80,7 +80,7 @@ class Evaluation(msgspec.Struct, frozen=True):
         queries: how many.
         dataset, fingerprint: folder name and content hash of the dataset.
         simulated: whether the dataset or one of the bundles comes from a simulated world.
-        notes: of the protocol.
+        notes: of the protocol, and of what the figures are not.
         models: in the order given.
         paired: every pair of them by every metric.
         libraries: versions.
@@ -155,7 +155,7 @@ def evaluate(
         dataset=shown(dataset.path.resolve().name),
         fingerprint=dataset.info.fingerprint,
         simulated=dataset.info.simulated or any(b.manifest.simulated for _, b in bundles),
-        notes=[*test.notes, *_dependence(test)],
+        notes=[*test.notes, *_dependence(test), *_undefined(values)],
         models=models,
         paired=compare(values, test.listeners),
         libraries=libraries(),
@@ -181,6 +181,21 @@ def _dependence(test: Test) -> list[str]:
         who = "one listener" if count == 1 else f"{count} listeners"
         return [f"intervals take the sessions of {who} for independent"]
     return [f"intervals and tests take each of the {count:,} listeners for one, not each session"]
+
+
+def _undefined(values: dict[str, Values]) -> list[str]:
+    """Metrics that have no value for some queries, by bundle."""
+    notes = []
+    for name, metrics in values.items():
+        counts: dict[int, list[str]] = {}
+        for metric, of_each in metrics.items():
+            counts.setdefault(int(np.isnan(of_each).sum()), []).append(metric)
+        notes += [
+            f"{name}: no {', '.join(some)} of {missing:,} of {len(of_each):,} queries"
+            for missing, some in counts.items()
+            if missing
+        ]
+    return notes
 
 
 def run_test(

@@ -1,13 +1,21 @@
-"""Answers with names: which of many reasons are printed."""
+"""Answers with names: which of many reasons are printed; what a listener's dataset says of them."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import pytest
+from evaluation_worlds import train_bundle
 from hypothesis import given
 from hypothesis import strategies as st
+from session_worlds import plain, write_sessions
 
-from segue.asking import Answer, NamedReason, NamedTrack, brief
+from segue.answers import MAX_PAST
+from segue.asking import Answer, NamedReason, NamedTrack, brief, past_of
+from segue.cli import run
+from segue.errors import UsageError
+from segue.models import Personal
 
 
 def answer(*amounts: float, rest: float | None = None) -> Answer:
@@ -45,3 +53,42 @@ def test_parts_still_add_up(amounts: list[float], most: int) -> None:
     assert math.isclose(
         math.fsum(amount for _, amount in parts), math.fsum([*amounts, 1.5]), abs_tol=1e-6
     )
+
+
+def test_the_past_is_what_was_played_oldest_first_and_known_to_the_catalog(tmp_path: Path) -> None:
+    learned = write_sessions(tmp_path / "a", [(0, 0, plain(0, 1, 2, 3, 4, 5))], tracks=6)
+    own = write_sessions(
+        tmp_path / "b", [(0, 2000, plain(4, -3, 30, 4)), (0, 1000, plain(2, -1, 5))]
+    )
+    assert past_of(own, train_bundle(learned).catalog) == [2, 5, 4, 4]
+
+
+def test_the_past_is_the_latest_that_a_query_may_have(tmp_path: Path) -> None:
+    many = [(0, 100 * s, plain(*range(40))) for s in range(MAX_PAST // 40 + 1)]
+    own = write_sessions(tmp_path / "d", [(0, 0, plain(0, 0)), *many])
+    past = past_of(own, train_bundle(own).catalog)
+    assert len(past) == MAX_PAST
+    assert past[-3:] == [37, 38, 39]
+
+
+def test_a_past_is_that_of_one_listener(tmp_path: Path) -> None:
+    two = write_sessions(tmp_path / "d", [(0, 0, plain(0, 1)), (1, 0, plain(2, 3))])
+    with pytest.raises(UsageError, match="d: has 2 listeners; a past is that of one"):
+        past_of(two, train_bundle(two).catalog)
+
+
+def test_continue_answers_from_the_past_alone_and_beside_a_track(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = write_sessions(tmp_path / "d", [(0, 0, plain(7, 8, 9)), (0, 100, plain(9, 7))])
+    train_bundle(own, None, Personal).save(tmp_path / "b")
+    asked = ["continue", str(tmp_path / "b"), "--past", str(tmp_path / "d"), "--format", "csv"]
+    uris = own.tracks["uri"].to_pylist()
+
+    def answered(*further: str) -> list[str]:
+        assert run([*asked, *further]) == 0
+        lines = capsys.readouterr().out.splitlines()[1:]
+        return [next(uri for uri in uris if f"{uri}," in line) for line in lines]
+
+    assert answered("-n", "3") == [uris[9], uris[7], uris[8]]
+    assert answered("-n", "2", "--track", uris[9]) == [uris[7], uris[8]]

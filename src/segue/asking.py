@@ -6,12 +6,16 @@ import math
 from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 
-from segue.answers import Query, Reason, Slate
+from segue.answers import MAX_PAST, Query, Reason, Slate
 from segue.bundle import Bundle
 from segue.catalog import Catalog
+from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
+from segue.data.sessions import Sessions
 from segue.errors import UsageError
+from segue.evaluation.matching import match_tracks
 
 
 class NamedReason(msgspec.Struct, frozen=True):
@@ -68,6 +72,7 @@ def query_of(
     title: str | None = None,
     bans: Sequence[str] = (),
     banned_artists: Sequence[str] = (),
+    past: Sequence[int] = (),
 ) -> Query:
     """A query from words: each track is a uri, or words of its title and artist.
 
@@ -78,11 +83,12 @@ def query_of(
         title: of the playlist.
         bans: tracks not to be answered.
         banned_artists: names or uris of artists not to be answered.
+        past: catalog rows of what was heard in earlier sessions, from `past_of`.
 
     Raises:
         UsageError: a track or artist is unknown or ambiguous, or there is nothing to go by.
     """
-    if not tracks and not skipped and not (title and title.strip()):
+    if not tracks and not skipped and not past and not (title and title.strip()):
         raise UsageError("nothing to go by", do="give a track or a title")
     played = [catalog.find(text) for text in tracks]
     passed = [catalog.find(text) for text in skipped]
@@ -94,7 +100,31 @@ def query_of(
         outcomes=[Outcome.FINISHED] * len(played) + [Outcome.SKIPPED] * len(passed),
         title=title,
         bans=banned,
+        past=past,
     )
+
+
+def past_of(dataset: Dataset, catalog: Catalog) -> list[int]:
+    """What the listener of a dataset heard in all sessions, as the past of a query.
+
+    Without what was skipped or disliked, and without tracks that the catalog lacks; the latest
+    that a query may have, oldest first, as catalog rows.
+
+    Raises:
+        UsageError: the dataset has no listener, or several.
+    """
+    if dataset.listener_count != 1:
+        raise UsageError(
+            f"has {dataset.listener_count:,} listeners",
+            where=dataset.path,
+            do="a past is that of one",
+        )
+    sessions = Sessions.of(dataset)
+    heard = sessions.tracks[~sessions.negative]
+    begun = sessions.starts[sessions.owners[~sessions.negative]]
+    rows = match_tracks(dataset.tracks, catalog)[heard[np.argsort(begun, kind="stable")]]
+    past: list[int] = rows[rows >= 0][-MAX_PAST:].tolist()
+    return past
 
 
 def answer(bundle: Bundle, query: Query, slate: Slate) -> Answer:

@@ -31,6 +31,12 @@ def continue_(
     title: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Title of the playlist.")
     ] = None,
+    past: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Dataset of one listener: what was heard before now, and may come."
+        ),
+    ] = None,
     ban: Annotated[
         list[str] | None,
         typer.Option("--ban", metavar="T", help=f"Not to be answered: {TRACK}."),
@@ -55,9 +61,10 @@ def continue_(
     format: Annotated[str, typer.Option(help="table, json, m3u8, xspf, jspf or csv.")] = "table",
     json: Json = False,
 ) -> None:
-    """Continue a playlist: from its tracks, its title, or both."""
-    from segue.asking import answer, query_of
+    """Continue a playlist or a session: from its tracks, its title, or what was heard before."""
+    from segue.asking import answer, past_of, query_of
     from segue.bundle import Bundle
+    from segue.data.dataset import Dataset
     from segue.playlist_files import PLAYLIST_FORMATS
     from segue.slate import ListStage, continue_playlist
 
@@ -74,6 +81,7 @@ def continue_(
         title=title,
         bans=ban or (),
         banned_artists=ban_artist or (),
+        past=past_of(Dataset.open(past), loaded.catalog) if past else (),
     )
     stage = ListStage(one_recording, artist_spacing, album_spacing)
     slate = continue_playlist(loaded.recommender, query, n, stage)

@@ -23,16 +23,11 @@ from segue.data.dataset import Dataset
 from segue.data.schema import NEGATIVE
 from segue.errors import ConfigError, DataError, UsageError
 from segue.models import sequence_layers as layers
-from segue.models.base import DotRecommender, Run, expect
-from segue.models.placing import places_of_scores
-from segue.models.ranking import Best
-from segue.models.ranking_kernels import exact_scores
-from segue.models.recency import habits
+from segue.models.base import Run, expect
+from segue.models.past import PastRecommender
 from segue.models.sequence_batches import Windows
 from segue.models.sequence_encoding import encode_caser, encode_gru, encode_transformer, headed
 from segue.progress import note, task
-
-_PAST_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 class _Histories(NamedTuple):
@@ -43,20 +38,10 @@ class _Histories(NamedTuple):
     negative: npt.NDArray[np.bool_]
 
 
-class _Past(NamedTuple):
-    """What each query's listener has played before, without repeats."""
+class SequenceRecommender(PastRecommender):
+    """score(t) = ŷ · e_t, and more for what the listener plays (`PastRecommender`).
 
-    offsets: Int64
-    tracks: Int32
-    bonus: Float32
-    """Added to the scores of `tracks`."""
-
-
-class SequenceRecommender(DotRecommender):
-    """score(t) = ŷ · e_t + past_weight · ln(1 + 8 plays(t)). A subclass gives the trunk.
-
-    plays(t) are those of the listener's past, the late ones and what then followed what is played
-    now (`habits`). The weight is found on validation.
+    A subclass gives the trunk.
     """
 
     Parts: ClassVar[type[Any]]
@@ -69,7 +54,6 @@ class SequenceRecommender(DotRecommender):
     trunk: Any
     head: layers.Head
     feedback: layers.Head | None = None
-    past_weight: float = 0.0
 
     def _encode(self, histories: _Histories, states: Float32) -> None:
         """State after each history that is not empty. states: (queries, d), changed"""
@@ -118,27 +102,13 @@ class SequenceRecommender(DotRecommender):
         self._take(learned.arrays)
         self.past_weight = 0.0
         if config.read_past and quality is not None and np.diff(queries.past_spans).any():
-            self.past_weight = self._weigh_past(queries, truth)
+            self.weigh_past(queries, truth)
             note(f"{self.name}: weight of the past {self.past_weight:g}", show=run.progress)
-
-    def _weigh_past(self, queries: Queries, truth: Int32) -> float:
-        """The weight with the best NDCG@10 on validation."""
-
-        def quality(weight: float) -> float:
-            self.past_weight = weight
-            return self._ndcg(queries, truth)
-
-        return max(_PAST_WEIGHTS, key=quality)
 
     def _quality(self, arrays: dict[str, Float32], queries: Queries, truth: Int32) -> float:
         """NDCG@10 of what has been learned so far."""
         self._take(arrays)
-        return self._ndcg(queries, truth)
-
-    def _ndcg(self, queries: Queries, truth: Int32) -> float:
-        slates = self.recommend(queries, 10)
-        hit = slates.tracks == truth[:, None]
-        return float(np.where(hit.any(axis=1), 1 / np.log2(hit.argmax(axis=1) + 2.0), 0.0).mean())
+        return self.ndcg(queries, truth)
 
     def _take(self, arrays: Mapping[str, Float32]) -> None:
         def part(kind: type[Any], prefix: str) -> Any:
@@ -168,77 +138,6 @@ class SequenceRecommender(DotRecommender):
         if self.past_weight:
             some |= np.diff(queries.past_spans)[:, 0] > 0
         return some
-
-    def _pasts(self, queries: Queries) -> _Past:
-        ends, heard = queries.liked()
-        own = [
-            habits(queries.past[first:last], heard[ends[q] : ends[q + 1]], self.config.half_life)
-            for q, (first, last) in enumerate(queries.past_spans)
-        ]
-        plays = np.concatenate([np.zeros(0), *(some for _, some in own)])
-        return _Past(
-            np.concatenate([[0], np.cumsum([len(tracks) for tracks, _ in own])]).astype(np.int64),
-            np.concatenate([np.zeros(0, np.int32), *(tracks for tracks, _ in own)]),
-            (self.past_weight * np.log1p(8 * plays)).astype(np.float32),
-        )
-
-    def _best(self, queries: Queries, offsets: Int64, excluded: Int32, n: int) -> Best:
-        best = super()._best(queries, offsets, excluded, n)
-        if not self.past_weight:
-            return best
-        past = self._pasts(queries)
-        scores = super()._values(queries, past.offsets, past.tracks) + past.bonus
-        for q in range(len(queries)):
-            banned = excluded[offsets[q] : offsets[q + 1]]
-            own = slice(past.offsets[q], past.offsets[q + 1])
-            tracks, values = past.tracks[own], scores[own]
-            free = ~np.isin(tracks, banned)
-            # Nothing of the past is worth less than without it: the best are among these.
-            others = ~np.isin(best[0][q, : best[2][q]], tracks)
-            both = np.concatenate([best[0][q, : best[2][q]][others], tracks[free]])
-            worth = np.concatenate([best[1][q, : best[2][q]][others], values[free]])
-            order = np.lexsort([both, -worth])[: best[2][q]]
-            best[0][q, : len(order)], best[1][q, : len(order)] = both[order], worth[order]
-        return best
-
-    def _places(
-        self,
-        queries: Queries,
-        excluded_offsets: Int64,
-        excluded: Int32,
-        offsets: Int64,
-        tracks: Int32,
-    ) -> Int64:
-        if not self.past_weight:
-            return super()._places(queries, excluded_offsets, excluded, offsets, tracks)
-        past, vectors = self._pasts(queries), self.query_vectors(queries)
-        out = np.empty(len(tracks), np.int64)
-        for q in range(len(queries)):
-            scores = np.empty((1, len(self.vectors)), np.float32)
-            exact_scores(vectors[q], self.vectors, self.bias, scores[0])
-            own = slice(past.offsets[q], past.offsets[q + 1])
-            scores[0, past.tracks[own]] += past.bonus[own]
-            some, wanted = excluded_offsets[q : q + 2], slice(offsets[q], offsets[q + 1])
-            out[wanted] = places_of_scores(
-                scores,
-                some - some[0],
-                excluded[some[0] : some[1]],
-                offsets[q : q + 2] - offsets[q],
-                tracks[wanted],
-            )
-        return out
-
-    def _values(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
-        values = super()._values(queries, offsets, tracks)
-        if self.past_weight:
-            past = self._pasts(queries)
-            for q in range(len(queries)):
-                own, some = (slice(o[q], o[q + 1]) for o in (past.offsets, offsets))
-                _, mine, wanted = np.intersect1d(
-                    past.tracks[own], tracks[some], assume_unique=True, return_indices=True
-                )
-                values[some][wanted] += past.bonus[own][mine]
-        return values
 
     def query_vectors(self, queries: Queries) -> Float32:
         return self._vectors(self._histories(queries))
@@ -276,12 +175,9 @@ class SequenceRecommender(DotRecommender):
             [Reason("track", int(j), float(part)) for j, part in zip(heard, row, strict=True)]
             for row in by_track.T
         ]
-        past = self._pasts(Queries.of([query]))
-        own = dict(zip(past.tracks.tolist(), past.bonus.tolist(), strict=True))
-        for some, track in zip(reasons, tracks.tolist(), strict=True):
-            if self.past_weight and track in own:
-                some.append(Reason("track", track, own[track]))
-        return reasons
+        return [
+            some + own for some, own in zip(reasons, self.past_reasons(query, tracks), strict=True)
+        ]
 
     def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Self:
         """The same model with further tracks, placed by vectors that came through another door.

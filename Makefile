@@ -6,10 +6,11 @@ JOBS ?= 2
 BIN := .venv/bin
 READY := .venv/.ready
 PEERS := $(basename $(notdir $(wildcard benchmarks/peers/*.txt)))
-BENCHMARKS := $(filter-out _% data ablation,$(basename $(notdir $(wildcard benchmarks/*.py))))
+ON_A_DATASET := ablation skips skip_rule
+BENCHMARKS := $(filter-out _% data $(ON_A_DATASET),$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench peers check results ablation clean
+.PHONY: help setup demo test bench peers check results ablation skips clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -61,6 +62,9 @@ results: $(READY) ## figures on real playlists: make results MPD=folder of Milli
 
 ablation: $(READY) ## what each part of two-stage brings: make ablation DATASET=folder
 	@$(BIN)/python -m benchmarks.ablation "$(DATASET)"
+
+skips: $(READY) ## whether skips help, every model with and without: make skips DATASET=folder
+	@$(BIN)/python -m benchmarks.skips "$(DATASET)" --out results/skips
 
 clean: ## remove .venv, demo, results and caches
 	@rm -rf .venv $(PEERS:%=.venv-%) demo results build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -117,6 +117,15 @@ def test_train_says_what_it_cost(segue, place, tmp_path):
     assert "simulated" in ran.err
 
 
+def test_train_refuses_a_place_that_it_cannot_write_before_it_trains(segue, place, monkeypatch):
+    monkeypatch.setattr("segue.training.train", lambda *a, **k: pytest.fail("trained"))
+    line = segue("train", "popularity", place / "world", "--bundle", place / "world").line
+    assert "exists and has no manifest.json" in line
+    assert "cannot write here" in segue(
+        "train", "popularity", place / "world", "--bundle", "/proc/nowhere/b"
+    ).line  # fmt: skip
+
+
 def test_train_takes_settings(segue, place, tmp_path):
     train = ("train", "item-knn", place / "world", "--bundle", tmp_path / "b")
     assert segue(*train, "--set", "beta=0.25").status == 0

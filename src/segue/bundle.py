@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 
 from segue.catalog import CATALOG_SCHEMA, Catalog
 from segue.errors import BundleError, DataError
-from segue.files import recover, replacing_folder, sha256
+from segue.files import recover, refuse_unwritable, replacing_folder, sha256
 from segue.models import Recommender
 from segue.models.base import sane
 from segue.recommenders import RECOMMENDERS
@@ -96,6 +96,15 @@ class Bundle:
     def catalog(self) -> Catalog:
         """The tracks it knows."""
         return self.recommender.catalog
+
+    @staticmethod
+    def refuse_place(path: Path | str) -> None:
+        """Find out before training whether a bundle can be saved there.
+
+        Raises:
+            DataError: `path` is something else, or cannot be written.
+        """
+        refuse_unwritable(Path(path), MANIFEST)
 
     def save(self, path: Path | str) -> None:
         """Write the bundle; `path` holds the previous one or all of this one at every moment.

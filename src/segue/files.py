@@ -95,23 +95,12 @@ def _sweep(path: Path) -> None:
             _remove(left)
 
 
-@contextlib.contextmanager
-def replacing_folder(folder: Path, marker: str) -> Iterator[Path]:
-    """Give a fresh folder to write to; when the block ends well it becomes `folder`.
-
-    At every moment `folder` is either what it was before or the new one, whole: the new folder is
-    synced to disk and then exchanged with the old one in one step (where the system cannot do
-    that, two renames, and `recover` mends a cut between them). If the block raises, nothing stays.
-
-    Args:
-        folder: where the result belongs. An existing folder is replaced only if it holds `marker`.
-        marker: name of the file that says what kind of folder this is (``dataset.json``).
+def _fresh(folder: Path, marker: str) -> Path:
+    """The folder, made and empty, that is to become `folder`.
 
     Raises:
-        DataError: `folder` exists and is not of this kind, or cannot be written (also where the
-            block raises OSError).
+        DataError: as `replacing_folder`.
     """
-    folder = _real(folder)
     partial = _partial(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -135,6 +124,36 @@ def replacing_folder(folder: Path, marker: str) -> Iterator[Path]:
         partial.mkdir()
     except OSError as error:
         raise DataError(f"cannot write here ({error.strerror})", where=folder) from error
+    return partial
+
+
+def refuse_unwritable(folder: Path, marker: str) -> None:
+    """Find out before long work whether `replacing_folder` will be able to put its result there.
+
+    Raises:
+        DataError: as `replacing_folder`.
+    """
+    shutil.rmtree(_fresh(_real(folder), marker), ignore_errors=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(folder: Path, marker: str) -> Iterator[Path]:
+    """Give a fresh folder to write to; when the block ends well it becomes `folder`.
+
+    At every moment `folder` is either what it was before or the new one, whole: the new folder is
+    synced to disk and then exchanged with the old one in one step (where the system cannot do
+    that, two renames, and `recover` mends a cut between them). If the block raises, nothing stays.
+
+    Args:
+        folder: where the result belongs. An existing folder is replaced only if it holds `marker`.
+        marker: name of the file that says what kind of folder this is (``dataset.json``).
+
+    Raises:
+        DataError: `folder` exists and is not of this kind, or cannot be written (also where the
+            block raises OSError).
+    """
+    folder = _real(folder)
+    partial = _fresh(folder, marker)
     try:
         yield partial
         for path in sorted(partial.rglob("*")):

@@ -39,6 +39,7 @@ def train(
     Sequence models leave what they have learned in OUT.checkpoint after every epoch: the same
     command goes on from there after it was interrupted.
     """
+    from segue.bundle import Bundle
     from segue.data.dataset import Dataset
     from segue.recipe import load_recipe
     from segue.training import train as fit
@@ -47,6 +48,7 @@ def train(
     with given_settings():
         loaded = load_recipe(recipe, settings or ())
     opened = Dataset.open(dataset)
+    Bundle.refuse_place(bundle)
     checkpoint = bundle.with_name(f"{bundle.name}.checkpoint")
     trained, cost = fit(
         loaded, opened, seed=seed, holdout=holdout, progress=True, checkpoint=checkpoint

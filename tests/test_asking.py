@@ -15,7 +15,7 @@ from segue.answers import MAX_PAST
 from segue.asking import Answer, NamedReason, NamedTrack, brief, past_of
 from segue.cli import run
 from segue.errors import UsageError
-from segue.models import Personal
+from segue.models import Personal, Popularity
 
 
 def answer(*amounts: float, rest: float | None = None) -> Answer:
@@ -92,3 +92,14 @@ def test_continue_answers_from_the_past_alone_and_beside_a_track(
 
     assert answered("-n", "3") == [uris[9], uris[7], uris[8]]
     assert answered("-n", "2", "--track", uris[9]) == [uris[7], uris[8]]
+
+
+def test_a_past_that_the_model_does_not_read_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = write_sessions(tmp_path / "d", [(0, 0, plain(7, 8, 9))])
+    for kind in (Popularity, Personal):
+        train_bundle(own, None, kind).save(tmp_path / kind.name)
+        assert run(["continue", str(tmp_path / kind.name), "--past", str(tmp_path / "d")]) == 0
+        said = "does not read the past: --past changes nothing" in capsys.readouterr().err
+        assert said == (kind is Popularity)

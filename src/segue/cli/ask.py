@@ -87,6 +87,8 @@ def continue_(
     slate = continue_playlist(loaded.recommender, query, n, stage)
     if title and not loaded.recommender.reads_titles:
         say(f"{loaded.manifest.recommender} does not read titles: --title changes nothing")
+    if past and not loaded.recommender.reads_past:
+        say(f"this {loaded.manifest.recommender} does not read the past: --past changes nothing")
     if loaded.manifest.simulated:
         say(SIMULATED)
     if format in PLAYLIST_FORMATS:

@@ -241,6 +241,11 @@ class Recommender(ABC):
         """Whether a title can change an answer."""
         return False
 
+    @property
+    def reads_past(self) -> bool:
+        """Whether what was heard in earlier sessions can change an answer."""
+        return False
+
     def serves(self, queries: Queries) -> list[str]:
         """Name of the model that answers each query."""
         return [self.name if known else POPULARITY for known in self.answerable(queries)]

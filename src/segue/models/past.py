@@ -39,6 +39,10 @@ class PastRecommender(DotRecommender):
     config: Any
     past_weight: float = 0.0
 
+    @property
+    def reads_past(self) -> bool:
+        return self.past_weight > 0
+
     def weigh_past(self, queries: Queries, truth: Int32) -> None:
         """Take the weight with the best NDCG@10.
 

@@ -43,6 +43,10 @@ class Personal(DenseRecommender):
     def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
         pass
 
+    @property
+    def reads_past(self) -> bool:
+        return True
+
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
         spans = queries.past_spans
         some: npt.NDArray[np.bool_] = spans[:, 0] < spans[:, 1]

@@ -11,6 +11,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,13 @@ from segue.recipe import load_recipe
 from segue.training import train
 
 HERE = Path(__file__).parent
+SEQUENCE = ["sasrec", "bert4rec", "gru4rec", "caser"]
+_TINY = ["factors=4", "epochs=3", "length=8", "skip_weight=0.5", "read_skips=true"]
 SMALL = {
+    "sasrec": _TINY,
+    "bert4rec": _TINY,
+    "gru4rec": _TINY,
+    "caser": [*_TINY, "window=3", "horizontal=2", "vertical=1"],
     "bpr": ["factors=4", "epochs=5"],
     "playlist-cnn": ["blocks=2", "factors=4", "kernels=4", "epochs=3"],
     "wrmf": ["factors=4", "sweeps=3"],
@@ -59,11 +66,31 @@ QUERIES = [
     {"title": "oddly"},
     {},
 ]
-FURTHER = {"personal": [{"past": [3, 8, 3, 5]}, {"tracks": [3], "past": [3, 8, 3, 5], "bans": [5]}]}
-"""What only one recommender heeds."""
+_PAST = [{"past": [3, 8, 3, 5]}, {"tracks": [3], "past": [3, 8, 3, 5], "bans": [5]}]
+FURTHER = dict.fromkeys(("personal", *SEQUENCE), _PAST)
+"""What only some recommenders heed."""
+SESSIONS = 80
+"""Of the dataset of sequence models."""
 
 
-def playlists(path: Path, count: int = 60, length: int = 6) -> Dataset:
+def listens(sessions: int) -> dict[str, Any]:
+    """Four listeners come back to ten tracks each, in sessions of eight, and skip some."""
+    rng = np.random.default_rng(2)
+    tracks = [4 * rng.permutation(10)[:8] + s * 4 // sessions for s in range(sessions)]
+    at = np.arange(8 * sessions)
+    outcomes = np.where(rng.random(len(at)) < 0.2, Outcome.SKIPPED, Outcome.FINISHED)
+    return {
+        "listener": at // 8 * 4 // sessions,
+        "session": at // 8,
+        "position": at % 8,
+        "track": np.concatenate(tracks),
+        "time": at * 60_000,
+        "outcome": outcomes,
+        "plays": np.ones(len(at), np.int32),
+    }
+
+
+def playlists(path: Path, count: int = 60, length: int = 6, sessions: int = 0) -> Dataset:
     """Forty tracks, half of the playlists of even ones and half of odd ones, with some noise."""
     rng = np.random.default_rng(1)
     lists, titles = [], []
@@ -86,6 +113,9 @@ def playlists(path: Path, count: int = 60, length: int = 6) -> Dataset:
         )
         columns = {"uri": [f"golden:playlist:{p}" for p in range(count)], "title": titles}
         writer.add_playlists(columns, [len(some) for some in lists], np.concatenate(lists))
+        if sessions:
+            writer.add("listeners", {"uri": [f"golden:listener:{i}" for i in range(4)]})
+            writer.add("listens", listens(sessions))
         writer.finish(
             [Receipt(format="golden", unit="playlists", read=count, kept=count)], simulated=True
         )
@@ -99,7 +129,11 @@ def make(name: str) -> None:
         print(f"{place.name} is there already")
         return
     with tempfile.TemporaryDirectory() as folder:
-        dataset = playlists(Path(folder) / "dataset", *LARGER.get(name, ()))
+        dataset = playlists(
+            Path(folder) / "dataset",
+            *LARGER.get(name, ()),
+            sessions=SESSIONS if name in SEQUENCE else 0,
+        )
         recipe = load_recipe(NAMES.get(name, name), SMALL.get(name, ()))
         bundle, _ = train(recipe, dataset)
     bundle.save(place)

@@ -3,9 +3,11 @@
     python -m benchmarks.skips DATASET --out FOLDER [--seeds 3] [--models a,b] [--set key=value]...
 
 Trains each recipe and its `-skips` twin on the training side of the protocol `next`, for every
-seed, and asks both protocols that share this side: `next` and `skips`. What a run answered is kept
-in FOLDER/runs, so that an interrupted command goes on where it was. Writes FOLDER/skips.md and
-FOLDER/skips.html: means over queries and seeds, and the paired differences between twins.
+seed, and asks both protocols that share this side: `next` and `skips`. Sequence models are also
+trained as published, with the skip-informed loss and nothing else ("+ term"). What a run answered
+is kept in FOLDER/runs, so that an interrupted command goes on where it was. Writes
+FOLDER/skips.md and FOLDER/skips.html: means over queries and seeds, and the paired differences
+between twins.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ from segue.training import train
 
 TWINS = ("sasrec", "bert4rec", "gru4rec", "caser", "wrmf", "bpr")
 BASELINES = ("popularity", "personal", "item-knn")
+PUBLISHED = ("sasrec", "bert4rec", "gru4rec", "caser")
+TERM = " + term"
 FIXED = (*BASELINES, "wrmf")
 """Recipes that one seed says enough about."""
 METRICS = {
@@ -54,16 +58,18 @@ class Runs:
             name: find_protocol(name).split(self.dataset, 0).test for name in METRICS
         }
 
-    def values(self, recipe: str, seed: int) -> Values:
+    def values(self, name: str, seed: int) -> Values:
         """Value of every metric for every query, as ``protocol metric``; NaN: undefined."""
+        recipe = name.removesuffix(TERM)
         has = set(msgspec.structs.asdict(load_recipe(recipe).make().config))
         own = [o for o in self.overrides if o.partition("=")[0] in has]
+        own += ["skip_weight=0.5"] if name.endswith(TERM) else []
         loaded = load_recipe(recipe, own)
         told = f"{self.dataset.info.fingerprint} {loaded.make().config} {seed}"
-        name = f"{recipe}-{seed}-{hashlib.sha256(told.encode()).hexdigest()[:8]}.npz"
-        file = self.out / "runs" / name
+        mark = hashlib.sha256(told.encode()).hexdigest()[:8]
+        file = self.out / "runs" / f"{name.replace(' ', '')}-{seed}-{mark}.npz"
         if not file.is_file():
-            print(f"{recipe}, seed {seed}", file=sys.stderr, flush=True)
+            print(f"{name}, seed {seed}", file=sys.stderr, flush=True)
             start = time.perf_counter()
             # The split has seed 0 for every run, so that all answer the same queries.
             checkpoint = file.with_suffix(".checkpoint")
@@ -82,6 +88,10 @@ class Runs:
             print(f"  {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
         with np.load(file) as saved:
             return {metric: saved[metric] for metric in saved.files}
+
+
+def _with_skips(name: str) -> list[str]:
+    return [*([name + TERM] if name in PUBLISHED else []), f"{name}-skips"]
 
 
 def _keys() -> list[str]:
@@ -119,7 +129,7 @@ def tables(runs: Runs, twins: Sequence[str], seeds: int) -> list[Table]:
     """Means of every recipe; differences of twins."""
     keys = _keys()
     known: dict[str, list[Values]] = {}
-    for name in (*BASELINES, *(r for t in twins for r in (t, f"{t}-skips"))):
+    for name in (*BASELINES, *(r for t in twins for r in (t, *_with_skips(t)))):
         fixed = name.removesuffix("-skips") in FIXED
         known[name] = [runs.values(name, seed) for seed in range(1 if fixed else seeds)]
 
@@ -133,16 +143,17 @@ def tables(runs: Runs, twins: Sequence[str], seeds: int) -> list[Table]:
         row += [_cell(estimate(mean(name, key), who[key.split()[0]]).mean) for key in keys]
         seconds = float(np.median([values["seconds"] for values in some]))
         means.append([*row, f"{seconds:.0f}"])
-    for twin in twins:
+    pairs = [(twin, other) for twin in twins for other in _with_skips(twin)]
+    for twin, other in pairs:
         for key in keys:
             protocol, metric = key.split()
-            before, after = mean(twin, key), mean(f"{twin}-skips", key)
+            before, after = mean(twin, key), mean(other, key)
             found = estimate(after - before, who[protocol])
             if found.mean is None or found.ci95 is None:
                 continue
             each = [
                 float(np.nanmean(a[key] - b[key]))
-                for a, b in zip(known[f"{twin}-skips"], known[twin], strict=True)
+                for a, b in zip(known[other], known[twin], strict=True)
             ]
             half = (found.ci95[1] - found.ci95[0]) / 2
             sure = found.ci95[0] > 0 or found.ci95[1] < 0
@@ -151,7 +162,7 @@ def tables(runs: Runs, twins: Sequence[str], seeds: int) -> list[Table]:
             base = float(np.nanmean(before))
             percent = f"{100 * found.mean / base:+.1f} %" if base else ""
             told = ", ".join(_cell(x) for x in each)
-            changes.append([twin, protocol, metric, _cell(base), _cell(found.mean, half), percent,
+            changes.append([other, protocol, metric, _cell(base), _cell(found.mean, half), percent,
                             verdict, told])  # fmt: skip
     return [
         Table("Means over queries and seeds", ["recipe", "seeds", *keys, "s to train"], means),

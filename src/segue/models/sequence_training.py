@@ -108,13 +108,16 @@ class Network(nn.Module):
         return total / max(1, len(y))
 
     def _feedback(self, batch: Batch, h: Tensor, e: Tensor) -> Tensor:
-        """The state before a track tells whether it will be negative: σ(z_i · e_{i+1})."""
+        """What comes before a track tells whether it will be negative: σ(z · e)."""
         assert self.feedback is not None
+        inputs, negative = _on(batch.inputs, e), _on(batch.negative, e)
+        if batch.masked is not None:  # a hidden track's own place knows what is around it
+            scores = (self.feedback(h) * e[inputs]).sum(2)
+            return feedback_loss(scores, negative, _on(batch.masked & batch.there, e))
         if h.shape[1] < 2:
             return h.sum() * 0
-        inputs = e[_on(batch.inputs, e)[:, 1:]]
-        scores = (self.feedback(h[:, :-1]) * inputs).sum(2)
-        return feedback_loss(scores, _on(batch.negative, e)[:, 1:], _on(batch.there, e)[:, 1:])
+        scores = (self.feedback(h[:, :-1]) * e[inputs[:, 1:]]).sum(2)
+        return feedback_loss(scores, negative[:, 1:], _on(batch.there, e)[:, 1:])
 
     def _twin(
         self, batch: Batch, y: Tensor, right: Tensor, drawn: Tensor, e: Tensor, log_q: Tensor

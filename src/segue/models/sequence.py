@@ -66,7 +66,7 @@ class SequenceRecommender(PastRecommender):
 
     def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
         try:
-            from segue.models.sequence_training import Trainer
+            from segue.models.sequence_training import train
         except ImportError as error:
             raise ConfigError(
                 "training needs torch", where=self.name, do="pip install 'segue[deep]'"
@@ -86,20 +86,20 @@ class SequenceRecommender(PastRecommender):
             )
         self.known = np.zeros(len(self.catalog), np.bool_)
         self.known[windows.tracks[windows.there]] = True
-        trainer = Trainer(
-            windows,
-            self.catalog.plays,
-            config,
-            lambda: self._make_trunk(config),
-            run.seed,
-            masks=self.masks,
-            quality=quality,
-        )
         with task(f"fitting {self.name}", config.epochs, "epochs", show=run.progress) as advance:
-            learned = trainer.run(
-                advance, lambda line: note(f"{self.name} {line}", show=run.progress), run.checkpoint
+            arrays = train(
+                windows,
+                self.catalog.plays,
+                config,
+                lambda: self._make_trunk(config),
+                run.seed,
+                masks=self.masks,
+                quality=quality,
+                advance=advance,
+                report=lambda line: note(f"{self.name} {line}", show=run.progress),
+                checkpoint=run.checkpoint,
             )
-        self._take(learned.arrays)
+        self._take(arrays)
         self.past_weight = 0.0
         if config.read_past and quality is not None and np.diff(queries.past_spans).any():
             self.weigh_past(queries, truth)

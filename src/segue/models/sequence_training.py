@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -162,13 +162,37 @@ class _Table:
         self.rows[at] = taken.detach() - rate / (1 - 0.9**steps) * first / size
 
 
-class Learned(NamedTuple):
-    """What training gives: numpy arrays by name, "vectors" the track vectors."""
+def train(
+    windows: Windows,
+    plays: npt.NDArray[np.int32],
+    config: SequenceConfig,
+    make_trunk: Callable[[], Trunk],
+    seed: int,
+    *,
+    masks: bool,
+    quality: Callable[[dict[str, Float32]], float] | None,
+    advance: Callable[[float], None],
+    report: Report,
+    checkpoint: Path | None,
+) -> dict[str, Float32]:
+    """Train a model; arguments are those of `Trainer` and `Trainer.run`.
 
-    arrays: dict[str, Float32]
-    epochs: int
-    history: list[float]
-    """NDCG@10 on validation after each epoch."""
+    Returns:
+        parameters by name, "vectors" the track vectors.
+
+    Raises:
+        ConfigError: it diverged.
+    """
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with torch.random.fork_rng():
+            trainer = Trainer(
+                windows, plays, config, make_trunk, seed, masks=masks, quality=quality
+            )
+            return trainer.run(advance, report, checkpoint)
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 class Trainer:
@@ -225,7 +249,7 @@ class Trainer:
 
     def run(
         self, advance: Callable[[float], None], report: Report, checkpoint: Path | None
-    ) -> Learned:
+    ) -> dict[str, Float32]:
         """Train until `epochs` or `patience` ends it.
 
         Args:
@@ -251,7 +275,7 @@ class Trainer:
             report(told)
             if checkpoint is not None:
                 self._save(checkpoint)
-        return Learned(_arrays(self.best or self._state()), self.epoch, self.history)
+        return _arrays(self.best or self._state())
 
     def _done(self) -> bool:
         """Whether the best epoch lies `patience` epochs back."""

@@ -25,7 +25,14 @@ from segue.training import train
 
 HERE = Path(__file__).parent
 SEQUENCE = ["sasrec", "bert4rec", "gru4rec", "caser"]
-_TINY = ["factors=4", "epochs=3", "length=8", "skip_weight=0.5", "read_skips=true"]
+_TINY = [
+    "factors=4",
+    "epochs=3",
+    "length=8",
+    "skip_weight=0.5",
+    "feedback_weight=0.3",
+    "read_skips=true",
+]
 SMALL = {
     "sasrec": _TINY,
     "bert4rec": _TINY,

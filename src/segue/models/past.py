@@ -20,7 +20,9 @@ from segue.models.ranking import Best
 from segue.models.ranking_kernels import exact_scores
 from segue.models.recency import habits
 
-_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+PAST_WEIGHT = 4.0
+"""Weight of a past where nothing says which is best."""
+_WEIGHTS = (PAST_WEIGHT, 8.0, 16.0, 2.0, 1.0, 0.5, 0.25, 0.0)
 _PER_PLAY = 8
 
 
@@ -44,7 +46,7 @@ class PastRecommender(DotRecommender):
         return self.past_weight > 0
 
     def weigh_past(self, queries: Queries, truth: Int32) -> None:
-        """Take the weight with the best NDCG@10.
+        """Take the weight with the best NDCG@10, of several the first of `_WEIGHTS`.
 
         Args:
             queries: of sessions that were not learned from.

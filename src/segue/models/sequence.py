@@ -24,7 +24,7 @@ from segue.data.schema import NEGATIVE
 from segue.errors import ConfigError, DataError, UsageError
 from segue.models import sequence_layers as layers
 from segue.models.base import Run, expect
-from segue.models.past import PastRecommender
+from segue.models.past import PAST_WEIGHT, PastRecommender
 from segue.models.sequence_batches import Windows
 from segue.models.sequence_encoding import encode_caser, encode_gru, encode_transformer, headed
 from segue.progress import note, task
@@ -101,8 +101,10 @@ class SequenceRecommender(PastRecommender):
             )
         self._take(arrays)
         self.past_weight = 0.0
-        if config.read_past and quality is not None and np.diff(queries.past_spans).any():
-            self.weigh_past(queries, truth)
+        if config.read_past and np.diff(windows.past_spans).any():
+            self.past_weight = PAST_WEIGHT
+            if quality is not None:
+                self.weigh_past(queries, truth)
             note(f"{self.name}: weight of the past {self.past_weight:g}", show=run.progress)
 
     def _quality(self, arrays: dict[str, Float32], queries: Queries, truth: Int32) -> float:
@@ -159,7 +161,7 @@ class SequenceRecommender(PastRecommender):
         """A track's part: what its score loses when the history begins after it."""
         history = self._histories(Queries.of([query]))
         count = len(history.tracks)
-        rows = np.concatenate([np.arange(k, count) for k in range(count)])
+        rows = np.concatenate([np.zeros(0, np.int64), *(np.arange(k, count) for k in range(count))])
         lengths = np.arange(count, 0, -1)
         suffixes = _Histories(
             np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
@@ -168,12 +170,15 @@ class SequenceRecommender(PastRecommender):
         )
         scores = self.vectors[tracks].astype(np.float64) @ self._vectors(suffixes).T
         parts = scores - np.concatenate([scores[:, 1:], np.zeros((len(tracks), 1))], axis=1)
-        heard, which = np.unique(history.tracks, return_inverse=True)
+        liked = ~history.negative
+        heard, which = np.unique(history.tracks[liked], return_inverse=True)
         by_track = np.zeros((len(heard), len(tracks)))
-        np.add.at(by_track, which, parts.T)
+        np.add.at(by_track, which, parts.T[liked])
+        rests = parts.T[~liked].sum(axis=0)  # a skipped track is no reason
         reasons = [
             [Reason("track", int(j), float(part)) for j, part in zip(heard, row, strict=True)]
-            for row in by_track.T
+            + ([Reason("rest", None, float(rest))] if rest else [])
+            for row, rest in zip(by_track.T, rests, strict=True)
         ]
         return [
             some + own for some, own in zip(reasons, self.past_reasons(query, tracks), strict=True)
@@ -260,6 +265,7 @@ class Bert4Rec(SasRec):
     """Self-attention both ways, trained to tell hidden tracks (Sun et al. 2019)."""
 
     name: ClassVar[str] = "bert4rec"
+    Config = layers.Bert4RecConfig
     masks: ClassVar[bool] = True
 
     @staticmethod

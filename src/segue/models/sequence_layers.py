@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from segue.answers import Float32
 from segue.errors import ConfigError
-from segue.models.config import Config
+from segue.settings import Config
 
 
 class SequenceConfig(Config, frozen=True):
@@ -101,6 +101,19 @@ class TransformerConfig(SequenceConfig, frozen=True):
                 f"{self.factors} factors cannot be shared by {self.heads} heads",
                 where=type(self).__name__,
                 do="take factors that heads divides",
+            )
+
+
+class Bert4RecConfig(TransformerConfig, frozen=True):
+    """Settings of `bert4rec`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.twin_weight:
+            raise ConfigError(
+                "twin_weight needs a causal trunk",
+                where=type(self).__name__,
+                do="take sasrec, gru4rec or caser, or leave it 0",
             )
 
 

@@ -1,6 +1,6 @@
 """What the sequence models minimise, in torch.
 
-Next track (sampled or full softmax; sheet of Seshadri and Knees 2023, "Main"):
+Next track (sampled or full softmax):
 
     L_next = −1/M Σ_i log( e^{ŷ_i·e_t} / (e^{ŷ_i·e_t} + Σ_{n∈N, n≠t} e^{ŷ_i·e_n}) ),  t the target
 

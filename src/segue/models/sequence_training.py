@@ -28,6 +28,8 @@ _LONGEST_GRADIENT = 5.0
 _BLOCK_BYTES = 64 << 20
 """Scores of predictions and drawn tracks that are computed at a time."""
 
+_LEAST_STEPS = 500
+"""Before so many, validation says too little to stop."""
 _START = 0.4
 """Expected length of a track's vector at the start."""
 
@@ -280,6 +282,8 @@ class Trainer:
     def _done(self) -> bool:
         """Whether the best epoch lies `patience` epochs back."""
         if not self.history:
+            return False
+        if self.steps < _LEAST_STEPS:
             return False
         best = len(self.history) - 1 - int(np.argmax(self.history[::-1]))
         return len(self.history) - 1 - best >= self.config.patience > 0

@@ -1,5 +1,0 @@
-"""Settings of recommenders."""
-
-from segue.settings import Config
-
-__all__ = ["Config"]

@@ -84,6 +84,7 @@ class SequenceRecommender(PastRecommender):
                 where=dataset.path,
                 do=f"{self.name} learns from what comes after what",
             )
+        self.past_weight = 0.0
         self.known = np.zeros(len(self.catalog), np.bool_)
         self.known[windows.tracks[windows.there]] = True
         with task(f"fitting {self.name}", config.epochs, "epochs", show=run.progress) as advance:
@@ -100,7 +101,6 @@ class SequenceRecommender(PastRecommender):
                 checkpoint=run.checkpoint,
             )
         self._take(arrays)
-        self.past_weight = 0.0
         if config.read_past and np.diff(windows.past_spans).any():
             self.past_weight = PAST_WEIGHT
             if quality is not None:

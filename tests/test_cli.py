@@ -460,13 +460,13 @@ def test_names_that_are_not_utf_8_are_taken_or_refused_in_one_line(segue, place,
 
 def test_an_interrupt_while_modules_load_is_one_line(place):
     interrupts = """
-import os, signal, sys
+import signal, sys
 class Finder:
     def find_spec(self, name, path=None, target=None):
         if name == NAME:
             sys.meta_path.remove(self)
             try:
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)  # os.kill may reach another thread, later
             except KeyboardInterrupt:
                 if FAILS:
                     raise ImportError(name)

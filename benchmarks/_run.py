@@ -5,13 +5,14 @@ Importing this needs nothing but Python, so that peers in environments of their 
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,27 @@ def child(
     )
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
+
+
+def asked(
+    description: str | None, children: Mapping[str, Callable[..., Any]]
+) -> argparse.Namespace | None:
+    """Arguments of a benchmark with children; None where this is a child, which has answered.
+
+    Args:
+        description: of the benchmark.
+        children: what ``--child NAME FOLDER SIZE...`` does, by name.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the data, few queries")
+    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        what, folder, *sizes = args.child
+        print(json.dumps(children[what](Path(folder), *map(int, sizes))))
+        return None
+    return args
 
 
 def peak_mb() -> float:

@@ -14,7 +14,6 @@ sessions: what an answer costs does not depend on how good it is.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._run import child, machine, peak_mb, show
+from benchmarks._run import asked, child, machine, peak_mb, show
 from benchmarks.evaluation import in_blocks, times_in_turns
 from segue.bundle import Bundle
 from segue.data.dataset import Dataset
@@ -179,14 +178,8 @@ def _run(threads: dict[str, str], *words: object) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the data, few queries")
-    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.child:
-        what, folder, *sizes = args.child
-        print(json.dumps(_CHILDREN[what](Path(folder), *map(int, sizes))))
+    args = asked(__doc__, _CHILDREN)
+    if args is None:
         return
     result = measure(args.quick)
     if args.json:

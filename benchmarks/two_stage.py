@@ -13,7 +13,6 @@ The ratio compares the second stage's trees with XGBoost's own predictor on the 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -27,7 +26,7 @@ import numpy as np
 import xgboost
 from scipy.optimize import nnls
 
-from benchmarks._run import child, machine, peak_mb, show
+from benchmarks._run import asked, child, machine, peak_mb, show
 from segue.answers import Queries, Query
 from segue.bundle import Bundle
 from segue.continuation import first_stage
@@ -324,14 +323,8 @@ def _run(threads: dict[str, str], *words: object) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the data, few queries")
-    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.child:
-        what, folder, *sizes = args.child
-        print(json.dumps(_CHILDREN[what](Path(folder), *map(int, sizes))))
+    args = asked(__doc__, _CHILDREN)
+    if args is None:
         return
     result = measure(args.quick)
     if args.json:

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from segue.answers import Float32, Int32, Int64
 from segue.errors import ConfigError
+from segue.models.deep import Table, reproducible
 from segue.models.playlist_cnn_batches import Batch, Drawing
 from segue.models.playlist_cnn_layers import Layers, PlaylistCnnConfig
 
@@ -113,30 +114,6 @@ class Network(nn.Module):
         return Layers(*(np.array(part.numpy(), np.float32, order="C") for part in parts))
 
 
-class _Table:
-    """Rows that Adam (Kingma and Ba 2015) changes only when they occur."""
-
-    def __init__(self, rows: Tensor) -> None:
-        self.rows = rows
-        self.first, self.second = torch.zeros_like(rows), torch.zeros_like(rows)
-        self.steps = 0
-
-    def take(self, which: Int64) -> Tensor:
-        """Some rows, to compute with and to get a gradient for."""
-        return self.rows[torch.from_numpy(which)].requires_grad_()
-
-    def step(self, which: Int64, taken: Tensor, rate: float) -> None:
-        """Change rows by the gradient that `take` got."""
-        at, gradient = torch.from_numpy(which), taken.grad
-        assert gradient is not None
-        self.steps += 1
-        first = self.first[at].mul_(0.9).add_(gradient, alpha=0.1)
-        second = self.second[at].mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-        self.first[at], self.second[at] = first, second
-        size = (second / (1 - 0.999**self.steps)).sqrt_().add_(1e-8)
-        self.rows[at] = taken.detach() - rate / (1 - 0.9**self.steps) * first / size
-
-
 def loss(u: Tensor, v: Tensor, batch: Batch, kind: str, likely: Tensor) -> Tensor:
     """Mean loss of the prediction points.
 
@@ -193,15 +170,10 @@ def train(
     Raises:
         ConfigError: it diverged.
     """
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            drawing = Drawing(offsets, tracks, plays, config, np.random.default_rng(seed))
-            return _train(drawing, start, plays, config, advance)
-    finally:
-        torch.use_deterministic_algorithms(before)
+    with reproducible():
+        torch.manual_seed(seed)
+        drawing = Drawing(offsets, tracks, plays, config, np.random.default_rng(seed))
+        return _train(drawing, start, plays, config, advance)
 
 
 def _train(
@@ -213,7 +185,7 @@ def _train(
 ) -> tuple[Float32, Float32, Layers]:
     scale = float(np.sqrt(config.factors))
     begin = _start(start, plays)
-    inputs, vectors = _Table(begin * scale), _Table(begin)
+    inputs, vectors = Table(begin * scale), Table(begin)
     network = Network(config)
     optimiser = torch.optim.Adam(p for p in network.parameters() if p.requires_grad)
     likely = torch.from_numpy(drawing.likely.astype(np.float32))
@@ -224,13 +196,13 @@ def _train(
             rate = config.learning_rate * left
             batch = drawing.batch(which)
             heard, place = np.unique(batch.tracks, return_inverse=True)
-            x, v = inputs.take(heard), vectors.take(batch.wanted)
+            at, scored = torch.from_numpy(heard), torch.from_numpy(batch.wanted)
+            x, v = inputs.take(at), vectors.take(scored)
             there = torch.from_numpy(batch.there)
             # `functional.embedding` adds up gradients in a fixed order.
             rows = functional.embedding(torch.from_numpy(place.reshape(there.shape)), x)
             u = network(rows * there[..., None], there, torch.from_numpy(batch.cuts))
-            wanted = likely[torch.from_numpy(batch.wanted)]
-            error = loss(u.flatten(0, 1), v, batch, config.loss, wanted)
+            error = loss(u.flatten(0, 1), v, batch, config.loss, likely[scored])
             if not bool(torch.isfinite(error)):
                 raise ConfigError(
                     f"diverged in epoch {epoch + 1}",
@@ -243,8 +215,8 @@ def _train(
             for group in optimiser.param_groups:
                 group["lr"] = rate
             optimiser.step()
-            inputs.step(heard, x, rate * scale)
-            vectors.step(batch.wanted, v, rate)
+            inputs.step(at, x, rate * scale)
+            vectors.step(scored, v, rate)
             advance(1 / len(steps))
     learned = vectors.rows.numpy()
     learned[plays == 0] = learned[drawing.unplayed]

@@ -11,6 +11,7 @@ Training needs torch (``pip install 'segue[deep]'``); answering does not.
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -20,7 +21,6 @@ import pyarrow as pa
 
 from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
 from segue.data.dataset import Dataset
-from segue.data.schema import NEGATIVE
 from segue.errors import ConfigError, DataError, UsageError
 from segue.models import sequence_layers as layers
 from segue.models.base import Run, expect
@@ -28,6 +28,7 @@ from segue.models.past import PAST_WEIGHT, PastRecommender
 from segue.models.sequence_batches import Windows
 from segue.models.sequence_encoding import encode_caser, encode_gru, encode_transformer, headed
 from segue.progress import note, task
+from segue.runs import latest, offsets_of
 
 
 class _Histories(NamedTuple):
@@ -55,18 +56,19 @@ class SequenceRecommender(PastRecommender):
     head: layers.Head
     feedback: layers.Head | None = None
 
+    @abstractmethod
     def _encode(self, histories: _Histories, states: Float32) -> None:
         """State after each history that is not empty. states: (queries, d), changed"""
-        raise NotImplementedError
 
-    @staticmethod
-    def _make_trunk(config: Any) -> Any:
+    @classmethod
+    @abstractmethod
+    def _make_trunk(cls, config: Any) -> Any:
         """The trunk in torch."""
-        raise NotImplementedError
 
     def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
         try:
-            from segue.models.sequence_training import train
+            from segue.models.deep import reproducible
+            from segue.models.sequence_training import Trainer
         except ImportError as error:
             raise ConfigError(
                 "training needs torch", where=self.name, do="pip install 'segue[deep]'"
@@ -87,8 +89,9 @@ class SequenceRecommender(PastRecommender):
         self.past_weight = 0.0
         self.known = np.zeros(len(self.catalog), np.bool_)
         self.known[windows.tracks[windows.there]] = True
-        with task(f"fitting {self.name}", config.epochs, "epochs", show=run.progress) as advance:
-            arrays = train(
+        told = f"fitting {self.name}", config.epochs, "epochs"
+        with task(*told, show=run.progress) as advance, reproducible(warn_only=True):
+            trainer = Trainer(
                 windows,
                 self.catalog.plays,
                 config,
@@ -96,9 +99,9 @@ class SequenceRecommender(PastRecommender):
                 run.seed,
                 masks=self.masks,
                 quality=quality,
-                advance=advance,
-                report=lambda line: note(f"{self.name} {line}", show=run.progress),
-                checkpoint=run.checkpoint,
+            )
+            arrays = trainer.run(
+                advance, lambda line: note(f"{self.name} {line}", show=run.progress), run.checkpoint
             )
         self._take(arrays)
         if config.read_past and np.diff(windows.past_spans).any():
@@ -124,16 +127,12 @@ class SequenceRecommender(PastRecommender):
 
     def _histories(self, queries: Queries) -> _Histories:
         """The last `length` tracks of each query that training knows."""
-        negative = np.isin(queries.outcomes, [int(outcome) for outcome in NEGATIVE])
+        negative = queries.negative
         keep = self.known[queries.tracks]
         if self.config.history == "positive":
             keep = keep & ~negative
-        ends = np.concatenate([[0], np.cumsum(keep)])[queries.offsets]
-        tracks, negative = queries.tracks[keep], negative[keep]
-        owner = np.repeat(np.arange(len(queries)), np.diff(ends))
-        late = np.arange(len(tracks)) >= ends[owner + 1] - self.config.length
-        offsets = np.concatenate([[0], np.cumsum(late)])[ends].astype(np.int64)
-        return _Histories(offsets, tracks[late], negative[late])
+        offsets, late = latest(offsets_of(keep)[queries.offsets], self.config.length)
+        return _Histories(offsets, queries.tracks[keep][late], negative[keep][late])
 
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
         some: npt.NDArray[np.bool_] = np.diff(self._histories(queries).offsets) > 0
@@ -164,7 +163,7 @@ class SequenceRecommender(PastRecommender):
         rows = np.concatenate([np.zeros(0, np.int64), *(np.arange(k, count) for k in range(count))])
         lengths = np.arange(count, 0, -1)
         suffixes = _Histories(
-            np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            offsets_of(lengths),
             history.tracks[rows],
             history.negative[rows],
         )
@@ -254,11 +253,11 @@ class SasRec(SequenceRecommender):
             *histories, self.vectors, self.head, self.trunk, heads, not self.masks, states
         )
 
-    @staticmethod
-    def _make_trunk(config: Any) -> Any:
+    @classmethod
+    def _make_trunk(cls, config: Any) -> Any:
         from segue.models.sequence_trunks import Transformer
 
-        return Transformer(config, causal=True)
+        return Transformer(config, causal=not cls.masks)
 
 
 class Bert4Rec(SasRec):
@@ -267,12 +266,6 @@ class Bert4Rec(SasRec):
     name: ClassVar[str] = "bert4rec"
     Config = layers.Bert4RecConfig
     masks: ClassVar[bool] = True
-
-    @staticmethod
-    def _make_trunk(config: Any) -> Any:
-        from segue.models.sequence_trunks import Transformer
-
-        return Transformer(config, causal=False)
 
 
 class Gru4Rec(SequenceRecommender):
@@ -285,8 +278,8 @@ class Gru4Rec(SequenceRecommender):
     def _encode(self, histories: _Histories, states: Float32) -> None:
         encode_gru(*histories, self.vectors, self.head, self.trunk, states)
 
-    @staticmethod
-    def _make_trunk(config: Any) -> Any:
+    @classmethod
+    def _make_trunk(cls, config: Any) -> Any:
         from segue.models.sequence_trunks import Gru
 
         return Gru(config)
@@ -302,8 +295,8 @@ class Caser(SequenceRecommender):
     def _encode(self, histories: _Histories, states: Float32) -> None:
         encode_caser(*histories, self.vectors, self.head, self.trunk, states)
 
-    @staticmethod
-    def _make_trunk(config: Any) -> Any:
+    @classmethod
+    def _make_trunk(cls, config: Any) -> Any:
         from segue.models.sequence_trunks import Caser as CaserTrunk
 
         return CaserTrunk(config)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from segue.answers import Float32
 from segue.errors import ConfigError
 from segue.files import write_file
+from segue.models.deep import Table
 from segue.models.sequence_batches import Batch, Batches, Windows
 from segue.models.sequence_layers import SequenceConfig
 from segue.models.sequence_losses import feedback_loss, skip_loss, softmax_loss, twin_loss
@@ -64,13 +65,14 @@ class Network(nn.Module):
             out = self.trunk(x, there, _on(batch.masked, e))
         return out
 
-    def losses(self, batch: Batch, e: Tensor, log_q: Tensor) -> Tensor:
+    def losses(self, batch: Batch, e: Tensor, log_q: Tensor | None) -> Tensor:
         """The whole loss of a batch.
 
         Args:
             batch: of sessions.
             e: vectors of `batch.rows`. (rows, d)
-            log_q: logarithm of how many times each of them is expected among `drawn`. (rows,)
+            log_q: logarithm of how many times each of them is expected among `drawn`, where that
+                is corrected for. (rows,)
         """
         config = self.config
         h = self.states(batch, e)
@@ -80,12 +82,11 @@ class Network(nn.Module):
         flat = y.flatten(0, 1)[at]
         total = self._next(flat, right, drawn, e, log_q)
         if config.skip_weight:
-            contexts, current = _on(batch.contexts, e), e[_on(batch.current, e)]
             total = total + config.skip_weight * skip_loss(
-                y if config.skip_context == "hidden" else current,
+                y if config.skip_context == "hidden" else e[_on(batch.current, e)],
                 e[_on(batch.positive, e)],
                 e[_on(batch.skipped, e)],
-                contexts,
+                _on(batch.contexts, e),
                 _on(batch.skipped_there, e),
                 config.temperature,
             )
@@ -95,12 +96,14 @@ class Network(nn.Module):
             total = total + config.twin_weight * self._twin(batch, flat, right, drawn, e, log_q)
         return total
 
-    def _next(self, y: Tensor, right: Tensor, drawn: Tensor, e: Tensor, log_q: Tensor) -> Tensor:
+    def _next(
+        self, y: Tensor, right: Tensor, drawn: Tensor, e: Tensor, log_q: Tensor | None
+    ) -> Tensor:
         """Mean L_next; blocks of predictions, so that memory does not grow with the catalog."""
         if self.config.in_batch:
             drawn = torch.cat([drawn, right])
         others, targets = e[drawn], e[right]
-        shift = -log_q[drawn] if self.config.log_q else e.new_zeros(())
+        shift = e.new_zeros(()) if log_q is None else -log_q[drawn]
         step = max(1, _BLOCK_BYTES // (4 * len(drawn)))
         total = e.new_zeros(())
         for start in range(0, len(y), step):
@@ -122,7 +125,7 @@ class Network(nn.Module):
         return feedback_loss(scores, negative[:, 1:], _on(batch.there, e)[:, 1:])
 
     def _twin(
-        self, batch: Batch, y: Tensor, right: Tensor, drawn: Tensor, e: Tensor, log_q: Tensor
+        self, batch: Batch, y: Tensor, right: Tensor, drawn: Tensor, e: Tensor, log_q: Tensor | None
     ) -> Tensor:
         """L_next of the skipped tracks alone by a second encoder, and `twin_loss`."""
         assert self.twin is not None
@@ -145,56 +148,6 @@ def _on(array: npt.NDArray[Any], like: Tensor) -> Tensor:
 
 def _arrays(state: dict[str, Tensor]) -> dict[str, Float32]:
     return {name: np.array(value.detach().cpu().numpy()) for name, value in state.items()}
-
-
-class _Table:
-    """Track vectors, which Adam (Kingma and Ba 2015) changes only when they occur."""
-
-    def __init__(self, rows: Tensor) -> None:
-        self.rows = rows
-        self.first, self.second = torch.zeros_like(rows), torch.zeros_like(rows)
-
-    def step(self, at: Tensor, taken: Tensor, rate: float, steps: int) -> None:
-        gradient = taken.grad
-        assert gradient is not None
-        first = self.first[at].mul_(0.9).add_(gradient, alpha=0.1)
-        second = self.second[at].mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-        self.first[at], self.second[at] = first, second
-        size = (second / (1 - 0.999**steps)).sqrt_().add_(1e-8)
-        self.rows[at] = taken.detach() - rate / (1 - 0.9**steps) * first / size
-
-
-def train(
-    windows: Windows,
-    plays: npt.NDArray[np.int32],
-    config: SequenceConfig,
-    make_trunk: Callable[[], Trunk],
-    seed: int,
-    *,
-    masks: bool,
-    quality: Callable[[dict[str, Float32]], float] | None,
-    advance: Callable[[float], None],
-    report: Report,
-    checkpoint: Path | None,
-) -> dict[str, Float32]:
-    """Train a model; arguments are those of `Trainer` and `Trainer.run`.
-
-    Returns:
-        parameters by name, "vectors" the track vectors.
-
-    Raises:
-        ConfigError: it diverged.
-    """
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        with torch.random.fork_rng():
-            trainer = Trainer(
-                windows, plays, config, make_trunk, seed, masks=masks, quality=quality
-            )
-            return trainer.run(advance, report, checkpoint)
-    finally:
-        torch.use_deterministic_algorithms(before)
 
 
 class Trainer:
@@ -227,24 +180,29 @@ class Trainer:
         self.batches = Batches(windows, len(plays), config, masks)
         torch.manual_seed(seed)
         start = torch.randn(len(plays), config.factors) * (_START * config.factors**-0.5)
-        self.table = _Table(start.to(self.device))
+        self.table = Table(start.to(self.device))
         self.network = Network(config, make_trunk).to(self.device)
         self.optimiser = torch.optim.Adam(
             self.network.parameters(), lr=config.learning_rate, fused=True
         )
-        shares = np.full(len(plays), config.negatives / max(1, len(plays)))
-        if config.in_batch:
-            per_step = config.batch * float(windows.lengths.mean() if len(windows) else 0)
-            shares += per_step * plays / max(1, plays.sum())
-        self.log_q = torch.from_numpy(np.log(np.maximum(shares, 1e-12)).astype(np.float32))
-        self.epoch, self.steps = 0, 0
+        self.log_q = self._log_q(windows, plays) if config.log_q else None
+        self.epoch = 0
         self.history: list[float] = []
         self.best: dict[str, Tensor] = {}
         self.identity = self._identity(windows)
 
+    def _log_q(self, windows: Windows, plays: npt.NDArray[np.int32]) -> Tensor:
+        """Logarithm of how many times a step draws each track. (tracks,)"""
+        config = self.config
+        shares = np.full(len(plays), config.negatives / max(1, len(plays)))
+        if config.in_batch:
+            per_step = config.batch * float(windows.lengths.mean() if len(windows) else 0)
+            shares += per_step * plays / max(1, plays.sum())
+        return torch.from_numpy(np.log(np.maximum(shares, 1e-12)).astype(np.float32))
+
     def _identity(self, windows: Windows) -> str:
         """What a checkpoint must have been made of to go on from it."""
-        digest = hashlib.sha256(json.dumps(repr(self.config)).encode())
+        digest = hashlib.sha256(repr(self.config).encode())
         digest.update(f"{self.seed} {len(self.batches.column)}".encode())
         digest.update(windows.tracks.tobytes() + windows.negative.tobytes())
         return digest.hexdigest()
@@ -281,9 +239,7 @@ class Trainer:
 
     def _done(self) -> bool:
         """Whether the best epoch lies `patience` epochs back."""
-        if not self.history:
-            return False
-        if self.steps < _LEAST_STEPS:
+        if not self.history or self.table.steps < _LEAST_STEPS:
             return False
         best = len(self.history) - 1 - int(np.argmax(self.history[::-1]))
         return len(self.history) - 1 - best >= self.config.patience > 0
@@ -301,16 +257,15 @@ class Trainer:
         parameters = list(self.network.parameters())
         for batch in self.batches.epoch(rng):
             at = _on(batch.rows, self.table.rows)
-            e = self.table.rows[at].requires_grad_()
-            log_q = self.log_q[batch.rows].to(e.device)
+            e = self.table.take(at)
+            log_q = None if self.log_q is None else self.log_q[batch.rows].to(e.device)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=not precise):
                 loss = self.network.losses(batch, e, log_q)
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(parameters, _LONGEST_GRADIENT)
             self.optimiser.step()
-            self.steps += 1
-            self.table.step(at, e, config.learning_rate, self.steps)
+            self.table.step(at, e, config.learning_rate)
             losses.append(loss.detach())
             advance(1 / self.batches.steps)
         mean = float(torch.stack(losses).mean())
@@ -333,7 +288,7 @@ class Trainer:
         facts = {
             "identity": self.identity,
             "epoch": str(self.epoch),
-            "steps": str(self.steps),
+            "steps": str(self.table.steps),
             "history": json.dumps(self.history),
         }
         cpu = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
@@ -349,7 +304,7 @@ class Trainer:
                 tensors = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118
         except (OSError, safetensors.SafetensorError):
             return False
-        self.epoch, self.steps = int(facts["epoch"]), int(facts["steps"])
+        self.epoch, self.table.steps = int(facts["epoch"]), int(facts["steps"])
         self.history = json.loads(facts["history"])
 
         def part(prefix: str) -> dict[str, Tensor]:

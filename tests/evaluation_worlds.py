@@ -15,8 +15,9 @@ from segue.data.dataset import Dataset
 from segue.data.writing import writing_dataset
 from segue.evaluation.learned import learned_hashes
 from segue.evaluation.protocols import PROTOCOLS
-from segue.models.base import DenseRecommender, Run
+from segue.models.base import Run
 from segue.models.popularity import Popularity
+from segue.models.scoring import DenseRecommender
 from segue.settings import Config
 
 

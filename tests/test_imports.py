@@ -15,7 +15,7 @@ ROOT = Path(segue.__file__).parent
 
 STOPS = [
     {"errors"},
-    {"files", "progress", "playlist_files", "compiled", "settings"},
+    {"files", "progress", "playlist_files", "compiled", "settings", "runs"},
     {"data"},
     {"answers"},
     {"catalog", "playlist_types"},

@@ -62,3 +62,19 @@ def test_rows_that_a_split_leaves_out_are_in_no_session(tmp_path):
 def test_a_dataset_without_listens_has_no_sessions(tmp_path):
     dataset = _dataset(tmp_path / "d", [], [], [], [], [])
     assert len(Sessions.of(dataset)) == 0
+
+
+def test_a_past_is_what_began_earlier_whatever_the_order_of_the_rows(tmp_path):
+    # The first listener's rows have the later session first; track 7 was skipped.
+    dataset = _dataset(
+        tmp_path / "d",
+        [0, 0, 0, 0, 1],
+        [0, 0, 1, 1, 2],
+        [3, 1, 7, 2, 5],
+        [500, 600, 100, 200, 50],
+        [1, 1, 3, 1, 1],
+    )
+    spans, past = Sessions.of(dataset).pasts(10)
+    assert [past[first:last].tolist() for first, last in spans] == [[2], [], []]
+    spans, past = Sessions.of(dataset).pasts(0)
+    assert all(first == last for first, last in spans)

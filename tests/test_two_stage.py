@@ -25,7 +25,8 @@ from segue.continuation.two_stage import TwoStage
 from segue.data.dataset import Dataset
 from segue.errors import BundleError, ConfigError, UsageError
 from segue.models import Config, Run
-from segue.models.base import DenseRecommender, catalog_of
+from segue.models.base import catalog_of
+from segue.models.scoring import DenseRecommender
 from segue.playlist_types import Cuts, PlaylistRows
 
 SMALL: dict[str, Any] = {

@@ -9,8 +9,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from segue.data.schema import Outcome
+from segue.data.schema import Outcome, is_negative
 from segue.errors import UsageError
+from segue.runs import offsets_of
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
@@ -140,10 +141,15 @@ class Queries:
             self.past[p0:p1],
         )
 
+    @property
+    def negative(self) -> npt.NDArray[np.bool_]:
+        """Which tracks of the histories were skipped or disliked. (tracks,)"""
+        return is_negative(self.outcomes)
+
     def liked(self) -> tuple[Int64, Int32]:
         """Histories without what was skipped or disliked: (offsets, tracks)."""
-        keep = ~np.isin(self.outcomes, [int(Outcome.SKIPPED), int(Outcome.DISLIKED)])
-        return np.concatenate([[0], np.cumsum(keep)])[self.offsets], self.tracks[keep]
+        keep = ~self.negative
+        return offsets_of(keep)[self.offsets], self.tracks[keep]
 
     def excluded(self) -> tuple[Int64, Int32]:
         """What each query must not be answered: history and bans, sorted, without repeats."""

@@ -16,6 +16,7 @@ from numba import njit
 from segue.answers import MAX_TITLE, Int32, Int64, Queries
 from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
+from segue.runs import offsets_of
 
 MIN_TRUTH = 5
 """A playlist is used for a type only if it has at least this many tracks beyond the seeds."""
@@ -86,7 +87,7 @@ class PlaylistRows:
         first = _first_occurrences(dataset.entries, dataset.offsets, dataset.track_count)
         titles = [t[:MAX_TITLE] if t and t.strip() else None for t in dataset.titles]
         titled = np.array([title is not None for title in titles], np.bool_)
-        offsets = np.concatenate([[0], np.cumsum(first)])[dataset.offsets]
+        offsets = offsets_of(first)[dataset.offsets]
         return cls(first, offsets, dataset.entries[first], titles, titled)
 
     def fit(self, kind: ChallengeType) -> npt.NDArray[np.bool_]:
@@ -166,7 +167,7 @@ def cut(rows: PlaylistRows, drawn: npt.NDArray[np.int8], rng: np.random.Generato
     show = np.concatenate(shown)
     seeds = rows.tracks[show]
     queries = Queries(
-        _ends([len(some) for some in shown]),
+        offsets_of([len(some) for some in shown]),
         seeds,
         np.full(len(seeds), int(Outcome.UNKNOWN), np.int8),
         [
@@ -178,13 +179,9 @@ def cut(rows: PlaylistRows, drawn: npt.NDArray[np.int8], rng: np.random.Generato
     )
     return Cuts(
         queries,
-        _ends([len(some) for some in hidden]),
+        offsets_of([len(some) for some in hidden]),
         np.concatenate(hidden),
         kinds,
         playlists.astype(np.int32),
         show,
     )
-
-
-def _ends(lengths: list[int]) -> Int64:
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from segue.answers import Float32, Int32, Int64, Queries
-from segue.models.base import DenseRecommender, DotRecommender, Recommender
+from segue.models.base import Recommender
 from segue.models.ranking import best_of_scores
+from segue.models.scoring import DenseRecommender, DotRecommender
 from segue.models.title_kernels import add_products
 
 Generator = Literal["union", "wrmf", "user-knn"]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -16,6 +15,7 @@ from segue.data.outcomes import RULES, Evidence, OutcomeRule, cut_at_gaps, longe
 from segue.data.schema import TABLES
 from segue.data.writing import writing_dataset
 from segue.errors import ConfigError, DataError
+from segue.runs import begins, positions
 
 _ROWS = 1 << 18
 
@@ -82,9 +82,7 @@ def _derived(listens: pa.Table, rule: OutcomeRule, tracks: int) -> pa.Table:
         played = listens["ms_played"].fill_null(-1).to_numpy()
         time = listens["time"].cast("int64").to_numpy()
         session = cut_at_gaps(listener, time, played, rule.gap)
-        at = np.flatnonzero(np.diff(session, prepend=-1))
-        position = np.arange(len(session)) - at[session]
-        listens = _with(listens, session=session, position=position)
+        listens = _with(listens, session=session, position=positions(begins(session)))
     evidence = Evidence.of(listens, longest_plays(listens, tracks))
     return _with(listens, outcome=rule.derive(evidence))
 

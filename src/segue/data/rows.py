@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import scipy.sparse as sp
 
-from segue.data.schema import NEGATIVE
+from segue.data.schema import is_negative
+from segue.runs import begins
 
 RowKind = Literal["listeners", "sessions"]
 """What a row of listens is: all that a listener heard, or one session of it."""
@@ -42,10 +43,9 @@ def listen_rows(
     owner, rows = listens["listener"].to_numpy(), listeners
     if of == "sessions":
         session = listens["session"].fill_null(-1).to_numpy()
-        first = np.ones(len(owner), np.bool_)
-        first[1:] = (np.diff(owner) != 0) | (np.diff(session) != 0)
+        first = begins(owner, session)
         owner, rows = np.cumsum(first) - 1, int(first.sum())
-    chosen = np.isin(listens["outcome"].to_numpy(), [int(o) for o in NEGATIVE]) == negative
+    chosen = is_negative(listens["outcome"].to_numpy()) == negative
     offsets = np.searchsorted(owner[chosen], np.arange(rows + 1))
     counts = listens["plays"].to_numpy()[chosen].astype(np.float32)
     matrix = sp.csr_matrix((counts, listens["track"].to_numpy()[chosen], offsets), (rows, tracks))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import enum
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 DATASET_FORMAT = "segue-dataset"
@@ -22,6 +25,11 @@ class Outcome(enum.IntEnum):
 
 NEGATIVE = (Outcome.SKIPPED, Outcome.DISLIKED)
 """Outcomes that do not speak for a track."""
+
+
+def is_negative(outcomes: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Which outcomes, given as numbers, are `NEGATIVE`."""
+    return np.isin(outcomes, [int(outcome) for outcome in NEGATIVE])
 
 
 class Flag(enum.IntFlag):

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segue.data.dataset import Dataset, Int32, Int64
-from segue.data.schema import NEGATIVE
+from segue.data.schema import is_negative
+from segue.runs import begins, offsets_of
 
 UNTIMED = np.iinfo(np.int64).min
 """Start of a session whose first listen has no time."""
@@ -46,9 +47,7 @@ class Sessions:
             listens[column].to_numpy() for column in columns[:-1]
         )
         times = listens["time"].cast("int64").fill_null(UNTIMED).to_numpy()
-        first = np.ones(len(rows), np.bool_)
-        first[1:] = (np.diff(session) != 0) | (np.diff(listener) != 0)
-        at = np.flatnonzero(first)
+        at = np.flatnonzero(begins(session, listener))
         return cls(
             np.append(at, len(rows)).astype(np.int64),
             tracks,
@@ -69,4 +68,24 @@ class Sessions:
     @property
     def negative(self) -> npt.NDArray[np.bool_]:
         """Which listens ended in a skip or a dislike. (listens,)"""
-        return np.isin(self.outcomes, [int(outcome) for outcome in NEGATIVE])
+        return is_negative(self.outcomes)
+
+    def pasts(self, most: int) -> tuple[Int64, Int32]:
+        """Where the past of each session is in a column of tracks, and the column.
+
+        It has what its listener heard in the sessions that began earlier, without negatives,
+        oldest first, the latest `most` at most. (sessions, 2), (listens,)
+        """
+        count = len(self)
+        # Sessions that began at one time, or at none that is known, stay in the dataset's order.
+        order = np.lexsort((self.starts, self.listeners))
+        rank = np.empty(count, np.int64)
+        rank[order] = np.arange(count)
+        good = np.flatnonzero(~self.negative)
+        owners = rank[self.owners[good]]
+        past = self.tracks[good[np.argsort(owners, kind="stable")]]
+        before = offsets_of(np.bincount(owners, minlength=count))[:-1]
+        change = begins(self.listeners[order])
+        start = before[change][np.cumsum(change) - 1]
+        spans = np.stack([np.maximum(start, before - most), before], axis=1)
+        return spans[rank], past

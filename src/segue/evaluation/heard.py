@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from segue.answers import MAX_PAST, Int32, Int64, Queries
+from segue.answers import MAX_PAST, Int64, Queries
 from segue.data.dataset import Dataset
 from segue.data.sessions import UNTIMED, Sessions
-
-Bools = npt.NDArray[np.bool_]
+from segue.runs import Bools, indices, offsets_of
 
 
 @dataclass(frozen=True)
@@ -53,8 +51,8 @@ class Heard:
             which: sessions.
             shown: how many listens each shows. (queries,)
         """
-        at = runs(self.sessions.offsets[which], shown)
-        spans, past = self.pasts
+        at = indices(self.sessions.offsets[which], shown)
+        spans, past = self.sessions.pasts(MAX_PAST)
         return Queries(
             offsets_of(shown),
             self.sessions.tracks[at],
@@ -65,30 +63,6 @@ class Heard:
             spans[which],
             past,
         )
-
-    @cached_property
-    def pasts(self) -> tuple[Int64, Int32]:
-        """Where the past of each session is in a column of tracks, and the column.
-
-        It has what its listener heard in the sessions that began earlier, without negatives,
-        oldest first, the latest `MAX_PAST` at most. (sessions, 2), (listens,)
-        """
-        sessions = self.sessions
-        count = len(sessions)
-        # Sessions that began at one time, or at none that is known, stay in the dataset's order.
-        order = np.lexsort((sessions.starts, sessions.listeners))
-        rank = np.empty(count, np.int64)
-        rank[order] = np.arange(count)
-        good = np.flatnonzero(~self.negative)
-        owners = rank[sessions.owners[good]]
-        past = sessions.tracks[good[np.argsort(owners, kind="stable")]]
-        before = offsets_of(np.bincount(owners, minlength=count))[:-1]
-        listeners = sessions.listeners[order]
-        change = np.ones(count, np.bool_)
-        change[1:] = listeners[1:] != listeners[:-1]
-        start = before[change][np.cumsum(change) - 1] if count else before
-        spans = np.stack([np.maximum(start, before - MAX_PAST), before], axis=1)
-        return spans[rank], past
 
     def slices(self, which: Int64, shown: Int64) -> npt.NDArray[np.str_]:
         """Whether what a query shows holds a negative, as a label. (queries,)"""
@@ -101,17 +75,6 @@ class Heard:
 
 
 AFTER_SKIP, AFTER_NO_SKIP = "after a skip", "after no skip"
-
-
-def offsets_of(lengths: npt.NDArray[np.generic]) -> Int64:
-    """Where runs of these lengths start, plus the end. (runs + 1,)"""
-    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-
-
-def runs(starts: Int64, lengths: Int64) -> Int64:
-    """The indices of runs, end to end."""
-    before = offsets_of(lengths)
-    return np.repeat(starts - before[:-1], lengths) + np.arange(before[-1])
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from segue.answers import Int32, Int64
 from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
 from segue.errors import DataError
-from segue.evaluation.heard import Bools, Heard, drawn, halve, offsets_of
+from segue.evaluation.heard import Heard, drawn, halve
 from segue.evaluation.next_track import MOST_SESSIONS, TEST_SHARE, SessionProtocol
 from segue.evaluation.protocols import Split, Test
+from segue.runs import Bools, offsets_of
 
 SHORTEST = 4
 """Listens of a session that is cut in two."""

@@ -22,6 +22,7 @@ from segue.errors import BundleError, DataError, UsageError
 from segue.evaluation.matching import match_tracks
 from segue.files import shown, write_file
 from segue.progress import task
+from segue.runs import offsets_of
 
 TRACKS = 500
 """Answers to every playlist."""
@@ -128,7 +129,7 @@ def challenge_queries(challenge: ChallengeSet, bundle: Bundle) -> tuple[Queries,
     ends = np.cumsum([0] + [len(some) for some in seeds])
     titles = [playlist.name for playlist in challenge.playlists]
     queries = Queries(
-        np.concatenate([[0], np.cumsum(known)])[ends].astype(np.int64),
+        offsets_of(known)[ends],
         rows[known],
         np.full(int(known.sum()), int(Outcome.UNKNOWN), np.int8),
         [title[:MAX_TITLE] if title and title.strip() else None for title in titles],

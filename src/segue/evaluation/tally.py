@@ -11,10 +11,10 @@ import numpy as np
 
 from segue.answers import Int32, Int64, Queries
 from segue.bundle import Bundle
-from segue.evaluation.heard import offsets_of
 from segue.evaluation.metrics import CLICK_WINDOW, Float64, per_query, played_against_skipped
 from segue.evaluation.protocols import GROUP, Test
 from segue.evaluation.translate import Translated
+from segue.runs import offsets_of
 
 Values = dict[str, Float64]
 """Each metric of each query of a block."""

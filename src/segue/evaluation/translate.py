@@ -11,9 +11,9 @@ import pyarrow as pa
 from segue.answers import Int32, Int64, Queries
 from segue.bundle import Bundle
 from segue.data.dataset import Dataset
-from segue.evaluation.heard import offsets_of
 from segue.evaluation.matching import artist_codes, match_tracks
 from segue.evaluation.protocols import Test
+from segue.runs import offsets_of
 
 
 class Matched(msgspec.Struct, frozen=True):

@@ -16,12 +16,11 @@ from segue.catalog import Catalog
 from segue.data.dataset import Dataset
 from segue.errors import BundleError, UsageError
 from segue.models.placing import (
-    pair_scores,
     places_among,
-    places_of_products,
     places_of_scores,
 )
-from segue.models.ranking import best_of_products, best_of_scores, fixed
+from segue.models.ranking import best_of_scores
+from segue.runs import offsets_of
 from segue.settings import Config
 
 POPULARITY = "popularity"
@@ -293,75 +292,6 @@ class Recommender(ABC):
         """
 
 
-class DenseRecommender(Recommender):
-    """A model that scores the whole catalog for each query."""
-
-    @abstractmethod
-    def scores(self, queries: Queries) -> Float32:
-        """Score of every track. (queries, tracks) float32, finite."""
-
-    def known_scores(self, queries: Queries) -> tuple[npt.NDArray[np.bool_], Float32]:
-        """Which queries are answerable, and `scores`."""
-        return self.answerable(queries), self.scores(queries)
-
-    def _best(
-        self, queries: Queries, offsets: Int64, excluded: Int32, n: int
-    ) -> tuple[Int32, Float32, Int64]:
-        return best_of_scores(self.scores(queries), offsets, excluded, n)
-
-    def _places(
-        self, queries: Queries, excluded_offsets: Int64, excluded: Int32, offsets: Int64,
-        tracks: Int32,
-    ) -> Int64:  # fmt: skip
-        scores = self.scores(queries)
-        return places_of_scores(scores, excluded_offsets, excluded, offsets, tracks)
-
-    def _values(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
-        owners = np.repeat(np.arange(len(queries)), np.diff(offsets))
-        return self.scores(queries)[owners, tracks]
-
-
-class DotRecommender(Recommender):
-    """A model whose score is query vector times track vector, plus a bias of the track."""
-
-    batch = 4096
-    vectors: Float32
-    """Track vectors. (tracks, factors) float32"""
-
-    @abstractmethod
-    def query_vectors(self, queries: Queries) -> Float32:
-        """Fold-in: a vector for each query. (queries, factors) float32"""
-
-    @property
-    def bias(self) -> Float32:
-        """Added to the score of each track. (tracks,)"""
-        return np.zeros(len(self.vectors), np.float32)
-
-    def _best(
-        self, queries: Queries, offsets: Int64, excluded: Int32, n: int
-    ) -> tuple[Int32, Float32, Int64]:
-        vectors = self.query_vectors(queries)
-        return best_of_products(vectors, self.vectors, self.bias, offsets, excluded, n)
-
-    def _places(
-        self, queries: Queries, excluded_offsets: Int64, excluded: Int32, offsets: Int64,
-        tracks: Int32,
-    ) -> Int64:  # fmt: skip
-        vectors = self.query_vectors(queries)
-        return places_of_products(
-            vectors, self.vectors, self.bias, excluded_offsets, excluded, offsets, tracks
-        )
-
-    def _values(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
-        out = np.empty(len(tracks), np.float32)
-        vectors = fixed(self.query_vectors(queries), np.float32)
-        pair_scores(
-            *(vectors, fixed(self.vectors, np.float32), fixed(self.bias, np.float32)),
-            *(fixed(offsets, np.int64), fixed(tracks, np.int32), out),
-        )
-        return out
-
-
 RECOMMENDERS: dict[str, type[Recommender]] = {}
 """Every recommender by name. Complete once `segue.recommenders` is imported."""
 
@@ -375,7 +305,7 @@ def catalog_of(dataset: Dataset, plays: Any) -> Catalog:
 def knows_history(queries: Queries, plays: Int32) -> npt.NDArray[np.bool_]:
     """Which queries like a track that somebody played. plays: of each track. (queries,)"""
     offsets, tracks = queries.liked()
-    known = np.concatenate([[0], np.cumsum(plays[tracks] > 0)])[offsets]
+    known = offsets_of(plays[tracks] > 0)[offsets]
     some: npt.NDArray[np.bool_] = np.diff(known) > 0
     return some
 

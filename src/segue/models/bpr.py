@@ -38,10 +38,12 @@ from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
 from segue.data.dataset import Dataset
 from segue.data.rows import RowKind
 from segue.errors import BundleError, ConfigError
-from segue.models.base import DotRecommender, Run, expect, knows_history
+from segue.models.base import Run, expect, knows_history
 from segue.models.fold_in import Skips, fold_in
+from segue.models.scoring import DotRecommender
 from segue.models.skipped import parted, query_counts, row_counts
 from segue.progress import task
+from segue.runs import offsets_of
 from segue.settings import Config
 
 _NEGATIVES = 2000
@@ -209,7 +211,7 @@ class Bpr(DotRecommender):
         counts = query_counts(queries, len(self.catalog), self._skips)
         (offsets, tracks), skips = parted(counts)
         known = self.catalog.plays[tracks] > 0
-        offsets = np.concatenate([[0], np.cumsum(known)])[offsets].astype(np.int64)
+        offsets = offsets_of(known)[offsets]
         share = self.config.skip_share
         return offsets, tracks[known], Skips(*skips, share) if share else None
 

@@ -30,7 +30,8 @@ from numba import njit, prange
 from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
 from segue.data.dataset import Dataset
 from segue.errors import BundleError
-from segue.models.base import DenseRecommender, Run, expect, knows_history
+from segue.models.base import Run, expect, knows_history
+from segue.models.scoring import DenseRecommender
 from segue.settings import Config
 
 Float64 = npt.NDArray[np.float64]

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
-from segue.models.base import DotRecommender
 from segue.models.placing import places_of_scores
-from segue.models.ranking import Best
+from segue.models.ranking import Best, best_of_products
 from segue.models.ranking_kernels import exact_scores
 from segue.models.recency import habits
+from segue.models.scoring import DotRecommender
+from segue.runs import offsets_of
 
 PAST_WEIGHT = 4.0
 """Weight of a past where nothing says which is best."""
@@ -81,17 +82,17 @@ class PastRecommender(DotRecommender):
         ]
         plays = np.concatenate([np.zeros(0), *(some for _, some in own)])
         return Past(
-            np.concatenate([[0], np.cumsum([len(tracks) for tracks, _ in own])]).astype(np.int64),
+            offsets_of([len(tracks) for tracks, _ in own]),
             np.concatenate([np.zeros(0, np.int32), *(tracks for tracks, _ in own)]),
             (self.past_weight * np.log1p(_PER_PLAY * plays)).astype(np.float32),
         )
 
     def _best(self, queries: Queries, offsets: Int64, excluded: Int32, n: int) -> Best:
-        best = super()._best(queries, offsets, excluded, n)
         if not self.past_weight:
-            return best
-        past = self._pasts(queries)
-        scores = super()._values(queries, past.offsets, past.tracks) + past.bonus
+            return super()._best(queries, offsets, excluded, n)
+        past, vectors = self._pasts(queries), self.query_vectors(queries)
+        best = best_of_products(vectors, self.vectors, self.bias, offsets, excluded, n)
+        scores = self._products(vectors, past.offsets, past.tracks) + past.bonus
         for q in range(len(queries)):
             banned = excluded[offsets[q] : offsets[q + 1]]
             own = slice(past.offsets[q], past.offsets[q + 1])

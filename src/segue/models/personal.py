@@ -16,8 +16,9 @@ from msgspec import Meta
 
 from segue.answers import Float32, Int32, Queries, Query, Reason
 from segue.data.dataset import Dataset
-from segue.models.base import DenseRecommender, Run
+from segue.models.base import Run
 from segue.models.recency import Float64, recent_plays
+from segue.models.scoring import DenseRecommender
 from segue.settings import Config
 
 

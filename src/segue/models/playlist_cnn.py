@@ -21,11 +21,13 @@ import numpy.typing as npt
 from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
 from segue.data.dataset import Dataset
 from segue.errors import ConfigError, DataError
-from segue.models.base import DotRecommender, Run, expect, knows_history
+from segue.models.base import Run, expect, knows_history
 from segue.models.playlist_cnn_batches import sequences
 from segue.models.playlist_cnn_layers import Layers, PlaylistCnnConfig, encode, parts_of
+from segue.models.scoring import DotRecommender
 from segue.models.wrmf import WRMF
 from segue.progress import task
+from segue.runs import latest, offsets_of
 
 
 class PlaylistCnn(DotRecommender):
@@ -64,11 +66,8 @@ class PlaylistCnn(DotRecommender):
         """The last `length` tracks that somebody played, of each query: (offsets, tracks)."""
         offsets, tracks = queries.liked()
         known = self.catalog.plays[tracks] > 0
-        ends = np.concatenate([[0], np.cumsum(known)])[offsets]
-        tracks = tracks[known]
-        owner = np.repeat(np.arange(len(queries)), np.diff(ends))
-        late = np.arange(len(tracks)) >= ends[owner + 1] - self.config.length
-        return np.concatenate([[0], np.cumsum(late)])[ends].astype(np.int64), tracks[late]
+        offsets, late = latest(offsets_of(known)[offsets], self.config.length)
+        return offsets, tracks[known][late]
 
     def query_vectors(self, queries: Queries) -> Float32:
         offsets, tracks = self._histories(queries)

@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from segue.answers import Int32, Int64
 from segue.data.dataset import Dataset
-from segue.data.schema import NEGATIVE
+from segue.data.schema import is_negative
 from segue.models.playlist_cnn_layers import PlaylistCnnConfig
+from segue.runs import offsets_of
 
 _POSITIVES = 100
 _NEGATIVE_EXPONENT = 0.75
@@ -26,7 +27,7 @@ def sequences(dataset: Dataset) -> tuple[Int64, Int32]:
     rows, tracks = dataset.entry_playlists.astype(np.int64), dataset.entries
     if dataset.listener_count:
         listens = dataset.listens
-        good = ~np.isin(listens["outcome"].to_numpy(), [int(o) for o in NEGATIVE])
+        good = ~is_negative(listens["outcome"].to_numpy())
         listeners = listens["listener"].to_numpy()[good] + dataset.playlist_count
         rows = np.concatenate([rows, listeners])
         tracks = np.concatenate([tracks, listens["track"].to_numpy()[good]])
@@ -35,7 +36,7 @@ def sequences(dataset: Dataset) -> tuple[Int64, Int32]:
     rows, tracks = rows[first], tracks[first]
     lengths = np.bincount(rows)
     keep = lengths > 1
-    offsets = np.concatenate([[0], np.cumsum(lengths[keep])]).astype(np.int64)
+    offsets = offsets_of(lengths[keep])
     return offsets, tracks[keep[rows]].astype(np.int32)
 
 

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from segue.answers import Float32, Int32, Queries, Query, Reason
 from segue.data.dataset import Dataset
-from segue.models.base import DenseRecommender, Run
+from segue.models.base import Run
+from segue.models.scoring import DenseRecommender
 from segue.settings import Config
 
 

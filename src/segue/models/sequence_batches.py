@@ -14,6 +14,7 @@ from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
 from segue.data.sessions import UNTIMED, Sessions
 from segue.models.sequence_layers import SequenceConfig
+from segue.runs import offsets_of
 
 Bool = npt.NDArray[np.bool_]
 _MIXED = 50
@@ -67,7 +68,8 @@ class Windows:
         grid[row[some], column[some]] = tracks[some]
         bad[row[some], column[some]] = negative[some]
         lengths = lengths[keep].astype(np.int64)
-        spans, past = _pasts(sessions, dataset.playlist_count)
+        spans, past = sessions.pasts(MAX_PAST)
+        spans = np.concatenate([spans, np.zeros((dataset.playlist_count, 2), np.int64)])
         return cls(
             grid,
             bad,
@@ -121,7 +123,7 @@ class Windows:
         shown = self._places < ends[:, None]
         outcomes = np.where(self.negative[rows], Outcome.SKIPPED, Outcome.FINISHED)
         queries = Queries(
-            np.concatenate([[0], np.cumsum(ends)]).astype(np.int64),
+            offsets_of(ends),
             self.tracks[rows][shown],
             outcomes[shown].astype(np.int8),
             [None] * len(rows),
@@ -131,16 +133,6 @@ class Windows:
             self.past,
         )
         return queries, self.tracks[rows, ends]
-
-
-def _pasts(sessions: Sessions, playlists: int) -> tuple[Int64, Int32]:
-    """Span of each session's past, and of no past for each playlist; and the column of pasts."""
-    good = ~sessions.negative
-    before = np.concatenate([[0], np.cumsum(good)])[sessions.offsets[:-1]].astype(np.int64)
-    first = np.searchsorted(sessions.listeners, sessions.listeners)  # session of the listener
-    begins = np.maximum(before[first] if len(first) else before, before - MAX_PAST)
-    spans = np.stack([begins, before], axis=1)
-    return np.concatenate([spans, np.zeros((playlists, 2), np.int64)]), sessions.tracks[good]
 
 
 def next_positive(negative: Bool, lengths: Int64) -> Int64:

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from segue.answers import Int32, Int64, Queries
 from segue.data.dataset import Dataset
 from segue.data.rows import RowKind
-from segue.data.schema import NEGATIVE
+from segue.runs import offsets_of
 
 
 def row_counts(dataset: Dataset, of: RowKind, skips: bool) -> sp.csr_matrix:
@@ -23,8 +23,7 @@ def row_counts(dataset: Dataset, of: RowKind, skips: bool) -> sp.csr_matrix:
 def query_counts(queries: Queries, tracks: int, skips: bool) -> sp.csr_matrix:
     """Plays of each query's history, minus skips if asked. (queries, tracks) float32"""
     if skips:
-        negative = np.isin(queries.outcomes, [int(outcome) for outcome in NEGATIVE])
-        signs, offsets, heard = np.where(negative, -1, 1), queries.offsets, queries.tracks
+        signs, offsets, heard = np.where(queries.negative, -1, 1), queries.offsets, queries.tracks
     else:
         offsets, heard = queries.liked()
         signs = np.ones(len(heard))
@@ -43,6 +42,6 @@ def parted(counts: sp.csr_matrix) -> tuple[tuple[Int64, Int32], tuple[Int64, Int
     """Offsets and tracks of what the rows have, and of what they turned away; both rise."""
     parts = []
     for chosen in (counts.data > 0, counts.data < 0):
-        offsets = np.concatenate([[0], np.cumsum(chosen)])[counts.indptr].astype(np.int64)
+        offsets = offsets_of(chosen)[counts.indptr]
         parts.append((offsets, counts.indices[chosen].astype(np.int32)))
     return parts[0], parts[1]

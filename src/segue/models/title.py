@@ -38,8 +38,9 @@ from segue.answers import Float32, Int32, Queries, Query, Reason
 from segue.catalog import first_of_each
 from segue.data.dataset import Dataset
 from segue.errors import DataError
-from segue.models.base import DenseRecommender, Run, expect
+from segue.models.base import Run, expect
 from segue.models.names import by_name
+from segue.models.scoring import DenseRecommender
 from segue.models.sparse import csr, expect_rows, rows_as_tensors
 from segue.models.svd import right_vectors
 from segue.models.text import Vocabulary, find, hashed, words

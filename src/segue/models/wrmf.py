@@ -30,9 +30,10 @@ from segue import progress
 from segue.answers import Float32, Int32, Queries, Query, Reason
 from segue.data.dataset import Dataset
 from segue.data.rows import RowKind
-from segue.models.base import DotRecommender, Run, expect, knows_history
+from segue.models.base import Run, expect, knows_history
 from segue.models.company import Company
 from segue.models.least_squares import Side, Weighted, confidence, diagonalise, factorise, solve
+from segue.models.scoring import DotRecommender
 from segue.models.skipped import query_counts, row_counts
 from segue.settings import Config
 

@@ -16,6 +16,7 @@ from segue.data.readers._reader import Reading
 from segue.data.readers._spill import Columns, Spill
 from segue.data.readers._tables import Names, write_listens
 from segue.data.schema import TABLES
+from segue.runs import begins, positions
 
 _KINDS: dict[str, Any] = {
     "listener": np.int32,
@@ -138,11 +139,11 @@ class Listens:
         gap = self._reading.rule.gap
         assert gap is not None
         session = cut_at_gaps(listener, time, ms_played, gap)
-        at = np.flatnonzero(np.diff(session, prepend=-1))
+        starts = begins(session)
         columns["session"] = session + self._sessions
-        columns["position"] = (np.arange(count) - at[session]).astype(np.int32)
+        columns["position"] = positions(starts).astype(np.int32)
         columns["plays"] = np.ones(count, np.int32)
-        self._sessions += len(at)
+        self._sessions += int(starts.sum())
         columns["outcome"] = self._reading.rule.derive(self._evidence(columns))
         write_listens(self._reading.writer, columns)
 

@@ -12,12 +12,10 @@ _ZONED = pa.timestamp("ms", "UTC")
 def iso_time(text: str | None) -> int | None:
     """Milliseconds since 1970 of an ISO 8601 time; UTC where it has no zone."""
     try:
-        when = datetime.fromisoformat(text) if text else None
-    except ValueError:
+        when = datetime.fromisoformat(text or "")
+        return round((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError):
         return None
-    if when is None:
-        return None
-    return round((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def iso_times(texts: pa.Array) -> pa.Array:

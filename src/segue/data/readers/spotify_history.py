@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated
 
@@ -23,6 +22,7 @@ from segue.data.readers._listens import Listens
 from segue.data.readers._open import Input
 from segue.data.readers._playlists import Track, name_uri
 from segue.data.readers._reader import JSON_ERRORS, Reader, Reading, json_error, reason
+from segue.data.readers._times import iso_time
 from segue.data.schema import Flag
 
 _BATCH = 1 << 16
@@ -72,11 +72,10 @@ def _ended(play: _Play) -> int:
     text = play.ts if play.ts is not None else play.short_ts
     if text is None:
         raise _Dropped("no time")
-    try:
-        when = datetime.fromisoformat(text)
-        return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
-    except (ValueError, OverflowError) as error:
-        raise _Dropped(f"invalid field {name}") from error
+    ended = iso_time(text)
+    if ended is None:
+        raise _Dropped(f"invalid field {name}")
+    return ended
 
 
 def _ms(play: _Play) -> int:

@@ -30,6 +30,8 @@ $(READY): pyproject.toml constraints.txt
 	[ -x $(BIN)/python ] || "$$found" -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		-c constraints.txt -e '.[dev]'
+	@# Its weights are what is wanted; its own requirements would bring tensorflow.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps musicnn==0.1.0
 	@touch $@
 
 demo: $(READY) ## train, evaluate and ask recommenders on a simulated world, in ./demo

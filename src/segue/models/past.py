@@ -12,14 +12,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit, prange
 
 from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
-from segue.models.placing import places_of_scores
-from segue.models.ranking import Best, best_of_products
-from segue.models.ranking_kernels import exact_scores
+from segue.models.placing import Given, places_of_products
+from segue.models.ranking import Best, best_of_products, fixed
+from segue.models.ranking_kernels import write_best
 from segue.models.recency import habits
 from segue.models.scoring import DotRecommender
-from segue.runs import offsets_of
 
 PAST_WEIGHT = 4.0
 """Weight of a past where nothing says which is best."""
@@ -75,17 +75,11 @@ class PastRecommender(DotRecommender):
         return [[Reason("track", t, own[t])] if t in own else [] for t in tracks.tolist()]
 
     def _pasts(self, queries: Queries) -> Past:
-        ends, heard = queries.liked()
-        own = [
-            habits(queries.past[first:last], heard[ends[q] : ends[q + 1]], self.config.half_life)
-            for q, (first, last) in enumerate(queries.past_spans)
-        ]
-        plays = np.concatenate([np.zeros(0), *(some for _, some in own)])
-        return Past(
-            offsets_of([len(tracks) for tracks, _ in own]),
-            np.concatenate([np.zeros(0, np.int32), *(tracks for tracks, _ in own)]),
-            (self.past_weight * np.log1p(_PER_PLAY * plays)).astype(np.float32),
+        offsets, tracks, plays = habits(
+            queries.past_spans, queries.past, *queries.liked(), self.config.half_life
         )
+        bonus = self.past_weight * np.log1p(_PER_PLAY * plays)
+        return Past(offsets, tracks, bonus.astype(np.float32))
 
     def _best(self, queries: Queries, offsets: Int64, excluded: Int32, n: int) -> Best:
         if not self.past_weight:
@@ -93,17 +87,10 @@ class PastRecommender(DotRecommender):
         past, vectors = self._pasts(queries), self.query_vectors(queries)
         best = best_of_products(vectors, self.vectors, self.bias, offsets, excluded, n)
         scores = self._products(vectors, past.offsets, past.tracks) + past.bonus
-        for q in range(len(queries)):
-            banned = excluded[offsets[q] : offsets[q + 1]]
-            own = slice(past.offsets[q], past.offsets[q + 1])
-            tracks, values = past.tracks[own], scores[own]
-            free = ~np.isin(tracks, banned)
-            # Nothing of the past is worth less than without it: the best are among these.
-            others = ~np.isin(best[0][q, : best[2][q]], tracks)
-            both = np.concatenate([best[0][q, : best[2][q]][others], tracks[free]])
-            worth = np.concatenate([best[1][q, : best[2][q]][others], values[free]])
-            order = np.lexsort([both, -worth])[: best[2][q]]
-            best[0][q, : len(order)], best[1][q, : len(order)] = both[order], worth[order]
+        _raise(
+            *(fixed(past.offsets, np.int64), fixed(past.tracks, np.int32), scores),
+            *(fixed(offsets, np.int64), fixed(excluded, np.int32), *best),
+        )
         return best
 
     def _places(
@@ -117,30 +104,58 @@ class PastRecommender(DotRecommender):
         if not self.past_weight:
             return super()._places(queries, excluded_offsets, excluded, offsets, tracks)
         past, vectors = self._pasts(queries), self.query_vectors(queries)
-        out = np.empty(len(tracks), np.int64)
-        for q in range(len(queries)):
-            scores = np.empty((1, len(self.vectors)), np.float32)
-            exact_scores(vectors[q], self.vectors, self.bias, scores[0])
-            own = slice(past.offsets[q], past.offsets[q + 1])
-            scores[0, past.tracks[own]] += past.bonus[own]
-            some, wanted = excluded_offsets[q : q + 2], slice(offsets[q], offsets[q + 1])
-            out[wanted] = places_of_scores(
-                scores,
-                some - some[0],
-                excluded[some[0] : some[1]],
-                offsets[q : q + 2] - offsets[q],
-                tracks[wanted],
-            )
-        return out
+        scores = self._products(vectors, past.offsets, past.tracks) + past.bonus
+        given = Given(past.offsets, past.tracks, scores)
+        return places_of_products(
+            *(vectors, self.vectors, self.bias, excluded_offsets, excluded, offsets, tracks, given)
+        )
 
     def _values(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
         values = super()._values(queries, offsets, tracks)
-        if self.past_weight:
-            past = self._pasts(queries)
-            for q in range(len(queries)):
-                own, some = (slice(o[q], o[q + 1]) for o in (past.offsets, offsets))
-                _, mine, wanted = np.intersect1d(
-                    past.tracks[own], tracks[some], assume_unique=True, return_indices=True
-                )
-                values[some][wanted] += past.bonus[own][mine]
+        past = self._pasts(queries) if self.past_weight else None
+        if past is None or not len(past.tracks):
+            return values
+        wanted, own = _pairs(offsets, tracks), _pairs(past.offsets, past.tracks)
+        at = np.minimum(np.searchsorted(own, wanted), len(own) - 1)
+        values += np.where(own[at] == wanted, past.bonus[at], np.float32(0))
         return values
+
+
+def _pairs(offsets: Int64, tracks: Int32) -> Int64:
+    """A number for each query with each of its tracks, rising where they rise."""
+    return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)) << 32 | tracks
+
+
+@njit(parallel=True, cache=True)
+def _raise(ends, past, worth, offsets, excluded, tracks, scores, counts):  # type: ignore[no-untyped-def]
+    """Give tracks of the past their scores in the lists of the best without them.
+
+    Nothing of the past is worth less than without it: the best are among both, and what is below
+    the last one listed is not among them.
+
+    Args:
+        ends, past, worth: tracks of each query's past, rising, and their scores.
+        offsets, excluded: tracks that are not answered (`Queries.excluded`).
+        tracks, scores, counts: as `best_of_products` gives them, changed.
+    """
+    for q in prange(len(tracks)):
+        own, values = past[ends[q] : ends[q + 1]], worth[ends[q] : ends[q + 1]]
+        listed, given = tracks[q, : counts[q]], scores[q, : counts[q]]
+        if len(own) == 0 or len(listed) == 0:
+            continue
+        banned = excluded[offsets[q] : offsets[q + 1]]
+        ids = np.empty(len(listed) + len(own), np.int32)
+        amounts = np.empty(len(ids), np.float32)
+        count = 0
+        for i in range(len(listed)):
+            at = np.searchsorted(own, listed[i])
+            if at == len(own) or own[at] != listed[i]:
+                ids[count], amounts[count] = listed[i], given[i]
+                count += 1
+        for i in range(len(own)):
+            if values[i] >= given[-1]:
+                at = np.searchsorted(banned, own[i])
+                if at == len(banned) or banned[at] != own[i]:
+                    ids[count], amounts[count] = own[i], values[i]
+                    count += 1
+        write_best(amounts[:count], ids[:count], listed, given)

@@ -8,6 +8,8 @@ which surely are not, and only those within its error bound are scored exactly.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit, prange
 
@@ -16,6 +18,14 @@ from segue.models.ranking_kernels import CHUNK, dot_score
 
 _BLOCK_BYTES = 64 << 20  # scores of whole catalogs that are held at a time
 _LANES = 32
+
+
+class Given(NamedTuple):
+    """Tracks of each query whose score is given, and not the product."""
+
+    offsets: Int64
+    tracks: Int32
+    scores: Float32
 
 
 def places_of_scores(
@@ -36,7 +46,7 @@ def places_of_scores(
     exact = np.zeros(len(scores))
     return _count(
         nothing, none, none.sum(axis=1), scores, exact,
-        excluded_offsets, excluded, offsets, tracks,
+        excluded_offsets, excluded, offsets, tracks, _none_given(len(scores)),
     )  # fmt: skip
 
 
@@ -48,6 +58,7 @@ def places_of_products(
     excluded: Int32,
     offsets: Int64,
     tracks: Int32,
+    given: Given | None = None,
 ) -> Int64:
     """The place of each wanted track by ``queries @ vectors.T + bias``.
 
@@ -56,7 +67,9 @@ def places_of_products(
         vectors: (tracks, factors) float32, finite.
         bias: (tracks,) float32, finite.
         excluded_offsets, excluded, offsets, tracks, returns: as in `places_of_scores`.
+        given: scores that stand in place of products.
     """
+    given = given or _none_given(len(queries))
     out = np.empty(len(tracks), np.int64)
     slack = error_bound(queries, vectors, bias)
     step = max(1, _BLOCK_BYTES // (4 * max(1, len(vectors))))
@@ -73,8 +86,14 @@ def places_of_products(
             queries[rows], vectors, bias, part, slack[rows],
             excluded_offsets[start : rows.stop + 1], excluded,
             ends - ends[0], tracks[ends[0] : ends[-1]],
+            given._replace(offsets=given.offsets[start : rows.stop + 1]),
         )  # fmt: skip
     return out
+
+
+def _none_given(queries: int) -> Given:
+    nothing = np.zeros(0, np.int32)
+    return Given(np.zeros(queries + 1, np.int64), nothing, nothing.astype(np.float32))
 
 
 def _count(
@@ -87,12 +106,14 @@ def _count(
     excluded: Int32,
     offsets: Int64,
     tracks: Int32,
+    given: Given,
 ) -> Int64:
     out = np.zeros(len(tracks), np.int64)
     _places(
         fixed(queries, np.float32), fixed(vectors, np.float32), fixed(bias, np.float32),
         scores, slack, fixed(excluded_offsets, np.int64), fixed(excluded, np.int32),
-        fixed(offsets, np.int64), fixed(tracks, np.int32), out,
+        fixed(offsets, np.int64), fixed(tracks, np.int32), fixed(given.offsets, np.int64),
+        fixed(given.tracks, np.int32), fixed(given.scores, np.float32), out,
     )  # fmt: skip
     return out
 
@@ -109,7 +130,8 @@ def _exact(query, vectors, bias, t, score, known, lanes):  # type: ignore[no-unt
 
 @njit(parallel=True, cache=True)
 def _places(  # type: ignore[no-untyped-def]
-    queries, vectors, bias, scores, slack, excluded_offsets, excluded, offsets, tracks, out,
+    queries, vectors, bias, scores, slack, excluded_offsets, excluded, offsets, tracks,
+    given_offsets, given, given_scores, out,
 ):  # fmt: skip
     """Count for each wanted track what comes before it. `scores` are exact within `slack`."""
     size = scores.shape[1]
@@ -120,6 +142,10 @@ def _places(  # type: ignore[no-untyped-def]
             continue
         lanes = np.empty(_LANES)
         known = np.full(size if queries.shape[1] else 0, np.nan, np.float32)
+        for g in range(given_offsets[q], given_offsets[q + 1]):
+            own[given[g]] = given_scores[g]
+            if len(known):
+                known[given[g]] = given_scores[g]
         wanted = np.empty(last - first, np.float32)
         if slack[q] == np.inf:
             for t in range(size):

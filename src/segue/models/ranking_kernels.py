@@ -152,7 +152,7 @@ def _offer(scores, ids, n, slack, values, tracks, count, bar):  # type: ignore[n
 
 
 @njit(cache=True)
-def _sort(values, tracks, out_tracks, out_scores):  # type: ignore[no-untyped-def]
+def write_best(values, tracks, out_tracks, out_scores):  # type: ignore[no-untyped-def]
     """Write the best by score descending, then track; returns how many."""
     keys = _keys(values)
     pairs = np.empty(len(keys), np.uint64)
@@ -176,7 +176,7 @@ def _finish(query, vectors, bias, n, slack, values, tracks, count, out_tracks, o
         lanes = np.empty(_LANES)
         for c in range(count):
             values[c] = dot_score(query, vectors[tracks[c]], bias[tracks[c]], lanes)
-    return _sort(values[:count], tracks[:count], out_tracks, out_scores)
+    return write_best(values[:count], tracks[:count], out_tracks, out_scores)
 
 
 @njit(fastmath={"reassoc", "contract"}, cache=True)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit, prange
 
-from segue.answers import Int32
+from segue.answers import Int32, Int64
+from segue.models.ranking import fixed
+from segue.runs import indices, offsets_of
 
 Float64 = npt.NDArray[np.float64]
 
@@ -27,28 +30,74 @@ def recent_plays(past: Int32, half_life: float) -> tuple[Int32, Float64]:
         half_life: listens after which a play counts half; the age of a play is how many listens
             of the past came after it.
     """
-    tracks, which = np.unique(past, return_inverse=True)
-    ages = np.arange(len(past), 0, -1) - 1
-    plays = np.bincount(which, np.exp2(-ages / half_life), len(tracks))
-    return tracks, plays.astype(np.float64)
+    spans, ends = np.array([[0, len(past)]]), np.zeros(2, np.int64)
+    _, tracks, plays = habits(spans, past, ends, np.zeros(0, np.int32), half_life)
+    return tracks, plays
 
 
-def habits(past: Int32, history: Int32, half_life: float) -> tuple[Int32, Float64]:
+def habits(
+    spans: Int64, past: Int32, ends: Int64, heard: Int32, half_life: float
+) -> tuple[Int64, Int32, Float64]:
     """As `recent_plays`, and what came in the past after the last tracks of a history.
 
     For the a-th track from the end of the history (a = 0, 1, 2), wherever it stands in the past,
     the b-th track after it (b = 1, 2, 3) counts 30 · 0.5^(a + b − 1) · 2^(-age / (4 half_life)).
 
     Args:
-        past, half_life: as in `recent_plays`.
-        history: oldest first.
+        spans, past: the past of query q is ``past[spans[q, 0]:spans[q, 1]]``, oldest first.
+        ends, heard: its history is ``heard[ends[q]:ends[q + 1]]``, oldest first.
+        half_life: as in `recent_plays`.
+
+    Returns:
+        offsets (queries + 1,), and what is between them of each query: tracks, rising, and plays.
     """
-    tracks, plays = recent_plays(past, half_life)
-    for a, heard in enumerate(history[: -_REACH - 1 : -1]):
-        at = np.flatnonzero(past == heard)
-        for b in range(1, _REACH + 1):
-            then = at[at + b < len(past)] + b
-            ages = len(past) - 1 - then
-            worth = _FOLLOWED * _FADES ** (a + b - 1) * np.exp2(-ages / (_KEPT * half_life))
-            np.add.at(plays, np.searchsorted(tracks, past[then]), worth)
-    return tracks, plays
+    lengths = spans[:, 1] - spans[:, 0]
+    room = offsets_of(lengths)
+    ages = np.arange(lengths.max(initial=0))
+    tracks, plays = np.empty(room[-1], np.int32), np.zeros(room[-1])
+    counts = np.zeros(len(spans), np.int64)
+    _sum_plays(
+        *(fixed(spans, np.int64), fixed(past, np.int32)),
+        *(fixed(ends, np.int64), fixed(heard, np.int32)),
+        *(np.exp2(-ages / half_life), np.exp2(-ages / (_KEPT * half_life))),
+        *(room, tracks, plays, counts),
+    )
+    some = indices(room[:-1], counts)
+    return offsets_of(counts), tracks[some], plays[some]
+
+
+@njit(parallel=True, cache=True)
+def _sum_plays(spans, past, ends, heard, fresh, kept, room, tracks, plays, counts):  # type: ignore[no-untyped-def]
+    """Fill `tracks`, `plays` from ``room[q]`` on, and `counts`: how many of each query.
+
+    Args:
+        fresh, kept: worth of a play, and of what follows, by age.
+        plays: zeros.
+    """
+    for q in prange(len(spans)):
+        own = past[spans[q, 0] : spans[q, 1]]
+        size = len(own)
+        ids, sums = tracks[room[q] : room[q + 1]], plays[room[q] : room[q + 1]]
+        keys = np.empty(size, np.int64)  # by track, then by place in the past
+        for i in range(size):
+            keys[i] = (np.int64(own[i]) << 32) | i
+        keys.sort()
+        which = np.empty(size, np.int64)
+        count = 0
+        for key in keys:
+            track, i = key >> 32, key & 0xFFFFFFFF
+            if count == 0 or ids[count - 1] != track:
+                ids[count] = track
+                count += 1
+            which[i] = count - 1
+            sums[count - 1] += fresh[size - 1 - i]
+        counts[q] = count
+        for a in range(min(_REACH, ends[q + 1] - ends[q])):
+            now = np.int64(heard[ends[q + 1] - 1 - a])
+            first, last = np.searchsorted(keys, now << 32), np.searchsorted(keys, (now + 1) << 32)
+            for b in range(1, _REACH + 1):
+                worth = _FOLLOWED * _FADES ** (a + b - 1)
+                for key in keys[first:last]:
+                    then = (key & 0xFFFFFFFF) + b
+                    if then < size:
+                        sums[which[then]] += worth * kept[size - 1 - then]

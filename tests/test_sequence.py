@@ -14,6 +14,7 @@ from segue.data.schema import Outcome
 from segue.data.world import World, make_world
 from segue.errors import UsageError
 from segue.models import RECOMMENDERS, Run
+from segue.models.ranking import best_of_scores
 from segue.models.sequence_batches import Batches, Windows, next_positive
 from segue.models.sequence_layers import TransformerConfig
 
@@ -392,6 +393,37 @@ def test_with_a_past_places_are_those_of_the_whole_list(habitual):
         order = {track: place for place, track in enumerate(whole[q].tracks.tolist())}
         for at in range(offsets[q], offsets[q + 1]):
             assert places[at] == order.get(int(wanted[at]), len(habitual.catalog))
+
+
+def test_with_a_past_lists_and_places_are_those_of_all_scores(habitual):
+    rng = np.random.default_rng(0)
+    size = len(habitual.catalog)
+    queries = Queries.of(
+        [
+            Query(
+                rng.integers(0, size, rng.integers(1, 20)).tolist(),
+                bans=rng.integers(0, size, 10).tolist(),
+                past=rng.integers(0, size, rng.integers(0, 200)).tolist(),
+            )
+            for _ in range(80)
+        ]
+    )
+    every = np.tile(np.arange(size, dtype=np.int32), 80)
+    ends = np.arange(81) * size
+    plain = habitual._products(habitual.query_vectors(queries), ends, every).reshape(80, size)
+    past = habitual._pasts(queries)
+    plain[np.repeat(np.arange(80), np.diff(past.offsets)), past.tracks] += past.bonus
+    assert habitual._values(queries, ends, every).tobytes() == plain.tobytes()
+    tracks, scores, counts = best_of_scores(plain.copy(), *queries.excluded(), 10)
+    slates = habitual.recommend(queries, 10)
+    assert slates.tracks.tolist() == tracks.tolist()
+    assert slates.scores.tobytes() == scores.tobytes()
+    assert slates.counts.tolist() == counts.tolist()
+    places = habitual.places(queries, ends, every).reshape(80, size)
+    whole, _, counts = best_of_scores(plain, *queries.excluded(), size)
+    for q, count in enumerate(counts):
+        assert places[q, whole[q, :count]].tolist() == list(range(count))
+    assert (places == size).sum() == 80 * size - counts.sum()
 
 
 def test_listeners_who_come_back_give_the_past_a_weight(tmp_path):

@@ -85,12 +85,12 @@ def _sum_plays(spans, past, ends, heard, fresh, kept, room, tracks, plays, count
         which = np.empty(size, np.int64)
         count = 0
         for key in keys:
-            track, i = key >> 32, key & 0xFFFFFFFF
+            track, place = key >> 32, key & 0xFFFFFFFF
             if count == 0 or ids[count - 1] != track:
                 ids[count] = track
                 count += 1
-            which[i] = count - 1
-            sums[count - 1] += fresh[size - 1 - i]
+            which[place] = count - 1
+            sums[count - 1] += fresh[size - 1 - place]
         counts[q] = count
         for a in range(min(_REACH, ends[q + 1] - ends[q])):
             now = np.int64(heard[ends[q + 1] - 1 - a])

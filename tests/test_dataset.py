@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from segue.audio.files import AudioFile
 from segue.data import writing as module
 from segue.data.dataset import Dataset, Receipt
 from segue.data.schema import TABLES, Outcome
@@ -37,6 +38,14 @@ def write(folder: Path) -> Path:
                 "track": [0, d, 1],
                 "outcome": [int(Outcome.FINISHED), int(Outcome.SKIPPED), int(Outcome.UNKNOWN)],
                 "plays": [1, 1, 5],
+            },
+        )
+        writer.add(
+            "audio",
+            {
+                "track": [1, d],
+                "file": ["/music/b.flac", "audio/d.flac"],
+                "sha256": ["b" * 64, "d" * 64],
             },
         )
         receipt = Receipt(format="test", unit="playlists")
@@ -107,8 +116,22 @@ def test_describe(tmp_path: Path) -> None:
         "sessions": 1,
         "listens": 3,
         "outcomes": {"unknown": 1, "finished": 1, "partial": 0, "skipped": 1, "disliked": 0},
-        "audio": 0,
+        "audio": 2,
     }
+
+
+def test_sound_files_are_those_of_their_tracks(tmp_path: Path) -> None:
+    folder = write(tmp_path / "d")
+    assert Dataset.open(folder).audio_files() == [
+        AudioFile(1, Path("/music/b.flac"), "b" * 64),
+        AudioFile(3, folder / "audio" / "d.flac", "d" * 64),
+    ]
+
+
+def test_a_split_keeps_the_sound(tmp_path: Path) -> None:
+    dataset = Dataset.open(write(tmp_path / "d"))
+    part = dataset.keeping(entries=np.zeros(4, np.bool_))
+    assert part.audio_files() == dataset.audio_files()
 
 
 def test_files_have_the_written_schema(tmp_path: Path) -> None:
@@ -248,6 +271,18 @@ def int32(*values: int | None) -> pa.Array:
         (
             change_table("listens", listener=int32(0, 0, 2)),
             "/listens.parquet: listener: points outside the table listeners",
+        ),
+        (
+            change_table("audio", track=int32(1, 4)),
+            "/audio.parquet: track: points outside the table tracks",
+        ),
+        (
+            change_table("audio", track=int32(1, 1)),
+            "/audio.parquet: track: has a value twice",
+        ),
+        (
+            change_table("audio", track=int32(3, 1)),
+            "/audio.parquet: track: is not in rising order",
         ),
     ],
 )

@@ -16,6 +16,7 @@ ROOT = Path(segue.__file__).parent
 STOPS = [
     {"errors"},
     {"files", "progress", "playlist_files", "compiled", "settings", "runs"},
+    {"audio"},
     {"data"},
     {"answers"},
     {"catalog", "playlist_types"},

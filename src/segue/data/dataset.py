@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse as sp
 
+from segue.audio.files import AudioFile
 from segue.data.rows import RowKind, listen_rows, playlist_rows
 from segue.data.schema import (
     ADDED,
@@ -188,8 +189,11 @@ class Dataset:
         self._check_index("playlist_tracks", "track", "tracks")
         self._check_index("listens", "listener", "listeners", rising=True)
         self._check_index("listens", "track", "tracks")
+        self._check_index("audio", "track", "tracks", rising=True, unique=True)
 
-    def _check_index(self, table: str, column: str, target: str, rising: bool = False) -> None:
+    def _check_index(
+        self, table: str, column: str, target: str, *, rising: bool = False, unique: bool = False
+    ) -> None:
         if not self.info.rows.get(table):
             return
         where = f"{self.path / f'{table}.parquet'}: {column}"
@@ -198,6 +202,8 @@ class Dataset:
             raise DataError(f"points outside the table {target}", where=where)
         if rising and (np.diff(values) < 0).any():
             raise DataError("is not in rising order", where=where)
+        if unique and (np.diff(values) == 0).any():
+            raise DataError("has a value twice", where=where)
 
     def _table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         file = self.path / f"{name}.parquet"
@@ -275,6 +281,19 @@ class Dataset:
     def listeners(self) -> pa.Table:
         """A row a listener."""
         return self._table("listeners")
+
+    @cached_property
+    def audio(self) -> pa.Table:
+        """A row a track that has sound."""
+        return self._table("audio")
+
+    def audio_files(self) -> list[AudioFile]:
+        """The sound files, in the order of their tracks; they need not be there any more."""
+        columns = (self.audio[name].to_pylist() for name in ("track", "file", "sha256"))
+        return [
+            AudioFile(track, self.path / file, digest)
+            for track, file, digest in zip(*columns, strict=True)
+        ]
 
     # Sizes
 
@@ -366,5 +385,5 @@ class Dataset:
             "sessions": len(sessions),
             "listens": len(listens),
             "outcomes": {o.name.lower(): outcomes.get(int(o), 0) for o in Outcome},
-            "audio": 0,
+            "audio": self.info.rows.get("audio", 0),
         }

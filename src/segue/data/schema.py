@@ -105,6 +105,16 @@ TABLES: dict[str, pa.Schema] = {
             _column("flags", pa.int32(), "what else the source says: bits of Flag"),
         ]
     ),
+    "audio": pa.schema(
+        [
+            _column("track", pa.int32(), "row in tracks; rises, so none is twice", required=True),
+            _column("file", pa.string(), "path; a relative one is in the dataset", required=True),
+            _column("sha256", pa.string(), "SHA-256 of the file's bytes, as hex", required=True),
+            _column("duration_ms", pa.int32(), "length in milliseconds"),
+            _column("sample_rate", pa.int32(), "samples a second"),
+            _column("channels", pa.int32(), "channels"),
+        ]
+    ),
 }
 """Schema of every table, by name. A table's file is ``{name}.parquet``."""
 

@@ -1,0 +1,1 @@
+"""Sound to numbers: files, decoding in workers with limits, tags, features."""

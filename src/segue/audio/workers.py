@@ -1,0 +1,208 @@
+"""Work on sound files in processes with limits: a bad file costs itself, never the rest."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import types
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, cast
+
+from msgspec import Meta
+
+from segue.audio._serving import READY, serve
+from segue.audio.decode import LONGEST_MINUTES, AudioError
+from segue.errors import ConfigError, SegueError
+from segue.settings import Config
+
+Result = TypeVar("Result")
+
+_START_SECONDS = 120.0
+
+
+class Limits(Config, frozen=True):
+    """What one sound file may cost."""
+
+    seconds: Annotated[float, Meta(gt=0, le=86_400, description="of work on a file")] = 60.0
+    memory_mb: Annotated[
+        float, Meta(ge=64, le=1e6, description="memory for a file, in MiB, on Linux")
+    ] = 2000.0
+    duration_minutes: Annotated[
+        float, Meta(gt=0, le=1e6, description="length of a track; longer files are refused")
+    ] = LONGEST_MINUTES
+
+
+def core_count() -> int:
+    """Cores that this process may use."""
+    with contextlib.suppress(AttributeError):  # not on every system
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run_files(
+    work: Callable[[Path], Result],
+    paths: Sequence[Path],
+    *,
+    workers: int | None = None,
+    limits: Limits | None = None,
+) -> Iterator[tuple[int, Result | AudioError]]:
+    """Do the same work on many files, in processes; results come as they are ready.
+
+    A file that crashes its process, or takes too long or too much memory, gives an `AudioError`
+    like any other bad file; its process is replaced. When the iterator is closed or an exception
+    passes through the loop over it (an interrupt), all processes end.
+
+    Args:
+        work: a function of a module, or an object of a class of one (it is sent to the processes);
+            gives what can be sent back. It may raise AudioError, OSError or MemoryError for a bad
+            file.
+        paths: of the files.
+        workers: processes; one a core by default.
+        limits: `Limits()` by default. `duration_minutes` is for `work` to keep.
+
+    Yields:
+        Position in `paths`, and the result or why there is none.
+
+    Raises:
+        SegueError: that `work` raised, and is no AudioError: it is not the file's fault.
+        ConfigError: the processes cannot start.
+    """
+    limits = limits or Limits()
+    waiting = deque(range(len(paths)))
+    count = min(workers or core_count(), len(paths))
+    pool: list[_Worker] = []
+    try:
+        while waiting or any(worker.job is not None for worker in pool):
+            while len(pool) < min(count, len(pool) + len(waiting)):
+                pool.append(_Worker(work, limits))
+                pool[-1].give(waiting.popleft(), paths)
+            for worker in _heard(pool):
+                job, result = worker.answer(paths)
+                if job is None:  # it has only just started
+                    continue
+                if worker.gone:
+                    pool.remove(worker)
+                elif waiting:  # it works on while the caller looks at this
+                    worker.give(waiting.popleft(), paths)
+                yield job, cast("Result | AudioError", result)
+    finally:
+        for worker in pool:
+            worker.end()
+
+
+def _heard(pool: list[_Worker]) -> list[_Worker]:
+    """Workers that answered, died, or ran out of time, as soon as there is one."""
+    busy = [worker for worker in pool if worker.job is not None]
+    left = min(worker.deadline for worker in busy) - time.monotonic()
+    answered = wait([worker.connection for worker in busy], max(left, 0))
+    now = time.monotonic()
+    return [w for w in busy if w.connection in answered or w.deadline <= now]
+
+
+class _Worker:
+    """One process, and the job it is at."""
+
+    def __init__(self, work: Callable[[Path], Any], limits: Limits) -> None:
+        self._limits = limits
+        self._ready = False
+        self.gone = False
+        """Whether the process has ended."""
+        self.job: int | None = None
+        """Position of its path."""
+        self.deadline = time.monotonic() + _START_SECONDS
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self._process = context.Process(
+            target=serve, args=(theirs, limits.seconds, limits.memory_mb), daemon=True
+        )
+        with _without_main(), _without_interrupts():
+            self._process.start()
+        theirs.close()
+        with contextlib.suppress(OSError):  # it died already: the answer will say so
+            self.connection.send(work)
+
+    def give(self, job: int, paths: Sequence[Path]) -> None:
+        """Start on a path."""
+        self.job = job
+        if self._ready:
+            self.deadline = time.monotonic() + self._limits.seconds
+        with contextlib.suppress(OSError):
+            self.connection.send(paths[job])
+
+    def answer(self, paths: Sequence[Path]) -> tuple[int | None, Any]:
+        """The job that is done, None if it is not, and its result.
+
+        Raises:
+            SegueError, ConfigError: as `run_files`.
+        """
+        assert self.job is not None
+        path = paths[self.job]
+        if not self.connection.poll():
+            return self._lost("took too long", path)
+        try:
+            message = self.connection.recv()
+        except (EOFError, OSError):
+            return self._lost("crashed the decoder", path)
+        if message is READY:
+            self._ready = True
+            self.deadline = time.monotonic() + self._limits.seconds
+            return None, None
+        result, wrong = message
+        if isinstance(wrong, SegueError):
+            raise wrong
+        job, self.job = self.job, None
+        return job, result if wrong is None else AudioError(wrong, path)
+
+    def _lost(self, reason: str, path: Path) -> tuple[int | None, AudioError]:
+        self.end()
+        if not self._ready:
+            raise ConfigError("a process that reads sound could not start", do="see segue doctor")
+        job, self.job = self.job, None
+        return job, AudioError(reason, path)
+
+    def end(self) -> None:
+        """Stop the process, whatever it is doing."""
+        self.gone = True
+        self._process.kill()
+        self._process.join()
+        self.connection.close()
+
+
+_starting = threading.Lock()
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Processes that start meanwhile do not run the main program's file again.
+
+    Work comes from modules, and a program without ``if __name__ == "__main__"`` would start itself
+    over and over.
+    """
+    with _starting:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes that start meanwhile never see Ctrl-C: this one ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

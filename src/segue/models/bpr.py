@@ -156,6 +156,8 @@ class Bpr(DotRecommender):
     """(tracks,) float32"""
     negatives: Int32
     """The sample N of fold-in, rising. (sample,) int32"""
+    placed: npt.NDArray[np.uint8]
+    """1 for tracks that nobody played and whose vector came through another door. (tracks,)"""
 
     @property
     def bias(self) -> Float32:
@@ -193,9 +195,28 @@ class Bpr(DotRecommender):
                     )
                 advance(1)
         self.vectors, self.biases = vectors, biases
+        self.placed = np.zeros(len(vectors), np.uint8)
 
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
-        return knows_history(queries, self.catalog.plays)
+        return knows_history(queries, self.heard)
+
+    @property
+    def heard(self) -> Int32:
+        """Plays of each track, 1 for one that `with_tracks` or `placing` placed. (tracks,)"""
+        return np.maximum(self.catalog.plays, self.placed)
+
+    def _extend(self, tracks: int) -> None:
+        super()._extend(tracks)
+        nothing = np.zeros(tracks, np.uint8)
+        self.placed = np.concatenate([self.placed, nothing])
+        self.biases = np.concatenate([self.biases, nothing.astype(np.float32)])
+
+    def _place(self, tracks: Int32, vectors: Float32) -> None:
+        """How popular a track will be cannot be heard: its bias is the mean of the played ones."""
+        super()._place(tracks, vectors)
+        self.placed, self.biases = self.placed.copy(), self.biases.copy()
+        self.placed[tracks] = 1
+        self.biases[tracks] = self.biases[self.catalog.plays > 0].mean()
 
     @property
     def _skips(self) -> bool:
@@ -210,7 +231,7 @@ class Bpr(DotRecommender):
         """Tracks that somebody played, and skipped tracks; rising, without repeats."""
         counts = query_counts(queries, len(self.catalog), self._skips)
         (offsets, tracks), skips = parted(counts)
-        known = self.catalog.plays[tracks] > 0
+        known = self.heard[tracks] > 0
         offsets = offsets_of(known)[offsets]
         share = self.config.skip_share
         return offsets, tracks[known], Skips(*skips, share) if share else None
@@ -237,12 +258,16 @@ class Bpr(DotRecommender):
         ]
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
-        return {"vectors": self.vectors, "bias": self.biases, "negatives": self.negatives}
+        tensors = {"vectors": self.vectors, "bias": self.biases, "negatives": self.negatives}
+        return tensors | ({"placed": self.placed} if self.placed.any() else {})
 
     def restore(self, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
         size = len(self.catalog)
         self.vectors = expect(tensors, "vectors", np.float32, size, self.config.factors)
         self.biases = expect(tensors, "bias", np.float32, size)
+        self.placed = np.zeros(size, np.uint8)
+        if "placed" in tensors:
+            self.placed = expect(tensors, "placed", np.uint8, size)
         self.negatives = expect(tensors, "negatives", np.int32, None)
         if len(self.negatives) and not 0 <= self.negatives.min() <= self.negatives.max() < size:
             raise BundleError("points outside the catalog", where="tensor negatives")

@@ -33,18 +33,20 @@ class Company:
 
     Attributes:
         tracks: which columns come with each track, weighted. CSR (tracks, artists + albums)
+        widths: how many columns are artists, and albums.
         size: columns in all.
     """
 
     def __init__(
         self, catalog: Catalog, hashes: npt.NDArray[np.uint64], weights: tuple[float, float, float]
     ) -> None:
-        self.hashes, self.word_weight = hashes, np.float32(weights[2])
+        self.hashes, self.weights, self.word_weight = hashes, weights, np.float32(weights[2])
         blocks = [
             _columns(codes, np.float32(weight))
             for codes, weight in zip((catalog.artists, catalog.albums), weights[:2], strict=True)
         ]
         self.tracks = sp.hstack(blocks, format="csr")
+        self.widths = [block.shape[1] for block in blocks]
         self.size = self.tracks.shape[1] + len(hashes)
 
     @classmethod
@@ -115,6 +117,21 @@ class Company:
         blocks = [sp.eye_array(heard.nnz), shared]
         shares = sp.block_diag([sp.vstack(blocks), sp.eye_array(len(order))], format="csr")
         return shares, [said[i] for i in order]
+
+    def over(self, catalog: Catalog) -> tuple[Company, npt.NDArray[np.int64]]:
+        """The same over a catalog with further tracks at its end.
+
+        Artists and albums that are new become columns that nothing was learned for.
+
+        Returns:
+            the company, and where each column of before is now. (size,)
+        """
+        more = Company(catalog, self.hashes, self.weights)
+        columns = np.arange(self.size)
+        place = columns.copy()
+        for end, before, now in zip(np.cumsum(self.widths), self.widths, more.widths, strict=True):
+            place[columns >= end] += now - before
+        return more, place
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         """What was learned."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from segue.answers import Float32, Int32, Int64, Queries
+from segue.errors import UsageError
 from segue.models.base import Recommender
 from segue.models.placing import pair_scores, places_of_products, places_of_scores
 from segue.models.ranking import best_of_products, best_of_scores, fixed
@@ -87,3 +91,59 @@ class DotRecommender(Recommender):
             *(fixed(offsets, np.int64), fixed(tracks, np.int32), out),
         )
         return out
+
+    # Tracks that came through another door
+
+    def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Self:
+        """The same model with further tracks, placed by vectors that came through another door.
+
+        They can be answered, and read in a history, like those that training knew.
+
+        Args:
+            tracks: of the schema of `tracks`; their uris are new to the catalog.
+            vectors: predicted from sound or words. (tracks, factors) float32
+
+        Raises:
+            UsageError: shapes do not fit, a number is not finite, or a uri is not new.
+        """
+        self._check_vectors(len(tracks), vectors)
+        more, size = copy.copy(self), len(self.catalog)
+        more.catalog = self.catalog.with_tracks(tracks)
+        more._extend(len(tracks))
+        more._place(np.arange(size, size + len(tracks), dtype=np.int32), vectors)
+        return more
+
+    def placing(self, tracks: Int32, vectors: Float32) -> Self:
+        """The same model, in which tracks of the catalog that nobody played have these vectors.
+
+        Args:
+            tracks: distinct. (tracks,)
+            vectors: (tracks, factors) float32
+
+        Raises:
+            UsageError: shapes do not fit, or a number is not finite.
+        """
+        self._check_vectors(len(tracks), vectors)
+        more = copy.copy(self)
+        more.vectors = self.vectors.copy()
+        more._place(tracks, vectors)
+        return more
+
+    def _check_vectors(self, tracks: int, vectors: Float32) -> None:
+        factors = self.vectors.shape[1]
+        if vectors.shape != (tracks, factors):
+            raise UsageError(
+                f"vectors of shape {vectors.shape} for {tracks} tracks",
+                do=f"give {factors} numbers for each",
+            )
+        if not np.isfinite(vectors).all():
+            raise UsageError("vectors are not finite")
+
+    def _extend(self, tracks: int) -> None:
+        """Rows for further tracks, which `_place` fills; the catalog has them already."""
+        zeros = np.zeros((tracks, self.vectors.shape[1]), np.float32)
+        self.vectors = np.concatenate([self.vectors, zeros])
+
+    def _place(self, tracks: Int32, vectors: Float32) -> None:
+        """Set the vectors of tracks that nobody played. `vectors` are this copy's own."""
+        self.vectors[tracks] = vectors

@@ -10,18 +10,16 @@ Training needs torch (``pip install 'segue[deep]'``); answering does not.
 
 from __future__ import annotations
 
-import copy
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
 from segue.data.dataset import Dataset
-from segue.errors import ConfigError, DataError, UsageError
+from segue.errors import ConfigError, DataError
 from segue.models import sequence_layers as layers
 from segue.models.base import Run, expect
 from segue.models.past import PAST_WEIGHT, PastRecommender
@@ -183,30 +181,14 @@ class SequenceRecommender(PastRecommender):
             some + own for some, own in zip(reasons, self.past_reasons(query, tracks), strict=True)
         ]
 
-    def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Self:
-        """The same model with further tracks, placed by vectors that came through another door.
+    def _extend(self, tracks: int) -> None:
+        super()._extend(tracks)
+        self.known = np.concatenate([self.known, np.zeros(tracks, np.bool_)])
 
-        They can be answered, and read in a history, like those that training knew.
-
-        Args:
-            tracks: of the schema of `tracks`; their uris are new to the catalog.
-            vectors: predicted from sound or words. (tracks, factors) float32
-
-        Raises:
-            UsageError: shapes do not fit, a number is not finite, or a uri is not new.
-        """
-        if vectors.shape != (len(tracks), self.config.factors):
-            raise UsageError(
-                f"vectors of shape {vectors.shape} for {len(tracks)} tracks",
-                do=f"give {self.config.factors} numbers for each",
-            )
-        if not np.isfinite(vectors).all():
-            raise UsageError("vectors are not finite")
-        more = copy.copy(self)
-        more.catalog = self.catalog.with_tracks(tracks)
-        more.vectors = np.concatenate([self.vectors, vectors.astype(np.float32)])
-        more.known = np.concatenate([self.known, np.ones(len(tracks), np.bool_)])
-        return more
+    def _place(self, tracks: Int32, vectors: Float32) -> None:
+        super()._place(tracks, vectors)
+        self.known = self.known.copy()
+        self.known[tracks] = True
 
     # Bundles
 

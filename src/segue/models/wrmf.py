@@ -153,18 +153,37 @@ class WRMF(DotRecommender):
         return played + skipped
 
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
-        if self.company is None:
-            return knows_history(queries, self.catalog.plays)
         known = knows_history(queries, self.heard)
-        known[self.company.known(queries.titles)[0]] = True
+        if self.company is not None:
+            known[self.company.known(queries.titles)[0]] = True
         return known
 
     @cached_property
     def heard(self) -> Int32:
-        """Plays of each track, with company also its artist's and its album's. (tracks,)"""
+        """Plays of each track, with company also its artist's and its album's. (tracks,)
+
+        1 for a track that nobody played and that has a vector: `with_tracks` or `placing` gave it.
+        """
         plays = self.catalog.plays
-        heard = plays if self.company is None else plays + self.company.plays(plays)
-        return heard.astype(np.int32)
+        heard = (plays if self.company is None else plays + self.company.plays(plays)).astype(
+            np.int32
+        )
+        silent = np.flatnonzero(heard == 0)
+        heard[silent] = self.vectors[silent].any(axis=1)
+        return heard
+
+    def _extend(self, tracks: int) -> None:
+        super()._extend(tracks)
+        if self.company is None:
+            return
+        self.company, place = self.company.over(self.catalog)
+        beside = np.zeros((self.company.size, self.beside.shape[1]), np.float32)
+        beside[place] = self.beside
+        self.beside = beside
+
+    def _place(self, tracks: Int32, vectors: Float32) -> None:
+        super()._place(tracks, vectors)
+        self.__dict__.pop("heard", None)  # which the copy has taken over
 
     def _histories(self, queries: Queries) -> tuple[Side, Float32]:
         """The queries' row equations, and the vectors that they are about.

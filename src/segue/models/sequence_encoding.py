@@ -43,25 +43,29 @@ def _attended(q, k, v, heads, first, causal):  # type: ignore[no-untyped-def]
     """Attention of the places from `first` on to all (causal: to those up to each)."""
     width = q.shape[1] // heads
     scale = _ONE / np.float32(np.sqrt(width))
-    out = np.zeros_like(q)
+    across = k.T.copy()  # places side by side, so that one instruction has several
+    out = np.zeros(q.shape, np.float32)
     weights = np.empty(len(k), np.float32)
     for i in range(len(q)):
         seen = first + i + 1 if causal else len(k)
         for head in range(heads):
-            part = slice(head * width, (head + 1) * width)
+            own = range(head * width, (head + 1) * width)
+            weights[:seen] = 0
+            for f in own:
+                for j in range(seen):
+                    weights[j] += q[i, f] * across[f, j]
             most = np.float32(-np.inf)
             for j in range(seen):
-                s = np.float32(0)
-                for f in range(head * width, (head + 1) * width):
-                    s += q[i, f] * k[j, f]
-                weights[j] = s * scale
+                weights[j] *= scale
                 most = max(most, weights[j])
             total = np.float32(0)
             for j in range(seen):
                 weights[j] = np.exp(weights[j] - most)
                 total += weights[j]
             for j in range(seen):
-                out[i, part] += weights[j] / total * v[j, part]
+                weight = weights[j] / total
+                for f in own:
+                    out[i, f] += weight * v[j, f]
     return out
 
 
@@ -72,9 +76,8 @@ def _transformer(x, p, heads, causal):  # type: ignore[no-untyped-def]
     for b in range(blocks):
         first = len(x) - 1 if b == blocks - 1 else 0  # of the last block, the last place is enough
         n = _normed(x, p.norms[b, 0, 0], p.norms[b, 0, 1])
-        q = _linear(n[first:], np.ascontiguousarray(p.qkv[b][:, :d]), p.qkv_bias[b, :d])
-        k = _linear(n, np.ascontiguousarray(p.qkv[b][:, d : 2 * d]), p.qkv_bias[b, d : 2 * d])
-        v = _linear(n, np.ascontiguousarray(p.qkv[b][:, 2 * d :]), p.qkv_bias[b, 2 * d :])
+        qkv = _linear(n, p.qkv[b], p.qkv_bias[b])  # without copies of a part of the weights
+        q, k, v = qkv[first:, :d], qkv[:, d : 2 * d], qkv[:, 2 * d :]
         x = x[first:] + _linear(_attended(q, k, v, heads, first, causal), p.out[b], p.out_bias[b])
         n = _normed(x, p.norms[b, 1, 0], p.norms[b, 1, 1])
         inner = np.maximum(_linear(n, p.up[b], p.up_bias[b]), np.float32(0))

@@ -138,7 +138,10 @@ def evaluate(
     n = how.n if n is None else n
     if not 1 <= n < 2**31:
         raise UsageError(f"n is {n}", do="ask for at least 1 track, and fewer than 2^31")
-    test = how.every(dataset, seed) if all_rows else how.split(dataset, seed).test
+    if all_rows:
+        test = how.every_for(dataset, seed, [bundle.catalog for _, bundle in bundles])
+    else:
+        test = how.split(dataset, seed).test
     for name, bundle in bundles:
         refuse_learned(name, bundle, dataset, how, seed, test, all_rows=all_rows)
     models, values = [], {}
@@ -211,8 +214,14 @@ def run_test(
     asked = translate(test, dataset, bundle)
     size = len(bundle.catalog)
     tally = Tally(n, metrics, np.zeros(size, np.int64), Counter())
-    lists = test.against is None and test.candidates is None
-    ask = tally.lists if lists else tally.samples if test.against is None else tally.contrasts
+    ask = tally.lists
+    if test.against is not None:
+        ask = tally.contrasts
+    elif test.candidates is not None:
+        ask = tally.samples
+    elif test.only is not None:
+        ask = tally.parts
+    lists = ask == tally.lists
     blocks: list[Values] = []
     for start in range(0, len(test), _BLOCK):
         rows = slice(start, min(start + _BLOCK, len(test)))

@@ -177,6 +177,35 @@ def per_query(
     return {metric: out[:, column].copy() for metric, column in zip(metrics, columns, strict=True)}
 
 
+def auc_of_places(places: Int64, among: Int32, offsets: Int64, truth: Int32) -> Float64:
+    """Of rankings of the same tracks: the share of pairs of a right and a wrong one, right first.
+
+    With places p of the g right tracks, from 0, among m: Σ (m - 1 - p) less the g (g - 1) / 2 pairs
+    of two right ones, over g (m - g).
+
+    Args:
+        places: of each track in the ranking of each query; beyond all of them where it is not
+            ranked. (queries, tracks)
+        among: the tracks, rising. (tracks,)
+        offsets, truth: as in `per_query`; tracks that are not ranked are in no pair.
+
+    Returns:
+        NaN where all or none of what is ranked is right. (queries,)
+    """
+    owners = np.repeat(np.arange(len(places)), np.diff(offsets))
+    known = np.isin(truth, among)
+    owners, right = owners[known], np.searchsorted(among, truth[known])
+    size = (places < places.shape[1]).sum(axis=1)
+    found = places[owners, right]
+    ranked = found < places.shape[1]
+    owners, found = owners[ranked], found[ranked]
+    g = np.bincount(owners, minlength=len(places))
+    after = np.bincount(owners, size[owners] - 1 - found, minlength=len(places))
+    pairs = g * (size - g)
+    with np.errstate(invalid="ignore"):
+        return np.where(pairs > 0, (after - g * (g - 1) / 2) / pairs, np.nan)
+
+
 @njit(cache=True)
 def _contrast(offsets, played, against_offsets, against, size, k, out):  # type: ignore[no-untyped-def]
     """Fill `out` (queries, 7) in the order of `played_against_skipped`."""

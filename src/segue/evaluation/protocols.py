@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segue.answers import Int32, Int64, Queries
+from segue.catalog import Catalog
 from segue.data.dataset import Dataset
 from segue.errors import UsageError
 from segue.evaluation.learned import UInt64, playlist_hashes
@@ -34,6 +36,8 @@ class Test:
             protocols that ask how they are ranked against it.
         candidates: for protocols that rank a sample: the drawn tracks of the first `GROUP` queries,
             of the next, ... (groups, tracks)
+        only: for protocols that rank a part of the catalog, the same for every query: its tracks,
+            rising. Those of equal score stand in an order drawn for each query. (tracks,)
     """
 
     __test__: ClassVar[bool] = False  # not a class of tests, whatever its name says to pytest
@@ -48,6 +52,7 @@ class Test:
     against_offsets: Int64 | None = None
     against: Int32 | None = None
     candidates: Int32 | None = None
+    only: Int32 | None = None
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -94,6 +99,10 @@ class Protocol(ABC):
         Raises:
             DataError: the dataset has nothing to test on.
         """
+
+    def every_for(self, dataset: Dataset, seed: int, catalogs: Sequence[Catalog]) -> Test:
+        """`every` for the bundles with these catalogs, where it matters what those have."""
+        return self.every(dataset, seed)
 
     @abstractmethod
     def metrics(self, n: int) -> tuple[str, ...]:

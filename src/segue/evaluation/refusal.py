@@ -7,6 +7,7 @@ import numpy as np
 from segue.bundle import Bundle
 from segue.data.dataset import Dataset
 from segue.errors import BundleError
+from segue.evaluation.matching import match_tracks
 from segue.evaluation.protocols import Protocol, Test, same_training
 
 
@@ -24,7 +25,7 @@ def refuse_learned(
 
     Raises:
         BundleError: it learned from `dataset` without holding these queries out, or elsewhere
-            from a playlist or session that is tested.
+            from a playlist or session that is tested, or has plays of a track that is to be cold.
     """
     advice = f"train with --holdout {protocol.name} --seed {seed}"
     manifest = bundle.manifest
@@ -44,6 +45,16 @@ def refuse_learned(
                 f"{protocol.name} with seed {seed}",
                 where=name,
                 do=advice,
+            )
+        return
+    if test.only is not None:
+        rows = match_tracks(dataset.tracks.take(test.only), bundle.catalog)
+        heard = int((bundle.catalog.plays[rows[rows >= 0]] > 0).sum())
+        if heard:
+            raise BundleError(
+                f"has plays of {heard:,} of the {len(test.only):,} cold tracks",
+                where=name,
+                do=f"test with --all, or {advice} on this dataset",
             )
         return
     tested = protocol.hashes(dataset)[test.sources]

@@ -62,6 +62,8 @@ _GLOSSARY: dict[str, str] = {
     "clicks": "How often a listener who sees ten tracks at a time asks for ten more before the "
     "first hit; 51 where 500 hold none. Less is better.",
     "map": "The mean over the tracks held out of the share of hits down to each. More is better.",
+    "cold auc": "The chance that of a track of G and another cold one the first stands higher; "
+    "0.5 is what a ranking has that knows nothing. More is better.",
     "auc": "The chance that of a track played later and one skipped later in the session the "
     "played one stands higher; 0.5 is what a ranking blind to skips has. More is better.",
     "rank_played": "The mean place of the tracks played later, as a share of the catalog. Less is "
@@ -326,7 +328,9 @@ def _served(evaluation: Evaluation) -> str:
 
 
 def _glossary(evaluation: Evaluation) -> str:
+    names = {metric: metric.partition("@")[0] for metric in evaluation.models[0].metrics}
     rows = [
-        [metric, _GLOSSARY[metric.partition("@")[0]]] for metric in evaluation.models[0].metrics
+        [metric, _GLOSSARY.get(f"{evaluation.protocol} {name}", _GLOSSARY[name])]
+        for metric, name in names.items()
     ]
     return "<h2>What the metrics mean</h2>\n" + _table(["Metric", "Meaning"], rows, "words")

@@ -6,18 +6,27 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from segue.answers import Int32, Int64, Queries
 from segue.bundle import Bundle
-from segue.evaluation.metrics import CLICK_WINDOW, Float64, per_query, played_against_skipped
+from segue.evaluation.metrics import (
+    CLICK_WINDOW,
+    Float64,
+    auc_of_places,
+    per_query,
+    played_against_skipped,
+)
 from segue.evaluation.protocols import GROUP, Test
 from segue.evaluation.translate import Translated
 from segue.runs import offsets_of
 
 Values = dict[str, Float64]
 """Each metric of each query of a block."""
+_PAIRS = 1 << 22
+"""Scores of queries with tracks that are held at a time."""
 
 
 @dataclass
@@ -61,6 +70,34 @@ class Tally:
         lists[owners[listed], places[listed]] = tracks[listed]
         return per_query(lists, offsets, truth, asked.artists, self.metrics)
 
+    def parts(self, bundle: Bundle, asked: Translated, test: Test, rows: slice) -> Values:
+        """Ask for the order of a part of the catalog, the same for every query."""
+        assert asked.only is not None
+        only = asked.only
+        step = max(1, _PAIRS // max(1, len(only)))
+        blocks = []
+        for start in range(rows.start, rows.stop, step):
+            some = slice(start, min(start + step, rows.stop))
+            queries = asked.queries[some]
+            drawn = _drawn(some.start * len(only), len(queries) * len(only))
+            places = self._ask(
+                bundle,
+                queries,
+                partial(bundle.recommender.places_among, ties=drawn),
+                len(only) * np.arange(len(queries) + 1),
+                np.tile(only, len(queries)),
+            ).reshape(len(queries), len(only))
+            offsets, truth = _part(test.truth_offsets, asked.truth, some)
+            lists = np.full((len(queries), self.n), -1, np.int32)
+            owners, columns = np.nonzero(places < min(self.n, len(only)))
+            lists[owners, places[owners, columns]] = only[columns]
+            values = per_query(
+                lists, offsets, truth, asked.artists, [m for m in self.metrics if m != "auc"]
+            )
+            values["auc"] = auc_of_places(places, only, offsets, truth)
+            blocks.append(values)
+        return {metric: np.concatenate([b[metric] for b in blocks]) for metric in self.metrics}
+
     def contrasts(self, bundle: Bundle, asked: Translated, test: Test, rows: slice) -> Values:
         """Ask where the truth and what is against it stand in the full catalog."""
         assert test.against_offsets is not None
@@ -99,6 +136,19 @@ class Tally:
         self.seconds += time.perf_counter() - began
         self.served.update(bundle.recommender.serves(queries))
         return found
+
+
+def _drawn(first: int, count: int) -> Int64:
+    """Numbers that look drawn, the same for the same row whatever the block.
+
+    SplitMix64 (Steele, Lea and Flood 2014) of `first` and the next ones. (count,)
+    """
+    with np.errstate(over="ignore"):
+        z = np.arange(first + 1, first + count + 1).astype(np.uint64)
+        z *= np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return (z >> np.uint64(1)).astype(np.int64)
 
 
 def _part(offsets: Int64, tracks: Int32, rows: slice) -> tuple[Int64, Int32]:

@@ -39,6 +39,8 @@ class Translated:
     """Empty where the test has nothing against the truth."""
     candidates: Int32 | None
     """-1 where the catalog lacks one."""
+    only: Int32 | None
+    """What the catalog has of them, rising."""
     artists: Int32
     """Of every row, those beyond the catalog included."""
     matched: Matched
@@ -80,11 +82,17 @@ def translate(test: Test, dataset: Dataset, bundle: Bundle) -> Translated:
         later[0],
         later[1] if len(later) > 1 else np.zeros(0, np.int32),
         None if test.candidates is None else rows[test.candidates],
+        None if test.only is None else _known(rows[test.only]),
         artist_codes(
             pa.concat_tables([bundle.catalog.table.select(columns), dataset.tracks.select(columns)])
         ),
         Matched(len(seeds), int((~known).sum()), sum(map(len, later)), missing),
     )
+
+
+def _known(rows: Int32) -> Int32:
+    """What is not -1, rising and without repeats."""
+    return np.unique(rows[rows >= 0])
 
 
 def _pairs(offsets: Int64, tracks: Int32) -> Int64:

@@ -177,11 +177,15 @@ class Recommender(ABC):
                 )
         return places
 
-    def places_among(self, queries: Queries, offsets: Int64, tracks: Int32) -> Int64:
+    def places_among(
+        self, queries: Queries, offsets: Int64, tracks: Int32, ties: Int64 | None = None
+    ) -> Int64:
         """Where given tracks stand when only those given for a query may be answered.
 
         Args:
             queries, offsets, tracks: as for `places`.
+            ties: a number for each of `tracks`: of those of equal score the lower one stands
+                first. None: the index. (tracks,)
 
         Returns:
             places from 0; the length of `tracks` for one that is never answered. (tracks,) int64
@@ -200,7 +204,7 @@ class Recommender(ABC):
                 wanted = slice(ends[0], ends[-1])
                 found = self._values(some, ends - ends[0], tracks[wanted])
                 values[wanted] = np.where(np.repeat(mask, np.diff(ends)), found, values[wanted])
-        return places_among(values, *queries.excluded(), offsets, tracks)
+        return places_among(values, *queries.excluded(), offsets, tracks, ties)
 
     def _check(self, *columns: Int32) -> None:
         for tracks in columns:

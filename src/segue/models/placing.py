@@ -187,13 +187,20 @@ def _before(query, vectors, bias, scores, slack, score, track, known, lanes):  #
 
 
 def places_among(
-    values: Float32, excluded_offsets: Int64, excluded: Int32, offsets: Int64, tracks: Int32
+    values: Float32,
+    excluded_offsets: Int64,
+    excluded: Int32,
+    offsets: Int64,
+    tracks: Int32,
+    ties: Int64 | None = None,
 ) -> Int64:
     """The place of each wanted track when only the wanted ones of its query may be answered.
 
     Args:
         values: their scores. (wanted,)
         excluded_offsets, excluded, offsets, tracks: as in `places_of_scores`.
+        ties: what decides between equal scores: the lower stands first. None: the index.
+            (wanted,)
 
     Returns:
         from 0; the number of all wanted for one that is excluded. (wanted,) int64
@@ -201,7 +208,7 @@ def places_among(
     owners = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     banned = np.repeat(np.arange(len(offsets) - 1), np.diff(excluded_offsets))
     out = np.isin(owners << 32 | tracks, banned << 32 | excluded)
-    order = np.lexsort((tracks, -values, out, owners))
+    order = np.lexsort((tracks if ties is None else ties, -values, out, owners))
     places = np.empty(len(tracks), np.int64)
     places[order] = np.arange(len(tracks)) - offsets[owners]
     places[out] = len(tracks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -194,22 +194,25 @@ class _File:
         mixer: _Mixer | None = None
         parts: list[Float32] = []
         first = now = 0.0 if from_start else None
+        longest, step = 60 * longest_minutes, 0.0
         for frame in self.frames():
             if now is None:
                 first = now = 0.0 if frame.time is None else max(frame.time - float(origin), 0.0)
-            now += frame.samples / frame.sample_rate
-            if now > 60 * longest_minutes:
+            now += frame.samples * (step or 1 / frame.sample_rate)
+            if now > longest:
                 raise AudioError("too long", self._path)
             if now <= start:
                 first = now
                 continue
-            if mixer is None or not mixer.takes(frame):
-                parts += [] if mixer is None else mixer.rest()
-                mixer = _Mixer(frame, rate)
-            parts += mixer.mixed(frame)
+            if mixer is None or not mixer.take(frame, parts):
+                if mixer is not None:
+                    mixer.finish(parts)
+                mixer, step = _Mixer(frame, rate), 1 / frame.sample_rate
+                mixer.take(frame, parts)
             if now >= stop:
                 break
-        parts += [] if mixer is None else mixer.rest()
+        if mixer is not None:
+            mixer.finish(parts)
         samples = np.concatenate(parts) if parts else np.zeros(0, np.float32)
         if np.isfinite(stop) and first is not None:
             skipped = max(round((start - first) * rate), 0)
@@ -254,9 +257,11 @@ class _Mixer:
     """
 
     def __init__(self, frame: Any, rate: int) -> None:
+        from av.error import ArgumentError
         from av.filter import Graph
 
-        self._kind = self._kind_of(frame)
+        self._refused = ArgumentError
+        self._waiting = 0
         count = frame.layout.nb_channels
         mean = "+".join(f"{1 / count:.17g}*c{i}" for i in range(count))
         self._graph = Graph()
@@ -276,32 +281,27 @@ class _Mixer:
         chain.append(self._graph.add("abuffersink"))
         self._graph.link_nodes(*chain).configure()
 
-    @staticmethod
-    def _kind_of(frame: Any) -> tuple[Any, ...]:
-        return frame.format.name, frame.layout.name, frame.layout.nb_channels, frame.sample_rate
+    def take(self, frame: Any, blocks: list[Float32]) -> bool:
+        """Take a frame in, and add the blocks that are ready; False if it is of another kind."""
+        try:
+            self._graph.push(frame)
+        except self._refused:
+            return False
+        self._waiting += frame.samples
+        if self._waiting >= _BLOCK:  # asking before there is a block costs time
+            self._waiting = 0
+            self._pull(blocks)
+        return True
 
-    def takes(self, frame: Any) -> bool:
-        """Whether a frame is of the kind that this was made for."""
-        return self._kind_of(frame) == self._kind
-
-    def mixed(self, frame: Any) -> list[Float32]:
-        """Take a frame in, and give the blocks that are ready."""
-        frame.pts = None
-        self._graph.push(frame)
-        return self._ready()
-
-    def rest(self) -> list[Float32]:
-        """The blocks that are left, at the end."""
+    def finish(self, blocks: list[Float32]) -> None:
+        """Add the blocks that are left."""
         self._graph.push(None)
-        return self._ready()
+        self._pull(blocks)
 
-    def _ready(self) -> list[Float32]:
+    def _pull(self, blocks: list[Float32]) -> None:
         from av.error import BlockingIOError as NotYet
         from av.error import EOFError as AllOut
 
-        blocks = []
-        while True:
-            try:
+        with suppress(NotYet, AllOut):
+            while True:
                 blocks.append(self._graph.pull().to_ndarray()[0])
-            except (NotYet, AllOut):
-                return blocks

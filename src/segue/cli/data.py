@@ -107,6 +107,10 @@ def world(
     listeners: Annotated[int | None, typer.Option(help="Listeners.")] = None,
     sessions: Annotated[int | None, typer.Option(help="Sessions of all listeners.")] = None,
     playlists: Annotated[int | None, typer.Option(help="Playlists.")] = None,
+    audio: Annotated[
+        bool, typer.Option("--audio", help="Give each track a sound, as a FLAC file.")
+    ] = False,
+    audio_seconds: Annotated[int | None, typer.Option(help="Seconds of each sound.")] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -118,6 +122,8 @@ def world(
         "listeners": listeners,
         "sessions": sessions,
         "playlists": playlists,
+        "audio": audio,
+        "audio_seconds": audio_seconds,
     }
     with given_settings():
         made = World.make({name: size for name, size in sizes.items() if size is not None})

@@ -23,6 +23,8 @@ from segue.data.world.listening import (
 )
 from segue.data.world.lists import draw_playlists
 from segue.data.world.music import FACTORS, Music, generator, make_music
+from segue.data.world.recording import record, refuse_without_encoder
+from segue.data.world.sound import sound_controls
 from segue.data.world.words import (
     Lexicon,
     artist_names,
@@ -45,6 +47,9 @@ _TRACKS_AT_ONCE = 1 << 16
 _PLAYLISTS_AT_ONCE = 1 << 12
 _SESSIONS_AT_ONCE = 1 << 14
 
+_AUDIO_SECONDS = 10
+_PARTS = "tracks, playlists and sessions"
+
 
 class World(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Sizes of a simulated world."""
@@ -57,14 +62,18 @@ class World(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         int, Meta(ge=0, le=1_000_000, description="sessions of all listeners, of 10 to 20 listens")
     ] = 10_000
     playlists: Annotated[int, Meta(ge=0, le=1_000_000, description="playlists")] = 1_000
+    audio: Annotated[bool, Meta(description="whether each track gets a sound")] = False
+    audio_seconds: Annotated[int, Meta(ge=3, le=60, description="seconds of each sound")] = (
+        _AUDIO_SECONDS
+    )
 
     @classmethod
     def make(cls, sizes: Mapping[str, Any]) -> Self:
         """Sizes checked against their bounds.
 
         Raises:
-            ConfigError: an unknown size, a value of a wrong type or out of bounds, or sessions
-                without listeners.
+            ConfigError: an unknown size, a value of a wrong type or out of bounds, sessions
+                without listeners, or seconds of sound without sound.
         """
         try:
             world = msgspec.convert(dict(sizes), cls)
@@ -78,6 +87,12 @@ class World(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
                 f"{world.sessions} sessions and no listeners",
                 where="world",
                 do="give at least 1 listener, or 0 sessions",
+            )
+        if world.audio_seconds != _AUDIO_SECONDS and not world.audio:
+            raise ConfigError(
+                f"{world.audio_seconds} seconds of sound and no sound",
+                where="world",
+                do="ask for audio, or for no seconds of it",
             )
         return world
 
@@ -96,35 +111,38 @@ def make_world(
         progress: whether to report progress on stderr.
 
     Raises:
-        ConfigError: sizes or seed are out of bounds.
+        ConfigError: sizes or seed are out of bounds, or sound is asked for and PyAV is missing.
         DataError: the folder cannot be written.
     """
     world = World.make(msgspec.structs.asdict(world or World()))
     if seed < 0:
         raise ConfigError(f"seed is {seed}", where="world", do="give 0 or more")
+    if world.audio:
+        refuse_without_encoder()
     total = world.tracks + world.playlists + world.sessions
-    with (
-        task("making world", total, "tracks, playlists and sessions", show=progress) as advance,
-        writing_dataset(dataset) as writer,
-    ):
+    with writing_dataset(dataset) as writer:
         music = make_music(world.tracks, seed)
         lexicon = make_lexicon(generator(seed, "words"), len(music.genre_latents))
         people = make_listeners(music, seed, world.listeners, world.sessions)
-        made = _Making(writer, music, lexicon, seed, advance)
-        made.tracks()
-        tensors: Tensors = {
-            "genre_latents": music.genre_latents,
-            "artist_latents": music.artist_latents,
-            "artist_genres": music.artist_genres,
-            "track_latents": music.track_latents,
-            "track_artists": music.track_artists,
-            "track_genres": music.track_genres,
-            "track_popularity": music.track_popularity,
-            "listener_latents": people.points,
-            "listener_genres": people.genres,
-            **made.playlists(world.playlists),
-            **made.listens(people),
-        }
+        with task("making world", total, _PARTS, show=progress) as advance:
+            made = _Making(writer, music, lexicon, seed, advance)
+            made.tracks()
+            tensors: Tensors = {
+                "genre_latents": music.genre_latents,
+                "artist_latents": music.artist_latents,
+                "artist_genres": music.artist_genres,
+                "track_latents": music.track_latents,
+                "track_artists": music.track_artists,
+                "track_genres": music.track_genres,
+                "track_popularity": music.track_popularity,
+                "listener_latents": people.points,
+                "listener_genres": people.genres,
+                **made.playlists(world.playlists),
+                **made.listens(people),
+            }
+        if world.audio:
+            with task("making sound", world.tracks, "tracks", show=progress) as advance:
+                tensors |= made.sound(world.audio_seconds, advance)
         header = _Header(format=TRUTH_FORMAT, seed=seed, genre_words=lexicon.words)
         # One entry, because safetensors writes several in any order.
         packed = save(tensors, {_HEADER: msgspec.json.encode(header).decode()})
@@ -168,6 +186,16 @@ class _Making:
             )
             self.receipt.keep(len(rows))
             self._advance(len(rows))
+
+    def sound(self, seconds: int, advance: Advance) -> Tensors:
+        """Write the tracks' sound; what of the truth is heard in it."""
+        controls = sound_controls(self._music, self._seed)
+        recordings = record(self._writer.folder, self._music, controls, self._seed, seconds)
+        for recording in recordings:
+            self._writer.add("audio", {name: [v] for name, v in recording._asdict().items()})
+            self.receipt.keep()
+            advance(1)
+        return {"track_sound": controls}
 
     def playlists(self, count: int) -> Tensors:
         """Write playlists; their part of the truth."""

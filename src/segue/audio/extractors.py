@@ -1,0 +1,126 @@
+"""What can be made of a sound for a model to hear, by name.
+
+An extractor is anything with the attributes of `Extractor`; one that gives a single vector for a
+clip, as a pretrained network does, is an `AudioEncoder`. Another one drops in by being added
+to `EXTRACTORS`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segue.audio.decode import Excerpt
+from segue.audio.mel import BLOG, PAPER, Mel, log_mel
+from segue.audio.mfcc import mfcc
+from segue.errors import ConfigError
+
+Float32 = NDArray[np.float32]
+
+MIDDLE = Excerpt(30.0)
+"""What all extractors here listen to."""
+
+
+class Extractor(Protocol):
+    """Samples to numbers.
+
+    It is sent to worker processes, so it is an object of a class of a module, and loads what is
+    large when it is first called.
+    """
+
+    @property
+    def name(self) -> str:
+        """With a version, which rises when the numbers change: features are kept under it."""
+
+    @property
+    def rate(self) -> int:
+        """Hz of the samples that it wants."""
+
+    @property
+    def excerpt(self) -> Excerpt:
+        """The part of a file that it wants."""
+
+    def __call__(self, samples: Float32) -> NDArray[Any]:
+        """Mono samples (n,) to (frames, values), or (values,) of a whole clip."""
+
+
+class AudioEncoder(Extractor, Protocol):
+    """An extractor that gives one vector for a clip."""
+
+    @property
+    def dims(self) -> int:
+        """Length of the vector."""
+
+
+@dataclass(frozen=True)
+class MelFrames:
+    """A log-mel-spectrogram, (frames, bands), in half precision."""
+
+    name: str
+    mel: Mel
+    frames: int
+    """At most so many: the last is half beyond the end of the clip."""
+    excerpt: Excerpt = MIDDLE
+
+    @property
+    def rate(self) -> int:
+        """Hz."""
+        return self.mel.rate
+
+    def __call__(self, samples: Float32) -> NDArray[np.float16]:
+        """Shape (frames, bands)."""
+        return log_mel(samples, self.mel)[: self.frames].astype(np.float16)
+
+
+@dataclass(frozen=True)
+class MfccFrames:
+    """Thirteen MFCC with first and second differences, (frames, 39), in half precision."""
+
+    name: str = "mfcc-1"
+    rate: int = PAPER.rate
+    excerpt: Excerpt = MIDDLE
+
+    def __call__(self, samples: Float32) -> NDArray[np.float16]:
+        """Shape (frames, 39)."""
+        return mfcc(samples, PAPER).astype(np.float16)
+
+
+@dataclass(frozen=True)
+class Musicnn:
+    """The embedding by musicnn, (200,); see `segue.audio.musicnn`."""
+
+    name: str = "musicnn-1"
+    rate: int = 16_000
+    excerpt: Excerpt = MIDDLE
+    dims: int = 200
+
+    def __call__(self, samples: Float32) -> Float32:
+        """Shape (200,)."""
+        from segue.audio.musicnn import embed
+
+        return embed(samples)
+
+
+MEL_PAPER = MelFrames("mel-paper-1", PAPER, frames=1_290)
+"""Ten windows of 3 seconds, 129 frames each."""
+MEL_BLOG = MelFrames("mel-blog-1", BLOG, frames=599)
+MFCC = MfccFrames()
+MUSICNN: AudioEncoder = Musicnn()
+
+EXTRACTORS: dict[str, Extractor] = {e.name: e for e in (MEL_PAPER, MEL_BLOG, MFCC, MUSICNN)}
+"""By name; what is added here can be named by a model."""
+
+
+def extractor_named(name: str) -> Extractor:
+    """The extractor of that name.
+
+    Raises:
+        ConfigError: there is none, as where a model was made by another version of it.
+    """
+    if name not in EXTRACTORS:
+        known = ", ".join(EXTRACTORS)
+        raise ConfigError(f"no features are called {name!r}", do=f"there are: {known}")
+    return EXTRACTORS[name]

@@ -1,0 +1,206 @@
+"""Features of sound files, each computed once: kept on disk by the file's hash and the extractor.
+
+Below the cache folder, ``features/EXTRACTOR/ab/abcd….npy`` is what that extractor made of the file
+whose SHA-256 is ``abcd…``: an array in numpy's format and, behind it, the CRC-32 of all before. So
+a file that moves keeps its features, a file that changes loses them, and a new version of an
+extractor leaves the features of all others as they are.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segue.audio.decode import AudioError, decode
+from segue.audio.extractors import Extractor
+from segue.audio.files import AudioFile
+from segue.audio.workers import Limits, run_files
+from segue.errors import DataError
+from segue.files import write_file
+from segue.progress import task
+
+Array = NDArray[Any]
+Int32 = NDArray[np.int32]
+
+_CRC_BYTES = 4
+_HASH = re.compile("[0-9a-f]{64}")
+
+
+def cache_folder() -> Path:
+    """Where features are kept: $SEGUE_CACHE, or `segue` in the user's cache folder."""
+    if chosen := os.environ.get("SEGUE_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "segue"
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What a worker does with a file: decode the excerpt, extract the features."""
+
+    extractor: Extractor
+    longest_minutes: float
+
+    def __call__(self, path: Path) -> Array:
+        """The features of a file.
+
+        Raises:
+            AudioError: it cannot be used.
+        """
+        wanted = self.extractor
+        return wanted(decode(path, wanted.rate, wanted.excerpt, self.longest_minutes).samples)
+
+
+class Features:
+    """Features of many files, read from the cache when they are asked for.
+
+    Args:
+        files: those that have features.
+        failed: how many files have none, by reason.
+        analysis: how features are made, of entries that turn out to be damaged.
+        folder: of the entries of this extractor.
+    """
+
+    def __init__(
+        self, files: Sequence[AudioFile], failed: dict[str, int], analysis: Analysis, folder: Path
+    ) -> None:
+        self.files = list(files)
+        self.tracks: Int32 = np.array([file.track for file in files], np.int32)
+        """Rows in the catalog, in the order of the files."""
+        self.failed = failed
+        self._analysis = analysis
+        self._folder = folder
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, i: int) -> Array:
+        """What the extractor made of the i-th file; a damaged entry is computed again.
+
+        Raises:
+            AudioError: that does not work any more.
+            DataError: the entry cannot be written.
+        """
+        file = self.files[i]
+        entry = _entry(self._folder, file.sha256)
+        kept = _read(entry)
+        if kept is None:
+            kept = self._analysis(file.path)
+            _write(entry, kept)
+        return kept
+
+    def load(self, rows: Sequence[int] | NDArray[np.integer[Any]], frames: int = 0) -> Array:
+        """Features of several files as one array.
+
+        Args:
+            rows: places in these features.
+            frames: that each gets: later ones are left out, missing ones are zeros. 0 is as many
+                as the longest has.
+
+        Returns:
+            (rows, frames, values), or (rows, values) where a clip is one vector.
+
+        Raises:
+            AudioError, DataError: as for one.
+        """
+        found = [self[int(i)] for i in rows]
+        if not found or found[0].ndim == 1:
+            return np.array(found)
+        count = frames or max(map(len, found))
+        out = np.zeros((len(found), count, found[0].shape[1]), found[0].dtype)
+        for place, one in zip(out, found, strict=True):
+            place[: len(one)] = one[:count]
+        return out
+
+
+def extract(
+    files: Sequence[AudioFile],
+    extractor: Extractor,
+    *,
+    cache: Path | None = None,
+    workers: int | None = None,
+    limits: Limits | None = None,
+    progress: bool = False,
+) -> Features:
+    """Features of files: those not in the cache are computed now, in processes.
+
+    What is computed is kept at once, so work that is interrupted goes on where it stopped. A file
+    that is there twice is heard once. Bad files are counted, and tried again the next time.
+
+    Args:
+        cache: folder; `cache_folder()` by default.
+        workers: processes; one a core by default.
+        limits: on each file; `Limits()` by default.
+        progress: shows rate and time left on stderr.
+
+    Raises:
+        DataError: the cache cannot be written; a hash is none; an extractor lacks what it needs.
+        ConfigError: as `segue.audio.workers.run_files`.
+    """
+    limits = limits or Limits()
+    folder = (cache or cache_folder()) / "features" / extractor.name
+    analysis = Analysis(extractor, limits.duration_minutes)
+    first_of = {file.sha256: file for file in reversed(files)}
+    missing = [f for f in files if first_of[f.sha256] is f and not _whole(_entry(folder, f.sha256))]
+    reasons: dict[str, str] = {}
+    what = f"listening ({extractor.name})"
+    with task(what, len(missing), "files", show=progress and bool(missing)) as advance:
+        paths = [file.path for file in missing]
+        for i, result in run_files(analysis, paths, workers=workers, limits=limits):
+            sha256 = missing[i].sha256
+            if isinstance(result, AudioError):
+                reasons[sha256] = result.reason
+            else:
+                _write(_entry(folder, sha256), result)
+            advance(1)
+    failed = Counter(reasons[file.sha256] for file in files if file.sha256 in reasons)
+    heard = [file for file in files if file.sha256 not in reasons]
+    return Features(heard, dict(sorted(failed.items())), analysis, folder)
+
+
+def _entry(folder: Path, sha256: str) -> Path:
+    if not _HASH.fullmatch(sha256):
+        raise DataError(f"{sha256!r} is no SHA-256 in hex", where="audio: sha256")
+    return folder / sha256[:2] / f"{sha256}.npy"
+
+
+def _write(entry: Path, features: Array) -> None:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.ascontiguousarray(features), allow_pickle=False)
+    content = buffer.getvalue()
+    write_file(entry, content + zlib.crc32(content).to_bytes(_CRC_BYTES, "little"))
+
+
+def _whole(entry: Path) -> bool:
+    """Whether an entry is there, with all the bytes that its head promises; fast."""
+    try:
+        with entry.open("rb") as file:
+            if np.lib.format.read_magic(file) != (1, 0):
+                return False
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            size = file.tell() + int(np.prod(shape)) * dtype.itemsize + _CRC_BYTES
+            return os.fstat(file.fileno()).st_size == size
+    except (OSError, ValueError):
+        return False
+
+
+def _read(entry: Path) -> Array | None:
+    """The features of an entry, or None where it is not there or its bytes have changed."""
+    try:
+        content = entry.read_bytes()
+    except OSError:
+        return None
+    body, crc = content[:-_CRC_BYTES], content[-_CRC_BYTES:]
+    if len(crc) < _CRC_BYTES or zlib.crc32(body) != int.from_bytes(crc, "little"):
+        return None
+    read: Array = np.load(io.BytesIO(body), allow_pickle=False)
+    return read

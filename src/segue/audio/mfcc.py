@@ -1,0 +1,49 @@
+"""Mel-frequency cepstral coefficients and how they change: the timbre of each frame in 39 numbers.
+
+The features of the bag-of-words baselines of van den Oord, Dieleman & Schrauwen (NIPS 2013, §3.1).
+The numbers are librosa's (`feature.mfcc` and `feature.delta` with their defaults).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from segue.audio.mel import PAPER, Mel, mel_power
+
+Float32 = NDArray[np.float32]
+
+COUNT = 13
+"""Coefficients of a frame, the first of which is its loudness."""
+_QUIETEST = 1e-10
+"""Power below which silence is silence."""
+_RANGE_DB = 80.0
+"""Below the loudest moment of a clip, nothing is told apart."""
+_WIDTH = 9
+"""Frames that a change is fitted over."""
+
+
+def mfcc(samples: Float32, mel: Mel = PAPER) -> Float32:
+    """Coefficients, their first and their second differences; shape (frames, 39).
+
+    Args:
+        samples: (n,) mono, at `mel.rate`.
+    """
+    decibels = 10 * np.log10(np.maximum(mel_power(samples, mel), np.float32(_QUIETEST)))
+    np.maximum(decibels, decibels.max() - np.float32(_RANGE_DB), out=decibels)
+    still = scipy.fft.dct(decibels, type=2, axis=1, norm="ortho", workers=1)[:, :COUNT]
+    return np.concatenate([still, _change(still, 1), _change(still, 2)], axis=1, dtype=np.float32)
+
+
+def _change(frames: Float32, order: int) -> Float32:
+    """The derivative of that order, of a polynomial of that order fitted around each frame.
+
+    At both ends it is that of the polynomial through the outermost nine frames; a clip of fewer
+    frames is taken to go on as it ends.
+    """
+    from scipy.signal import savgol_filter
+
+    mode = "interp" if len(frames) >= _WIDTH else "nearest"
+    filtered = savgol_filter(frames, _WIDTH, polyorder=order, deriv=order, axis=0, mode=mode)
+    return np.asarray(filtered, np.float32)

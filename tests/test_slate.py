@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segue.answers import Query
+from segue.answers import Float32, Queries, Query
 from segue.catalog import CATALOG_SCHEMA, Catalog
 from segue.errors import UsageError
 from segue.models.popularity import Popularity
@@ -26,9 +28,19 @@ def catalog_of(rows: list[dict[str, Any]]) -> Catalog:
     return Catalog(pa.Table.from_pylist(full, CATALOG_SCHEMA))
 
 
-def ranks_in_order(rows: list[dict[str, Any]]) -> Popularity:
-    """A recommender whose ranking is the order of the rows."""
-    recommender = Popularity()
+class InOrder(Popularity):
+    """A recommender whose ranking is the order of the rows, whatever was played."""
+
+    def scores(self, queries: Queries) -> Float32:
+        size = len(self.catalog)
+        return np.tile(np.arange(size, 0, -1, dtype=np.float32), (len(queries), 1))
+
+
+InOrder.name = "in-order"  # given late, so that it is not registered as one of the product
+
+
+def ranks_in_order(rows: list[dict[str, Any]]) -> InOrder:
+    recommender = InOrder()
     recommender.catalog = catalog_of(rows)
     return recommender
 
@@ -148,6 +160,48 @@ def test_negative_spacing_is_refused():
         ListStage(artist_spacing=-1)
 
 
+def by_plays(plays: str) -> list[dict[str, Any]]:
+    """Tracks of one artist each; "0" is one that nobody played."""
+    return [track(f"song {i}", f"A{i}", plays=int(count)) for i, count in enumerate(plays)]
+
+
+def test_a_quota_brings_cold_tracks_up_to_evenly_spread_places():
+    rows = by_plays("1111111111" + "0000")
+    assert answer(rows, Query(), 4, cold_quota=0.5) == [0, 10, 1, 11]
+    assert answer(rows, Query(), 10, cold_quota=0.2) == [0, 1, 2, 3, 10, 4, 5, 6, 7, 11]
+    assert answer(rows, Query(), 5, cold_quota=0.6) == [10, 0, 11, 1, 12]
+    assert answer(rows, Query(), 3, cold_quota=1) == [10, 11, 12]
+
+
+def test_a_quota_is_rounded_up():
+    rows = by_plays("1111100")
+    assert answer(rows, Query(), 3, cold_quota=0.01) == [0, 1, 5]
+    assert answer(rows, Query(), 3, cold_quota=0.34) == [5, 0, 6]
+    assert answer(by_plays("1" * 99 + "0" * 9), Query(), 100, cold_quota=0.07)[-1] == 105
+
+
+def test_cold_tracks_that_come_by_themselves_count():
+    assert answer(by_plays("0110111"), Query(), 6, cold_quota=0.3) == [0, 1, 2, 3, 4, 5]
+
+
+def test_where_cold_tracks_are_too_few_others_fill_the_list():
+    assert answer(by_plays("11011"), Query(), 4, cold_quota=1) == [2, 0, 1, 3]
+    assert answer(by_plays("1111"), Query(tracks=[0]), 9, cold_quota=0.5) == [1, 2, 3]
+    assert answer(by_plays("110"), Query(bans=[2]), 2, cold_quota=1) == [0, 1]
+
+
+def test_the_quota_goes_before_the_spacing():
+    rows = [track("w", "A"), track("x", "A", plays=0), track("y", "B"), track("z", "C", plays=0)]
+    assert answer(rows, Query(), 2, cold_quota=0.5, artist_spacing=1) == [0, 3]
+    assert answer(rows[:3], Query(), 2, cold_quota=0.5, artist_spacing=1) == [0, 1]
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_quota_that_is_no_share_is_refused(share):
+    with pytest.raises(UsageError, match="cold_quota"):
+        ListStage(cold_quota=share)
+
+
 # Properties
 
 
@@ -162,6 +216,7 @@ def asked(draw: st.DrawFn) -> tuple[list[dict[str, Any]], Query, int, ListStage]
             "album": draw(names),
             "duration_ms": draw(st.sampled_from([None, 1000, 3000, 9000])),
             "recording": draw(st.sampled_from([None, None, "R1", "R2"])),
+            "plays": draw(st.sampled_from([0, 1, 2])),
         }
         for _ in range(size)
     ]
@@ -170,6 +225,7 @@ def asked(draw: st.DrawFn) -> tuple[list[dict[str, Any]], Query, int, ListStage]
         one_recording=draw(st.booleans()),
         artist_spacing=draw(st.integers(0, 4)),
         album_spacing=draw(st.integers(0, 4)),
+        cold_quota=draw(st.sampled_from([0, 0.1, 0.25, 0.5, 1])),
     )
     return rows, Query(tracks=draw(some), bans=draw(some)), draw(st.integers(1, 45)), stage
 
@@ -208,12 +264,20 @@ def test_a_list_is_as_long_as_it_can_be_and_holds_nothing_forbidden(asked):
 
 @settings(max_examples=150, deadline=None)
 @given(asked())
-def test_every_place_has_the_best_track_that_the_spacing_allows(asked):
+def test_every_place_has_the_best_track_that_quota_and_spacing_allow(asked):
     rows, query, n, stage = asked
     before = list(query.tracks)
     left = after_duplicates(rows, query, stage)
-    for t in continue_playlist(ranks_in_order(rows), query, n, stage).tracks.tolist():
-        allowed = [u for u in left if not breaks(rows, before, u, stage)]
-        assert t == (allowed or left)[0]
+    size = min(n, len(left))
+    cold = math.ceil(Fraction(stage.cold_quota).limit_denominator(100) * size)
+    met = 0
+    tracks = continue_playlist(ranks_in_order(rows), query, n, stage).tracks.tolist()
+    for place, t in enumerate(tracks, start=1):
+        due = sum(size * j // cold <= place for j in range(1, cold + 1))
+        wanted = [u for u in left if rows[u]["plays"] == 0] if due > met else left
+        wanted = wanted or left
+        allowed = [u for u in wanted if not breaks(rows, before, u, stage)]
+        assert t == (allowed or wanted)[0]
+        met += rows[t]["plays"] == 0
         left.remove(t)
         before.append(t)

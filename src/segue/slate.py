@@ -6,6 +6,7 @@ how well the recommender ranks.
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -32,17 +33,23 @@ class ListStage:
             (see `Recordings`), and not at all where the history has it.
         artist_spacing: an artist does not come again within this many places.
         album_spacing: an album does not come again within this many places.
+        cold_quota: share of the list, from 0 to 1, that nobody played in training, at least. Of
+            the k tracks that this makes of a list of n (rounded up), the j-th stands at the place
+            n j / k (rounded down, from 1) or before, so that they spread evenly; those with the
+            highest scores are taken, and where they come by themselves nothing is changed.
 
-    Spacing counts from the end of the history, which is what played last. It never shortens a
-    list: where every remaining track breaks it, the best of them is taken.
+    Spacing counts from the end of the history, which is what played last. Nothing here shortens a
+    list: where every remaining track breaks the spacing, the best of them is taken, and where no
+    cold track is left, others fill the list. The quota goes before the spacing.
 
     Raises:
-        UsageError: a spacing is negative.
+        UsageError: a spacing is negative, or the quota is not a share.
     """
 
     one_recording: bool = False
     artist_spacing: int = 0
     album_spacing: int = 0
+    cold_quota: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("artist_spacing", "album_spacing"):
@@ -50,11 +57,13 @@ class ListStage:
                 raise UsageError(
                     f"{name} is {getattr(self, name)}", do="give 0 (off) or a number of places"
                 )
+        if not 0 <= self.cold_quota <= 1:
+            raise UsageError(f"cold_quota is {self.cold_quota}", do="give a share from 0 to 1")
 
     @property
     def reorders(self) -> bool:
         """Whether tracks may change places."""
-        return bool(self.artist_spacing or self.album_spacing)
+        return bool(self.artist_spacing or self.album_spacing or self.cold_quota)
 
 
 def continue_playlist(
@@ -62,7 +71,8 @@ def continue_playlist(
 ) -> Slate:
     """The list that answers one query: exactly min(n, what is available after duplicates).
 
-    Places are filled one after the other with the best remaining track that the spacing allows.
+    Places are filled one after the other with the best remaining track that the quota and the
+    spacing allow.
     More tracks are asked for until that is decided, up to the whole catalog.
 
     Raises:
@@ -79,7 +89,7 @@ def continue_playlist(
             keep = Recordings(catalog, query.tracks).first_of_each(ranked.tracks)
         exhausted = len(ranked.tracks) < ask or ask >= len(catalog)
         if stage.reorders:
-            order = _spaced(catalog, query.tracks, ranked.tracks[keep], n, stage, exhausted)
+            order = _arranged(catalog, query.tracks, ranked.tracks[keep], n, stage, exhausted)
         else:
             order = np.arange(min(n, len(keep)))
         if len(order) == n or exhausted:
@@ -88,7 +98,7 @@ def continue_playlist(
         ask = min(2 * ask, len(catalog))
 
 
-def _spaced(
+def _arranged(
     catalog: Catalog,
     history: Iterable[int],
     tracks: Int32,
@@ -106,22 +116,35 @@ def _spaced(
         if spacing:
             codes = catalog.codes(*columns)
             rules.append((codes[tracks], codes[before[-spacing:]].tolist(), spacing))
+    cold = catalog.plays[tracks] == 0
+    size = min(n, len(tracks)) if exhausted else n
+    due = _due(size, stage.cold_quota)
     left = np.ones(len(tracks), np.bool_)
     places: list[int] = []
     while len(places) < min(n, len(tracks)):
-        allowed = left.copy()
+        wanted = left & cold if due[len(places)] > cold[places].sum() else left
+        if exhausted and not wanted.any():
+            wanted = left
+        allowed = wanted.copy()
         for codes, recent, spacing in rules:
             allowed &= ~np.isin(codes, [code for code in recent[-spacing:] if code >= 0])
         if not allowed.any():
             if not exhausted:
                 break
-            allowed = left
+            allowed = wanted
         place = int(np.argmax(allowed))
         left[place] = False
         places.append(place)
         for codes, recent, _ in rules:
             recent.append(int(codes[place]))
     return np.array(places, np.int64)
+
+
+def _due(n: int, share: float) -> npt.NDArray[np.int64]:
+    """How many cold tracks a list of n must have down to each place. (n,)"""
+    count = math.ceil(n * share - 1e-9)  # 7 % of 100 are 7, whatever floats say
+    latest = n * np.arange(1, count + 1) // max(1, count)
+    return np.searchsorted(latest, np.arange(1, n + 1), side="right")
 
 
 class Recordings:

@@ -58,6 +58,12 @@ def continue_(
     album_spacing: Annotated[
         int, typer.Option(min=0, metavar="K", help="No album again within K places.")
     ] = 0,
+    cold_quota: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, metavar="SHARE", help="At least this share of tracks nobody has played."
+        ),
+    ] = 0.0,
     format: Annotated[str, typer.Option(help="table, json, m3u8, xspf, jspf or csv.")] = "table",
     json: Json = False,
 ) -> None:
@@ -83,7 +89,7 @@ def continue_(
         banned_artists=ban_artist or (),
         past=past_of(Dataset.open(past), loaded.catalog) if past else (),
     )
-    stage = ListStage(one_recording, artist_spacing, album_spacing)
+    stage = ListStage(one_recording, artist_spacing, album_spacing, cold_quota)
     slate = continue_playlist(loaded.recommender, query, n, stage)
     if title and not loaded.recommender.reads_titles:
         say(f"{loaded.manifest.recommender} does not read titles: --title changes nothing")

@@ -14,7 +14,7 @@ from scipy.special import ndtr
 
 from segue.data.world import instruments as play
 from segue.data.world.instruments import RATE, Float32
-from segue.data.world.music import Float64, Music, generator
+from segue.data.world.music import Music, generator
 
 _STEPS = 16  # of a bar of four beats
 
@@ -76,8 +76,8 @@ class Style:
     """What all pieces of an artist have in common beside its point: habits that are no taste."""
 
     progression: tuple[int, ...]
-    bass_steps: Float64
-    """Velocities of the bass in a bar. (16,)"""
+    bass_steps: tuple[int, ...]
+    """Steps of a bar on which the bass plays."""
     hollow: float
     kick: float
     """Hz."""
@@ -89,12 +89,10 @@ class Style:
 def make_style(seed: int, artist: int) -> Style:
     """The habits of an artist."""
     rng = generator(seed, "style", artist)
-    bass_steps = np.zeros(_STEPS)
-    bass_steps[0] = 1
-    bass_steps[rng.choice(np.arange(2, _STEPS, 2), 3, replace=False)] = 0.8
+    others = rng.choice(np.arange(2, _STEPS, 2), 3, replace=False)
     return Style(
         progression=_PROGRESSIONS[rng.integers(len(_PROGRESSIONS))],
-        bass_steps=bass_steps,
+        bass_steps=(0, *others.tolist()),
         hollow=rng.uniform(0, 0.9),
         kick=rng.uniform(42, 58),
         snare=rng.uniform(160, 230),
@@ -133,7 +131,6 @@ _SNARE[0, [4, 12]], _SNARE[1, [8, 15]] = 1, (1, 0.5)
 _HAT = np.zeros((2, _STEPS))
 _HAT[0, 2::4], _HAT[1, [0, 3, 5, 6, 8, 11, 13, 14]] = 1, 0.8
 
-
 _RANGE = 6  # chord tones that plucks climb through
 _FIGURE = (0, 2, 1, 2)  # chord tones of the sixteenths of a beat, above its first
 
@@ -167,7 +164,9 @@ class _Piece:
         """Pitch classes of the triad on a degree."""
         return [self._scale[(degree + third) % 7] for third in (0, 2, 4)]
 
-    def _put(self, onto: Float32, start: int, sound: Float32, level: float) -> None:
+    def _put(self, onto: Float32, number: int, sound: Float32, level: float) -> None:
+        """Add a sound from the start of a sixteenth on."""
+        start = int(self._starts[number])
         end = min(start + len(sound), len(onto))
         onto[start:end] += np.float32(level) * sound[: end - start]
 
@@ -179,8 +178,7 @@ class _Piece:
         for change, end in zip(changes, ends, strict=True):
             start = self._starts[change]
             pitches = _above(self._classes(self._chords[change]), 64, 3)
-            held = play.chord(pitches, self._cutoff, self._style.hollow, int(end - start))
-            out[start:end] = held
+            out[start:end] = play.chord(pitches, self._cutoff, self._style.hollow, int(end - start))
         hertz = _grow(0.8, 4, self._at["tremolo"])
         turns = np.arange(self._samples, dtype=np.float32) * np.float32(2 * np.pi * hertz / RATE)
         out *= np.float32(0.58) + np.float32(0.42) * np.cos(
@@ -197,7 +195,7 @@ class _Piece:
         strong = np.clip(often, 0, 1)[self._steps % 4]
         rises = self._rng.random(len(self._steps) // 4 + 2) < 1.4 * at["contour"] - 0.2
         place = int(self._rng.integers(_RANGE))
-        for number, (start, degree) in enumerate(zip(self._starts, self._chords, strict=True)):
+        for number, degree in enumerate(self._chords):
             if number % 4 == 0:
                 place = (place + (1 if rises[number // 4] else -1)) % _RANGE
             if strong[number] < 0.1:
@@ -205,7 +203,7 @@ class _Piece:
             pitch = _above(self._classes(degree), lowest, _RANGE + 2)[place + _FIGURE[number % 4]]
             if pitch not in notes:
                 notes[pitch] = play.pluck(pitch, decay, self._cutoff, self._style.hollow)
-            self._put(out, int(start), notes[pitch], strong[number])
+            self._put(out, number, notes[pitch], strong[number])
         return out
 
     def bells(self) -> Float32:
@@ -213,23 +211,22 @@ class _Piece:
         out = np.zeros(self._samples, np.float32)
         place = int(self._rng.integers(7))
         pitches = _above(self._scale, 76, 8)
-        for number in np.flatnonzero(self._steps % 4 == 0):
+        for number in np.flatnonzero(self._steps % 4 == 0).tolist():
             if self._rng.random() < 0.45:
                 place = int(np.clip(place + self._rng.integers(-2, 3), 0, 7))
                 sound = play.bell(pitches[place], 0.4)
-                self._put(out, int(self._starts[number]), sound, self._rng.uniform(0.6, 1))
+                self._put(out, number, sound, self._rng.uniform(0.6, 1))
         return out
 
     def basses(self) -> Float32:
         """Roots of the chords."""
         out, notes = np.zeros(self._samples, np.float32), {}
         for number, step in enumerate(self._steps):
-            strength = self._style.bass_steps[step]
-            if strength:
+            if step in self._style.bass_steps:
                 pitch = _above([self._scale[self._chords[number]]], 36, 1)[0]
                 if pitch not in notes:
                     notes[pitch] = play.bass(pitch, 3 * self._sixteenth)
-                self._put(out, int(self._starts[number]), notes[pitch], strength)
+                self._put(out, number, notes[pitch], 1 if step == 0 else 0.8)
         return out
 
     def drums(self) -> Float32:
@@ -243,21 +240,21 @@ class _Piece:
         for pattern, sound, level in kit:
             strong = ((1 - broken) * pattern[0] + broken * pattern[1])[self._steps]
             strong *= level * self._rng.uniform(0.85, 1, len(strong))
-            for number in np.flatnonzero(strong):
-                self._put(out, int(self._starts[number]), sound, strong[number])
+            for number in np.flatnonzero(strong).tolist():
+                self._put(out, number, sound, strong[number])
         return out
 
     def mixed(self) -> Float32:
         """All instruments together."""
         at, jitter = self._at, 10 ** (self._rng.normal(0, 2, 5) / 20)
         parts = (self.pads(), self.plucks(), self.bells(), self.basses(), self.drums())
-        toward = np.pi / 2 * (0.2 + 0.6 * at["mix"])
+        toward = np.pi / 2 * (0.2 + 0.6 * at["mix"])  # from the pads to the plucks
         levels = (
             0.13 * np.cos(toward),
             0.45 * np.sin(toward),
             0.15,
             0.22,
-            _grow(0.12, 0.55, at["drums"]),
+            _grow(0.18, 0.75, at["drums"]),
         )
         out = np.zeros(self._samples, np.float32)
         for part, level, by in zip(parts, levels, jitter, strict=True):

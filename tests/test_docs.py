@@ -12,6 +12,7 @@ import pytest
 import typer
 
 from segue.asking import Answer, NamedReason, NamedTrack
+from segue.audio.workers import Limits
 from segue.bundle import Manifest
 from segue.cli.verbs import app
 from segue.continuation.ranker import RankerConfig
@@ -130,6 +131,12 @@ def test_numbers_of_two_stage_have_their_defaults_in_the_table(field):
             rf"^\| `{field.name}` \|(.*?)\|", section("two-stage.md", "Settings"), re.M
         )
         assert float(row) == field.default
+
+
+@pytest.mark.parametrize("field", msgspec.structs.fields(Limits), ids=lambda field: field.name)
+def test_every_limit_of_sound_files_is_documented_with_its_default(field):
+    (row,) = re.findall(rf"^\| `{field.name}` \|(.*?)\|", section("audio.md", "Limits"), re.M)
+    assert float(row) == field.default
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)

@@ -25,7 +25,7 @@ STOPS = [
     {"recommenders"},
     {"bundle", "recipe"},
     {"slate", "evaluation"},
-    {"training", "asking"},
+    {"training", "asking", "attaching"},
     {"doctor"},
     {"cli"},
 ]

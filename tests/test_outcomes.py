@@ -135,7 +135,8 @@ def test_a_longer_gap_only_joins_sessions(plays: list[tuple[int, int]]) -> None:
 
 
 def test_rules_are_those_of_the_formats() -> None:
-    assert {name: r.Rule for name, r in FORMATS.items() if r.Rule} == RULES
+    rules = {name: reader.Settings for name, reader in FORMATS.items() if reader.Settings}
+    assert {name: kind for name, kind in rules.items() if issubclass(kind, OutcomeRule)} == RULES
 
 
 # In a dataset

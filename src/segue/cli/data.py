@@ -17,7 +17,7 @@ DatasetOut = Annotated[
 
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the outcome rule."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the format."),
 ]
 
 
@@ -26,8 +26,8 @@ def ingest(
         str,
         typer.Argument(
             metavar="FORMAT",
-            help="mpd, mssd, lfm-1k, lfm-2b, taste-profile, spotify-history, m3u, xspf, "
-            "jspf, csv, parquet.",
+            help="mpd mssd lfm-1k lfm-2b taste-profile spotify-history m3u xspf jspf audio csv "
+            "parquet.",
         ),
     ],
     sources: Annotated[
@@ -40,11 +40,13 @@ def ingest(
             "--map", metavar="ROLE=COLUMN", help="csv and parquet: the column that has a role."
         ),
     ] = None,
+    add: Annotated[
+        bool, typer.Option("--add", help="audio: give sound to a dataset that is there already.")
+    ] = False,
     settings: Settings = None,
     json: Json = False,
 ) -> None:
     """Read files that people have into a dataset."""
-    from segue.data.ingest import ingest as read
     from segue.recipe import parse_override
 
     columns = {}
@@ -55,7 +57,18 @@ def ingest(
         columns[role] = column
     changed = dict(map(parse_override, settings or ()))
     with given_settings():
-        receipt = read(format, sources, dataset, columns=columns, settings=changed, progress=True)
+        if add:
+            from segue.attaching import attach_audio
+
+            if format != "audio":
+                raise UsageError(f"{format} cannot be added to a dataset", where="--add")
+            receipt = attach_audio(sources, dataset, settings=changed, progress=True)
+        else:
+            from segue.data.ingest import ingest as read
+
+            receipt = read(
+                format, sources, dataset, columns=columns, settings=changed, progress=True
+            )
     if json:
         fields = ("format", "unit", "read", "kept", "dropped", "notes", "settings")
         emit({name: getattr(receipt, name) for name in fields} | {"dataset": shown(dataset)})

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from segue.data.dataset import Dataset, Receipt
 from segue.data.outcomes import RULES, Evidence, OutcomeRule, cut_at_gaps, longest_plays
@@ -40,15 +39,9 @@ def derive_again(path: Path, settings: Mapping[str, Any]) -> tuple[dict[str, Any
     before = dataset.describe()
     listens = _derived(dataset.listens, rule, dataset.track_count)
     with writing_dataset(path) as writer:
-        for name in dataset.info.rows:
-            if name == "listens":
-                batches = listens.to_batches(_ROWS)
-            else:
-                columns = TABLES[name].names
-                file = pq.ParquetFile(dataset.path / f"{name}.parquet")
-                batches = file.iter_batches(_ROWS, columns=columns)
-            for batch in batches:
-                writer.add(name, dict(zip(batch.schema.names, batch.columns, strict=True)))
+        writer.copy(dataset, without=["listens"])
+        for batch in listens.to_batches(_ROWS):
+            writer.add("listens", dict(zip(batch.schema.names, batch.columns, strict=True)))
         changed = msgspec.structs.replace(source, settings=msgspec.structs.asdict(rule))
         sources = [changed if one is source else one for one in dataset.info.sources]
         writer.finish(sources, simulated=dataset.info.simulated)

@@ -38,7 +38,7 @@ def ingest(
         sources: folders, zips and files.
         dataset: folder to write; an earlier dataset there is replaced.
         columns: column of each role, for the formats that map columns.
-        settings: of the outcome rule, for the formats that have one.
+        settings: of the outcome rule or of limits, for the formats that have them.
         progress: show progress on stderr.
 
     Returns:
@@ -46,7 +46,7 @@ def ingest(
 
     Raises:
         UsageError: no such format, no source, or a mapping that the format or file does not have.
-        ConfigError: a setting that the format's rule does not have, or a wrong value.
+        ConfigError: a setting that the format does not have, or a wrong value.
         DataError: a source cannot be read, or nothing in it can be kept. `dataset` is as before.
     """
     reader = FORMATS.get(format)
@@ -54,30 +54,37 @@ def ingest(
         raise UsageError(f"no format {format!r}", do=f"use one of {', '.join(FORMATS)}")
     if columns and not reader.mapped:
         raise UsageError(f"{format} has fixed columns: it takes no mapping")
-    if settings and reader.Rule is None:
+    if settings and reader.Settings is None:
         raise UsageError(f"{format} has no settings", where="--set")
-    rule = (reader.Rule or OutcomeRule).make(settings or {})
+    made = (reader.Settings or OutcomeRule).make(settings or {})
     if not sources:
         raise UsageError("no source", do=f"name {reader.files}")
     receipt = Receipt(
         format=format,
         unit=reader.unit,
         files=list(map(shown, sources)),
-        settings=msgspec.structs.asdict(rule),
+        settings=msgspec.structs.asdict(made),
     )
     with ExitStack() as stack:
-        inputs = find([Path(source) for source in sources], reader.wanted, reader.files, stack)
+        inputs = find(
+            [Path(source) for source in sources], reader.wanted, reader.files, stack, receipt.notes
+        )
         total = sum(source.size for source in inputs) / _MB
         advance = stack.enter_context(task(f"ingesting {format}", total, "MB", show=progress))
         writer = stack.enter_context(writing_dataset(dataset))
-        reading = Reading(writer, receipt, columns or {}, lambda step: advance(step / _MB), rule)
+        reading = Reading(writer, receipt, columns or {}, lambda step: advance(step / _MB), made)
         reader.read(inputs, reading)
-        if not receipt.kept:
-            counts = {f"{receipt.unit} read": receipt.read, **receipt.dropped}
-            raise DataError(
-                f"nothing to keep ({', '.join(f'{what}: {n}' for what, n in counts.items())})",
-                where=" ".join(receipt.files),
-                do="check that the source is of this format",
-            )
+        refuse_nothing(receipt)
         writer.finish([receipt], simulated=False)
     return receipt
+
+
+def refuse_nothing(receipt: Receipt) -> None:
+    """Raises DataError if not one row was kept."""
+    if not receipt.kept:
+        counts = {f"{receipt.unit} read": receipt.read, **receipt.dropped}
+        raise DataError(
+            f"nothing to keep ({', '.join(f'{what}: {n}' for what, n in counts.items())})",
+            where=" ".join(receipt.files),
+            do="check that the source is of this format",
+        )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,11 +17,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from segue.data.dataset import DATASET_FILE, DatasetInfo, Receipt, plain_path
+from segue.data.dataset import DATASET_FILE, Dataset, DatasetInfo, Receipt, plain_path
 from segue.data.schema import DATASET_FORMAT, DATASET_VERSION, REQUIRED_TABLES, TABLES
 from segue.errors import DataError
 from segue.files import replacing_folder, sha256
 
+_COPY_ROWS = 1 << 18
 _BATCH_BYTES = 8 << 20
 """Rows are gathered to this size before they are written, for row groups that read well."""
 
@@ -131,6 +134,23 @@ class DatasetWriter:
             self._writers[table].write_table(pa.Table.from_batches(batches, TABLES[table]))
             self._pending_bytes[table] = 0
 
+    def copy(self, dataset: Dataset, *, without: Sequence[str]) -> None:
+        """Append the tables of another dataset, and take over the files beside its tables.
+
+        Args:
+            without: tables to leave out.
+        """
+        for name in dataset.info.rows:
+            if name not in without:
+                file = pq.ParquetFile(dataset.path / f"{name}.parquet")
+                known = [c for c in TABLES[name].names if c in file.schema_arrow.names]
+                for batch in file.iter_batches(_COPY_ROWS, columns=known):
+                    self.add(name, dict(zip(batch.schema.names, batch.columns, strict=True)))
+        ours = {DATASET_FILE, *(f"{name}.parquet" for name in TABLES)}
+        for path in dataset.path.iterdir():
+            if path.name not in ours:
+                _take_over(path, self._folder / path.name)
+
     def finish(self, sources: list[Receipt], *, simulated: bool) -> DatasetInfo:
         """Close the tables and write dataset.json."""
         for table in {*REQUIRED_TABLES, *self._pending, *self._writers}:
@@ -159,6 +179,17 @@ class DatasetWriter:
         """Close open files without finishing."""
         for writer in self._writers.values():
             writer.close()
+
+
+def _take_over(path: Path | str, to: Path | str) -> None:
+    """Link a file, or the files of a folder, to another place; copy what cannot be linked."""
+    if os.path.isdir(path):
+        shutil.copytree(path, to, copy_function=_take_over)
+        return
+    try:
+        os.link(path, to)
+    except OSError:
+        shutil.copy2(path, to)
 
 
 @contextmanager

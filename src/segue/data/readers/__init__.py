@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from segue.data.readers import (
+    audio,
     csv,
     jspf,
     lfm_1k,
@@ -27,6 +28,7 @@ FORMATS: dict[str, Reader] = {
     "m3u": m3u.READER,
     "xspf": xspf.READER,
     "jspf": jspf.READER,
+    "audio": audio.READER,
     "csv": csv.READER,
     "parquet": parquet.READER,
 }

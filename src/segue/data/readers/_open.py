@@ -245,18 +245,37 @@ def _members(path: Path, wanted: Callable[[str], bool], stack: ExitStack) -> lis
     return found
 
 
-def _files(folder: Path, wanted: Callable[[str], bool]) -> Iterator[Input]:
-    for place, folders, names in os.walk(folder):
+def _files(folder: Path, wanted: Callable[[str], bool], missed: dict[str, int]) -> Iterator[Input]:
+    def miss(what: str) -> None:
+        missed[what] = missed.get(what, 0) + 1
+
+    for place, folders, names in os.walk(
+        folder, onerror=lambda error: miss("folders that cannot be read")
+    ):
         folders.sort()
+        for name in folders:
+            if os.path.islink(os.path.join(place, name)):
+                miss("linked folders, not followed")
         for name in sorted(names):
             path = Path(place, name)
             below = _posix(str(path.relative_to(folder)))
-            if wanted(below) and path.is_file():
-                yield Input(path, folder, below, path.stat().st_size)
+            if not wanted(below):
+                continue
+            try:
+                found = path.stat()
+            except OSError:
+                miss("links that lead nowhere" if path.is_symlink() else "files out of reach")
+                continue
+            if stat.S_ISREG(found.st_mode):
+                yield Input(path, folder, below, found.st_size)
 
 
 def find(
-    sources: Sequence[Path], wanted: Callable[[str], bool], what: str, stack: ExitStack
+    sources: Sequence[Path],
+    wanted: Callable[[str], bool],
+    what: str,
+    stack: ExitStack,
+    missed: dict[str, int] | None = None,
 ) -> list[Input]:
     """The files that the sources stand for.
 
@@ -268,17 +287,19 @@ def find(
         wanted: from a path below the source to whether it is one to read.
         what: they are, for messages ("MPD slices (mpd.slice.*.json)").
         stack: closes the zips.
+        missed: counts by kind what in folders cannot be looked at, and links that are not followed.
 
     Raises:
         DataError: a source is missing, holds nothing wanted, or is a hostile zip.
     """
     found: list[Input] = []
+    missed = {} if missed is None else missed
     for source in sources:
         if not source.exists():
             raise DataError("no such file or folder", where=source, do="check the path")
         try:
             if source.is_dir():
-                files = list(_files(source, wanted))
+                files = list(_files(source, wanted, missed))
             elif not source.is_file():
                 raise DataError(
                     "is not a file or folder (it may be a pipe)",

@@ -13,6 +13,7 @@ from segue.data.outcomes import OutcomeRule
 from segue.data.readers._open import Input, Tick
 from segue.data.writing import DatasetWriter
 from segue.errors import DataError
+from segue.settings import Config
 
 
 @dataclass
@@ -25,8 +26,14 @@ class Reading:
     """Column of each role, as the user mapped them (tables only)."""
     tick: Tick
     """Call with packed bytes read."""
-    rule: OutcomeRule
-    """How outcomes are derived, by the settings of this ingest."""
+    settings: Config
+    """Of this ingest: of the kind that the format takes."""
+
+    @property
+    def rule(self) -> OutcomeRule:
+        """How outcomes are derived."""
+        assert isinstance(self.settings, OutcomeRule)
+        return self.settings
 
     def note(self, what: str, n: int = 1) -> None:
         """Count something that is not a row of the receipt."""
@@ -48,8 +55,8 @@ class Reader:
     read: Callable[[list[Input], Reading], None]
     mapped: bool = False
     """Whether it takes a column mapping."""
-    Rule: type[OutcomeRule] | None = None
-    """How it derives outcomes, where its files hold evidence of them."""
+    Settings: type[Config] | None = None
+    """Rule of outcomes, where its files hold evidence of them; limits, where they hold sound."""
 
 
 _PATH = re.compile(r" - at `\$\.?(.*)`$")

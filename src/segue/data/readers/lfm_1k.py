@@ -90,5 +90,5 @@ READER = Reader(
     unit="rows",
     wanted=lambda path: path.rpartition("/")[2].startswith("userid-timestamp-") and ".tsv" in path,
     read=_read,
-    Rule=NextPlayRule,
+    Settings=NextPlayRule,
 )

@@ -275,5 +275,5 @@ READER = Reader(
     unit="rows",
     wanted=lambda path: _FILE.search(path) is not None,
     read=_read,
-    Rule=MssdRule,
+    Settings=MssdRule,
 )

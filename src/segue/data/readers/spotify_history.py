@@ -181,5 +181,5 @@ READER = Reader(
     unit="plays",
     wanted=lambda path: _FILE.match(path.rpartition("/")[2]) is not None,
     read=_read,
-    Rule=SpotifyRule,
+    Settings=SpotifyRule,
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import numpy.typing as npt
+import soundfile
 
 ENCODERS = {
     "wav": "pcm_s16le",
@@ -17,7 +18,7 @@ ENCODERS = {
     "m4a": "aac",
     "ogg": "vorbis",
 }
-"""Encoder of each ending."""
+"""Codec of each ending."""
 
 RATE = 48_000
 """Samples a second; Opus knows it too."""
@@ -38,11 +39,16 @@ def encode(
     tags: dict[str, str] | None = None,
 ) -> Path:
     """Write (channels, n) samples in the format that the path's ending or `codec` says."""
+    if path.suffix == ".ogg":  # FFmpeg's own encoder of Vorbis is an experiment
+        with soundfile.SoundFile(path, "w", rate, len(samples), "VORBIS") as file:
+            for name, text in (tags or {}).items():
+                setattr(file, name, text)
+            file.write(samples.T)
+        return path
     layout = {1: "mono", 2: "stereo", 6: "5.1"}[len(samples)]
-    codec = codec or ENCODERS[path.suffix[1:]]
-    with av.open(str(path), "w", options={"strict": "experimental"}) as file:
+    with av.open(str(path), "w") as file:
         file.metadata.update(tags or {})
-        stream = file.add_stream(codec, rate=rate, layout=layout, options={"strict": "-2"})
+        stream = file.add_stream(codec or ENCODERS[path.suffix[1:]], rate=rate, layout=layout)
         frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
         frame.sample_rate = rate
         stream.codec_context.open()

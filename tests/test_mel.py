@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segue.audio.mel import BLOG, PAPER, Mel, filter_bank, log_mel, mel_power
+from segue.audio.mfcc import mfcc
 
 librosa = pytest.importorskip("librosa")
 
@@ -110,3 +111,32 @@ def test_bands_that_hear_no_bin_are_silent():
     assert empty.any()
     assert not out[:, empty].any()
     assert np.isfinite(out).all()
+
+
+def test_mfcc_and_its_changes_are_librosas():
+    samples = chord(22_050)
+    theirs = librosa.feature.mfcc(y=samples, sr=22_050, n_mfcc=13, n_fft=1_024, hop_length=512)
+    changes = [librosa.feature.delta(theirs, order=order) for order in (1, 2)]
+    ours = mfcc(samples)
+    assert ours.shape == (130, 39)
+    np.testing.assert_allclose(ours, np.concatenate([theirs, *changes]).T, atol=2e-3)
+
+
+def test_mfcc_of_a_real_clip_are_librosas(real_data):
+    soundfile = pytest.importorskip("soundfile")
+    samples, _ = soundfile.read(real_data / "audio/clips/007.ogg", dtype="float32")
+    theirs = librosa.feature.mfcc(y=samples, sr=22_050, n_mfcc=13, n_fft=1_024, hop_length=512)
+    np.testing.assert_allclose(mfcc(samples)[:, :13], theirs.T, atol=5e-3)
+
+
+def test_mfcc_of_what_does_not_change_has_no_changes():
+    steady = mfcc(np.zeros(22_050, np.float32))
+    assert np.isfinite(steady).all()
+    np.testing.assert_allclose(steady[:, 13:], 0, atol=1e-4)
+
+
+def test_mfcc_of_a_moment_are_finite():
+    """Fewer frames than a change is fitted over."""
+    short = mfcc(chord(22_050, 0.05))
+    assert short.shape == (3, 39)
+    assert np.isfinite(short).all()

@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
+from segue.cli import run
 from segue.data.dataset import Dataset
 from segue.data.ingest import ingest
 from segue.data.world import World, make_world, truth
 from segue.data.world import recording as recording_module
-from segue.data.world.instruments import RATE, frequency, tone, wave
+from segue.data.world.instruments import RATE, fall, frequency, pluck, tone, wave
 from segue.data.world.music import generator, make_music
 from segue.data.world.recording import flac
 from segue.data.world.sound import CONTROLS, make_style, render, scale, sound_controls
@@ -219,6 +220,16 @@ def test_tones_have_their_pitch_and_nothing_above_the_highest_partial() -> None:
     assert np.array_equal(np.concatenate(parts), sound[: 2 * (RATE // 2)])
 
 
+def test_notes_fall_to_1_over_e_in_their_decay_and_end_in_silence() -> None:
+    curve = fall(RATE, 0.2)
+    assert curve[RATE // 5] / curve[RATE // 10] == pytest.approx(np.exp(-0.5), rel=1e-4)
+    assert curve[0] == curve[-1] == 0
+    note = np.square(pluck(69, 0.2, 2_000, 0.5)).reshape(-1, 2)
+    quarters = [part.mean() for part in np.array_split(note, 4)]
+    assert quarters == sorted(quarters, reverse=True)
+    assert quarters[3] < 0.01 * quarters[0]
+
+
 # Files
 
 
@@ -226,14 +237,20 @@ def test_flac_holds_the_samples_and_is_the_same_every_time(tmp_path: Path) -> No
     samples = piece(3)
     content = flac(samples)
     assert content == flac(samples)
+    assert b"Lav" not in content  # the encoder does not write down its version
     (tmp_path / "a.flac").write_bytes(content)
     read, rate = soundfile.read(tmp_path / "a.flac", dtype="int16")
     assert rate == RATE
     assert np.array_equal(read, np.rint(samples * np.float32(32_767)).astype(np.int16))
 
 
-def test_same_sizes_and_seed_give_the_same_sound(world: Dataset, tmp_path: Path) -> None:
-    make_world(tmp_path / "w", msgspec.structs.replace(HEARD, playlists=3), seed=5)
+def test_same_sizes_and_seed_give_the_same_sound_from_the_command_line_too(
+    world: Dataset, tmp_path: Path
+) -> None:
+    sizes = {"tracks": 200, "listeners": 5, "sessions": 10, "playlists": 3, "audio-seconds": 3}
+    options = [f"--{name}={size}" for name, size in sizes.items()]
+    assert run(["world", "--dataset", str(tmp_path / "w"), "--audio", "--seed=5", *options]) == 0
+    assert run(["world", "--dataset", str(tmp_path / "x"), "--audio-seconds=3"]) == 2
     before, after = files(world.path), files(tmp_path / "w")
     sounds = {name for name in before if name.startswith("audio")}
     assert len(sounds) == 201

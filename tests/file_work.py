@@ -6,9 +6,12 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from segue.audio.decode import AudioError
+import numpy as np
+
+from segue.audio.decode import AudioError, Excerpt, Sound, decode
 from segue.errors import ConfigError
 
 
@@ -34,6 +37,13 @@ def by_name(path: Path) -> str:
         case "input-output":
             raise OSError(5, "Input/output error", str(path))
     return path.name
+
+
+def measure(path: Path, excerpt: Excerpt | None = None) -> tuple[int, float, Sound]:
+    """How many samples there are at 22,050 Hz, the loudest, and the rest without samples."""
+    sound = decode(path, 22_050, excerpt)
+    loudest = float(np.abs(sound.samples).max())
+    return len(sound.samples), loudest, replace(sound, samples=np.zeros(0, np.float32))
 
 
 def needs_package(path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+import sound_worlds
 import worlds
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from segue.continuation.features import features_of
 from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
 from segue.errors import BundleError, ConfigError, UsageError
-from segue.models import Recommender, Run
+from segue.models import Recommender, Run, audio_sounds
 from segue.recommenders import RECOMMENDERS
 
 SEQUENCES = ("bert4rec", "caser", "gru4rec", "sasrec")
@@ -36,7 +37,24 @@ _NEXT = {
     "history": "positive",
 }
 
+_WRMF = {"factors": 16, "confidence": "log"}
+
 SMALL: dict[str, dict[str, Any]] = {
+    "audio": {"wrmf": _WRMF, "sound": "none", "tower": "linear", "objective": "mse"},
+    "audio-mlr": {"factors": 8, "epochs": 5},
+    "audio by musicnn": {
+        "wrmf": _WRMF,
+        "sound": "musicnn",
+        "hidden": (16,),
+        "epochs": 5,
+        "batch": 16,
+    },
+    "audio by words": {
+        "wrmf": _WRMF,
+        "sound": "bag-of-words",
+        "tower": "linear",
+        "objective": "mse",
+    },
     "bpr": {"factors": 16, "epochs": 600},
     "playlist-cnn": {
         "factors": 16,
@@ -66,6 +84,8 @@ SMALL: dict[str, dict[str, Any]] = {
 """Settings for tiny worlds, where the defaults would cost time or be out of proportion."""
 
 CASES = {name: name for name in sorted(RECOMMENDERS)} | {
+    "audio by musicnn": "audio",
+    "audio by words": "audio",
     "title by name": "title",
     "wrmf in company": "wrmf",
 }
@@ -93,6 +113,14 @@ QUERIES = [
     Query(tracks=(120,), title="qqqq", bans=(0,)),
 ]
 """Of the world `genres`: known and unknown, empty, mixed, with repeats, bans and skips."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hear() -> Iterator[None]:
+    """Sounds come from `sound_worlds`, not from files: these worlds have none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audio_sounds, "extracted", sound_worlds.heard)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,5 +2,7 @@
 
 from segue.continuation.two_stage import TwoStage
 from segue.models import RECOMMENDERS
+from segue.models.audio import AudioRecommender
+from segue.models.audio_mlr import AudioMlr
 
-__all__ = ["RECOMMENDERS", "TwoStage"]
+__all__ = ["RECOMMENDERS", "AudioMlr", "AudioRecommender", "TwoStage"]

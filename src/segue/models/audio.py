@@ -1,0 +1,276 @@
+"""The audio door: a track that nobody has played gets its vector from its sound (`audio`).
+
+A base recommender learns vectors of tracks from plays. A tower (`audio_towers`) learns to tell them
+from a track's sound and from its artist, by one of three objectives (`audio_objectives`). What it
+tells of a track without plays, at a length found by `audio_calibration`, is that track's row in the
+base, which then answers as ever. Sources: van den Oord, Dieleman and Schrauwen, "Deep content-based
+music recommendation" (NIPS 2013); Dieleman, "Recommending music on Spotify with deep learning"
+(2014). The artist's mean as an input: Meehan et al. 2026 (arXiv 2604.07090). `docs/hearing.md` says
+what is published and what is ours.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
+from segue.data.dataset import Dataset
+from segue.errors import ConfigError, DataError
+from segue.models import audio_sounds
+from segue.models.audio_calibration import find_scale
+from segue.models.audio_door import AudioDoor
+from segue.models.audio_learning import learn_tower
+from segue.models.audio_settings import AudioConfig
+from segue.models.audio_sounds import Artists, Examples, Some, Sounds
+from segue.models.audio_towers import WINDOW, Arrays, Form, Tower, lengthened
+from segue.models.bag_of_words import Bag
+from segue.models.base import RECOMMENDERS, Recommender, Run, expect
+from segue.models.playlist_cnn_batches import sequences
+from segue.models.scoring import DotRecommender
+from segue.models.wrmf import WRMF
+from segue.progress import note
+
+_HELD = 0.05
+"""Share of the tracks that tell when to stop and how long vectors are."""
+
+
+class AudioRecommender(Recommender, AudioDoor):
+    """The base's answers, in which tracks that nobody played have a place."""
+
+    name: ClassVar[str] = "audio"
+    Config = AudioConfig
+    config: AudioConfig
+    base: DotRecommender
+    tower: Tower | None
+    """None where the artist's mean alone is the vector."""
+    unit: float
+    """Length of the learned vectors, which towers tell in units of it."""
+    scale: float
+    """What predicted vectors are multiplied by; see `audio_calibration`."""
+
+    def __init__(self, /, **settings: Any) -> None:
+        super().__init__(**settings)
+        config = self.config
+        frames = config.sound in ("mel", "mel-windows")
+        if frames != (config.tower == "cnn"):
+            do = 'take "mel" or "mel-windows" with the tower "cnn", other sounds with others'
+            raise ConfigError(
+                f"sound {config.sound!r} is not for the tower {config.tower!r}",
+                where="AudioConfig",
+                do=do,
+            )
+        if config.sound == "none" and not config.artist:
+            raise ConfigError("neither sound nor artist is heard", where="AudioConfig")
+        if config.tower == "mean" and config.sound != "none":
+            raise ConfigError(
+                'the tower "mean" hears nothing', where="AudioConfig", do='set sound = "none"'
+            )
+        if config.objective == "wpe" and config.base != "wrmf":
+            raise ConfigError(
+                f"{config.base} has no confidence", where="AudioConfig.objective",
+                do='take the base "wrmf" or another objective',
+            )  # fmt: skip
+
+    @property
+    def sound(self) -> str:
+        return self.config.sound
+
+    def _new_base(self) -> DotRecommender:
+        settings = getattr(self.config, self.config.base)
+        base = RECOMMENDERS[self.config.base](**msgspec.structs.asdict(settings))
+        assert isinstance(base, DotRecommender)
+        return base
+
+    # Training
+
+    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+        sounds = self._sounds(dataset, run)
+        self.base = self._new_base()
+        self.base.learn(dataset, plays, self.catalog, run)
+        played = self.catalog.plays > 0
+        at = np.flatnonzero(played[sounds.tracks])
+        if not len(at):
+            raise DataError(
+                "no track that was played has audio", where=dataset.path, do="ingest its audio"
+            )
+        self.bag = None
+        if self.sound == "bag-of-words":
+            self.bag = Bag.learn(Some(sounds.arrays, at), run.seed)
+            sounds = sounds._replace(
+                arrays=[self.bag(sounds.arrays[i]) for i in range(len(sounds.tracks))]
+            )
+        lengths = np.square(self.base.vectors[sounds.tracks[at]]).sum(axis=1)
+        self.unit = float(np.float32(max(np.sqrt(lengths.mean()), 1e-6)))  # as a bundle keeps it
+        self.scale = 1.0
+        artists = self.catalog.artists[sounds.tracks]
+        beside = self._beside(artists, sounds.tracks)
+        wanted = self.base.vectors[sounds.tracks] / np.float32(self.unit)
+        examples = Examples(sounds.tracks, sounds.arrays, beside, wanted)
+        rng = np.random.default_rng([run.seed, 3])
+        order = at[rng.permutation(len(at))]
+        held = np.sort(order[: round(_HELD * len(at)) or (len(at) > 1)])
+        learned = np.setdiff1d(at, held)
+        self.tower = learn_tower(
+            self.config, self._form(sounds), examples.only(learned), examples.only(held),
+            self.base if isinstance(self.base, WRMF) else None, dataset, plays, self.unit, run,
+        )  # fmt: skip
+        self._calibrate(dataset, examples.only(held), rng)
+        note(f"audio: predicted vectors times {self.scale:.3g}", show=run.progress)
+        cold = np.flatnonzero(
+            ~played[sounds.tracks] & (self.sound != "none" or beside[:, -1:].any(axis=1))
+        )
+        vectors = self._vectors(Some(sounds.arrays, cold), beside[cold])
+        self.base = self.base.placing(sounds.tracks[cold], vectors)
+
+    def _sounds(self, dataset: Dataset, run: Run) -> Sounds:
+        if self.sound != "none":
+            return audio_sounds.extracted(dataset, self.sound, run)
+        rows = np.arange(len(self.catalog), dtype=np.int32)
+        return Sounds(rows, np.zeros((len(rows), 0), np.float32))
+
+    def _form(self, sounds: Sounds) -> Form:
+        return form_of(self.config, sounds.arrays[0].shape[-1], self.base.vectors.shape[1])
+
+    def _calibrate(self, dataset: Dataset, held: Examples, rng: np.random.Generator) -> None:
+        predicted = self._vectors(held.sounds, held.beside)
+        self.scale = find_scale(self.base, *sequences(dataset), held.tracks, predicted, rng)
+
+    # Placing
+
+    @property
+    def _artists(self) -> Artists:
+        return Artists(self.catalog.artists, self.catalog.plays > 0, self.base.vectors)
+
+    def _beside(self, artists: Int32, without: Int32 | None = None) -> Float32:
+        """What towers are told of artists, in units. (n, factors + 1), or (n, 0)"""
+        if not self.config.artist:
+            return np.zeros((len(artists), 0), np.float32)
+        beside = self._artists.beside(artists, without)
+        beside[:, :-1] /= np.float32(self.unit)
+        return beside
+
+    def _vectors(self, sounds: Arrays, beside: Float32) -> Float32:
+        """Vectors in the base's space. (n, factors)"""
+        if not len(sounds):
+            return np.zeros((0, self.base.vectors.shape[1]), np.float32)
+        y = beside[:, :-1] if self.tower is None else self.tower(sounds, beside)
+        if self.tower is not None and self.config.objective == "contrastive":
+            y = lengthened(y)
+        return y * np.float32(self.unit * self.scale)
+
+    def _placed(self, sounds: Arrays, artists: Int32) -> Float32:
+        beside = self._beside(artists)
+        vectors = self._vectors(sounds, beside)
+        if self.sound == "none":
+            vectors[beside[:, -1] == 0] = 0
+        return vectors
+
+    def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Self:
+        more = copy.copy(self)
+        more.base = self.base.with_tracks(tracks, vectors)
+        more.catalog = more.base.catalog
+        return more
+
+    # Answers: the base's
+
+    @property
+    def vectors(self) -> Float32:
+        """Of all tracks, learned and placed. (tracks, factors)"""
+        return self.base.vectors
+
+    def _step(self) -> int:
+        return self.base._step()
+
+    @property
+    def reads_titles(self) -> bool:
+        return self.base.reads_titles
+
+    @property
+    def reads_past(self) -> bool:
+        return self.base.reads_past
+
+    def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
+        return self.base.answerable(queries)
+
+    def _best(
+        self, queries: Queries, offsets: Int64, excluded: Int32, n: int
+    ) -> tuple[Int32, Float32, Int64]:
+        return self.base._best(queries, offsets, excluded, n)
+
+    def _places(
+        self, queries: Queries, excluded_offsets: Int64, excluded: Int32, offsets: Int64,
+        tracks: Int32,
+    ) -> Int64:  # fmt: skip
+        return self.base._places(queries, excluded_offsets, excluded, offsets, tracks)
+
+    def _values(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
+        return self.base._values(queries, offsets, tracks)
+
+    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+        return self.base._reasons(query, tracks)
+
+    # Bundles
+
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        tensors: dict[str, npt.NDArray[Any]] = {
+            "units": np.array([self.unit, self.scale], np.float32)
+        }
+        parts: dict[str, Mapping[str, npt.NDArray[Any]]] = {"base": self.base.tensors()}
+        if self.tower is not None:
+            parts["tower"] = self.tower.arrays
+        if self.bag is not None:
+            parts["bag"] = self.bag.tensors()
+        for prefix, part in parts.items():
+            tensors |= {f"{prefix}.{name}": tensor for name, tensor in part.items()}
+        return tensors
+
+    def restore(self, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
+        self.unit, self.scale = map(float, expect(tensors, "units", np.float32, 2))
+        self.base = self._new_base()
+        self.base.catalog = self.catalog
+        inner = {n.removeprefix("base."): t for n, t in tensors.items() if n.startswith("base.")}
+        self.base.restore(inner)
+        self.bag = None
+        if self.sound == "bag-of-words":
+            self.bag = Bag.restore(tensors, "bag.")
+        self.tower = None
+        if self.config.tower == "mean":
+            return
+        inputs = len(expect(tensors, "tower.shift", np.float32, None))
+        form = form_of(self.config, inputs, self.base.vectors.shape[1])
+        arrays = {
+            name: expect(tensors, f"tower.{name}", np.float32, *shape)
+            for name, shape in form.shapes.items()
+        }
+        self.tower = Tower(form, arrays)
+
+
+def form_of(config: AudioConfig, inputs: int, factors: int) -> Form:
+    """Sizes of the layers of a tower.
+
+    Args:
+        config: of the recommender.
+        inputs: numbers of a sound, or bands of its frames.
+        factors: of the base.
+    """
+    c = config.channels
+    convolutions: tuple[tuple[int, int], ...] = ()
+    if config.sound == "mel":
+        convolutions = ((c, 4), (c, 2), (2 * c, 2), (2 * c, 1))
+    elif config.sound == "mel-windows":
+        convolutions = ((c, 4), (c, 4))
+    return Form(
+        inputs=inputs,
+        convolutions=convolutions,
+        window=WINDOW if config.sound == "mel-windows" else 0,
+        hidden=() if config.tower == "linear" else config.hidden,
+        outputs=factors + (config.objective == "contrastive"),
+        artist=factors if config.artist else 0,
+    )

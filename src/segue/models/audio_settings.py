@@ -1,0 +1,77 @@
+"""Settings of `audio`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from segue.models.bpr import BprConfig
+from segue.models.sequence_layers import (
+    Bert4RecConfig,
+    CaserConfig,
+    SequenceConfig,
+    TransformerConfig,
+)
+from segue.models.wrmf import WRMFConfig
+from segue.settings import Config
+
+
+class AudioConfig(Config, frozen=True):
+    """Settings of `audio`."""
+
+    base: Annotated[
+        Literal["wrmf", "bpr", "sasrec", "bert4rec", "gru4rec", "caser"],
+        Meta(description="who learns from plays, and answers"),
+    ] = "wrmf"
+    wrmf: Annotated[WRMFConfig, Meta(description="settings of the base wrmf")] = WRMFConfig(
+        factors=64, confidence="log", alpha=2.0, epsilon=1e-6
+    )
+    bpr: Annotated[BprConfig, Meta(description="of the base bpr")] = BprConfig()
+    sasrec: Annotated[TransformerConfig, Meta(description="of the base sasrec")] = (
+        TransformerConfig()
+    )
+    bert4rec: Annotated[Bert4RecConfig, Meta(description="of the base bert4rec")] = Bert4RecConfig()
+    gru4rec: Annotated[SequenceConfig, Meta(description="of the base gru4rec")] = SequenceConfig()
+    caser: Annotated[CaserConfig, Meta(description="of the base caser")] = CaserConfig()
+    sound: Annotated[
+        Literal["bag-of-words", "mel", "mel-windows", "musicnn", "none"],
+        Meta(description="what is heard"),
+    ] = "musicnn"
+    tower: Annotated[
+        Literal["linear", "mlp", "cnn", "mean"],
+        Meta(
+            description='layers; "mean": the vector is the artist\'s mean, and nothing is learned'
+        ),
+    ] = "mlp"
+    objective: Annotated[
+        Literal["mse", "wpe", "contrastive"], Meta(description="what a tower is trained for")
+    ] = "contrastive"
+    artist: Annotated[
+        bool, Meta(description="whether towers are told the mean of the artist's other tracks")
+    ] = True
+    channels: Annotated[
+        int,
+        Meta(ge=1, le=4096, description="of the first two convolutions; later ones have twice"),
+    ] = 256
+    hidden: Annotated[
+        tuple[Annotated[int, Meta(ge=1, le=65536)], ...],
+        Meta(min_length=1, description="outputs of each hidden dense layer"),
+    ] = (1000,)
+    temperature: Annotated[float, Meta(gt=0, description="τ of the contrastive objective")] = 0.1
+    decoupled: Annotated[bool, Meta(description="whether its sum leaves out the track itself")] = (
+        True
+    )
+    epochs: Annotated[int, Meta(ge=1, description="passes over the tracks, at most")] = 100
+    patience: Annotated[
+        int, Meta(ge=0, description="epochs without gain before training ends; 0 = never")
+    ] = 10
+    batch: Annotated[int, Meta(ge=1, description="tracks in a step")] = 128
+    learning_rate: Annotated[float, Meta(gt=0, description="size of a step")] = 0.001
+    weight_decay: Annotated[float, Meta(ge=0, description="pull of weights to zero")] = 0.01
+    dropout: Annotated[
+        float, Meta(ge=0, lt=1, description="share of hidden outputs left out in training")
+    ] = 0.3
+    precision: Annotated[
+        Literal["bfloat16", "float32"], Meta(description="of convolutions in training")
+    ] = "bfloat16"

@@ -14,6 +14,7 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load, save
 from scipy.stats import spearmanr
 
 from segue.cli import run
@@ -77,6 +78,7 @@ def test_controls_follow_their_coordinate_as_closely_as_they_say() -> None:
     controls = sound_controls(music, 0)
     assert controls.shape == (4_000, len(CONTROLS))
     assert 0 <= controls.min() <= controls.max() <= 1
+    assert np.array_equal(load(save({"": controls}))[""], controls)
     for place, control in enumerate(CONTROLS):
         followed = spearmanr(controls[:, place], music.track_latents[:, control.factor]).statistic
         assert followed == pytest.approx(control.share, abs=0.1)

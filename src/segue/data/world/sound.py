@@ -54,8 +54,8 @@ def sound_controls(music: Music, seed: int) -> Float32:
     share = np.array([control.share for control in CONTROLS])
     points = music.track_latents[:, factors]
     noise = generator(seed, "sound").standard_normal(points.shape)
-    stands: Float32 = ndtr(share * points + np.sqrt(1 - share**2) * noise).astype(np.float32)
-    return stands
+    stands = ndtr(share * points + np.sqrt(1 - share**2) * noise)
+    return np.ascontiguousarray(stands, np.float32)  # safetensors would write columns as rows
 
 
 _PROGRESSIONS = (

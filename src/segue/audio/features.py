@@ -8,6 +8,7 @@ extractor leaves the features of all others as they are.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -26,7 +27,6 @@ from segue.audio.extractors import Extractor
 from segue.audio.files import AudioFile
 from segue.audio.workers import Limits, run_files
 from segue.errors import DataError
-from segue.files import write_file
 from segue.progress import task
 
 Array = NDArray[Any]
@@ -60,6 +60,32 @@ class Analysis:
         return wanted(decode(path, wanted.rate, wanted.excerpt, self.longest_minutes).samples)
 
 
+def folder_of(extractor: Extractor, cache: Path | None = None) -> Path:
+    """Where the features by an extractor are kept, below `cache_folder()` by default."""
+    return (cache or cache_folder()) / "features" / extractor.name
+
+
+def features_of(path: Path, sha256: str, analysis: Analysis, folder: Path) -> Array:
+    """The features of one file: as they were kept, or computed now and kept.
+
+    Args:
+        path: of the file.
+        sha256: of its content.
+        analysis: how features are made.
+        folder: of the entries (`folder_of`).
+
+    Raises:
+        AudioError: the file cannot be used.
+        DataError: the entry cannot be written.
+    """
+    entry = _entry(folder, sha256)
+    kept = _read(entry)
+    if kept is None:
+        kept = analysis(path)
+        _write(entry, kept)
+    return kept
+
+
 class Features:
     """Features of many files, read from the cache when they are asked for.
 
@@ -91,12 +117,7 @@ class Features:
             DataError: the entry cannot be written.
         """
         file = self.files[i]
-        entry = _entry(self._folder, file.sha256)
-        kept = _read(entry)
-        if kept is None:
-            kept = self._analysis(file.path)
-            _write(entry, kept)
-        return kept
+        return features_of(file.path, file.sha256, self._analysis, self._folder)
 
     def load(self, rows: Sequence[int] | NDArray[np.integer[Any]], frames: int = 0) -> Array:
         """Features of several files as one array.
@@ -147,7 +168,7 @@ def extract(
         ConfigError: as `segue.audio.workers.run_files`.
     """
     limits = limits or Limits()
-    folder = (cache or cache_folder()) / "features" / extractor.name
+    folder = folder_of(extractor, cache)
     analysis = Analysis(extractor, limits.duration_minutes)
     first_of = {file.sha256: file for file in reversed(files)}
     missing = [f for f in files if first_of[f.sha256] is f and not _whole(_entry(folder, f.sha256))]
@@ -177,7 +198,20 @@ def _write(entry: Path, features: Array) -> None:
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.ascontiguousarray(features), allow_pickle=False)
     content = buffer.getvalue()
-    write_file(entry, content + zlib.crc32(content).to_bytes(_CRC_BYTES, "little"))
+    content += zlib.crc32(content).to_bytes(_CRC_BYTES, "little")
+    # Not synced to disk, which takes longer than the features: what a crash of the system leaves
+    # of an entry is found out when it is read.
+    partial = entry.with_name(f".{entry.name}.partial-{os.getpid()}")
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        partial.replace(entry)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise DataError(
+            f"cannot write ({error.strerror})", where=entry, do="set SEGUE_CACHE to another folder"
+        ) from error
 
 
 def _whole(entry: Path) -> bool:

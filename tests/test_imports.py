@@ -25,7 +25,7 @@ STOPS = [
     {"recommenders"},
     {"bundle", "recipe"},
     {"slate", "evaluation"},
-    {"training", "asking", "attaching"},
+    {"training", "asking", "attaching", "adding"},
     {"doctor"},
     {"cli"},
 ]

@@ -113,6 +113,14 @@ MUSICNN: AudioEncoder = Musicnn()
 EXTRACTORS: dict[str, Extractor] = {e.name: e for e in (MEL_PAPER, MEL_BLOG, MFCC, MUSICNN)}
 """By name; what is added here can be named by a model."""
 
+SOUNDS: dict[str, Extractor] = {
+    "bag-of-words": MFCC,
+    "mel": MEL_BLOG,
+    "mel-windows": MEL_PAPER,
+    "musicnn": MUSICNN,
+}
+"""What models hear, by the value of their setting `sound`."""
+
 
 def extractor_named(name: str) -> Extractor:
     """The extractor of that name.

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from segue.cli.add import add
 from segue.cli.ask import continue_, similar, submit
 from segue.cli.check import doctor
 from segue.cli.data import describe, ingest, outcomes, world
@@ -33,6 +34,7 @@ _VERBS: dict[str, Callable[..., None]] = {
     "describe": describe,
     "train": train,
     "evaluate": evaluate,
+    "add": add,
     "continue": continue_,
     "submit": submit,
     "similar": similar,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -45,7 +45,13 @@ class Found(NamedTuple):
         )
 
 
-def scan(sources: Sequence[Input], limits: Limits, receipt: Receipt, tick: Tick) -> list[Found]:
+def scan(
+    sources: Sequence[Input],
+    limits: Limits,
+    receipt: Receipt,
+    tick: Tick,
+    look: Callable[[Path], Looked] | None = None,
+) -> list[Found]:
     """Look at sound files; the bad ones are counted in the receipt as dropped.
 
     Args:
@@ -53,6 +59,7 @@ def scan(sources: Sequence[Input], limits: Limits, receipt: Receipt, tick: Tick)
         limits: of each.
         receipt: counts files.
         tick: called with the size of each file when it is done.
+        look: looks at a file, in a process; `Look` by default.
 
     Returns:
         The good ones, in order. They are not counted yet.
@@ -65,7 +72,7 @@ def scan(sources: Sequence[Input], limits: Limits, receipt: Receipt, tick: Tick)
             raise DataError("sound is not read from a zip", where=source, do="unpack it")
     found: dict[int, Found] = {}
     paths = [source.path for source in sources]
-    for at, looked in run_files(Look(limits.duration_minutes), paths, limits=limits):
+    for at, looked in run_files(look or Look(limits.duration_minutes), paths, limits=limits):
         tick(sources[at].size)
         path = str(paths[at].absolute())
         if isinstance(looked, AudioError):

@@ -309,3 +309,9 @@ def test_extractors_are_known_by_their_names():
     assert all(extractor_named(name).name == name for name in EXTRACTORS)
     with pytest.raises(ConfigError, match=r"no features are called 'mel-paper-0'; there are: mel-"):
         extractor_named("mel-paper-0")
+
+
+def test_every_extractor_and_the_cache_are_documented():
+    page = (Path(__file__).parents[1] / "docs" / "audio.md").read_text(encoding="utf-8")
+    for name in [*EXTRACTORS, "SEGUE_CACHE"]:
+        assert f"`{name}`" in page

@@ -242,8 +242,8 @@ def test_load_pads_with_zeros_to_the_longest(monkeypatch):
 
 
 def test_load_crops_or_pads_to_as_many_frames_as_asked(monkeypatch):
-    found = loaded([np.full((n, 1), n, np.float32) for n in (1, 3)], monkeypatch)
-    assert found.load(np.array([0, 1]), frames=2)[..., 0].tolist() == [[1, 0], [3, 3]]
+    found = loaded([np.arange(1, n + 1, dtype=np.float32)[:, None] for n in (1, 3)], monkeypatch)
+    assert found.load(np.array([0, 1]), frames=2)[..., 0].tolist() == [[1, 0], [1, 2]]
     assert found.load([0], frames=4)[..., 0].tolist() == [[1, 0, 0, 0]]
 
 

@@ -22,7 +22,7 @@ from segue.models.bpr import Bpr
 from segue.models.fold_in import Skips, fold_in
 from segue.models.least_squares import Weighted, diagonalise, factorise, solve
 from segue.models.scoring import DotRecommender
-from segue.models.skipped import query_counts, row_counts
+from segue.models.skipped import query_counts, row_counts, skip_rates
 
 PLAYED, SKIPPED, DISLIKED = Outcome.FINISHED, Outcome.SKIPPED, Outcome.DISLIKED
 
@@ -88,6 +88,51 @@ def test_a_track_that_a_row_played_and_skipped_counts_as_the_difference(small: D
     query = Query(tracks=(0, 1, 1, 2, 2, 2), outcomes=(PLAYED, *[PLAYED, SKIPPED] * 2, SKIPPED))
     assert query_counts(Queries.of([query]), 4, skips=True).toarray().tolist() == [[1, 0, -1, 0]]
     assert query_counts(Queries.of([query]), 4, skips=False).toarray().tolist() == [[1, 1, 1, 0]]
+
+
+# Rates of tracks
+
+
+def shares(tmp_path: Path, heard: list[int], skipped: list[int]) -> np.ndarray:
+    """`skip_rates` of tracks that were heard and skipped so often."""
+    track = np.repeat(np.arange(len(heard)), heard)
+    outcome = [
+        SKIPPED if i < some else PLAYED
+        for total, some in zip(heard, skipped, strict=True)
+        for i in range(total)
+    ]
+    # A listen without an outcome says nothing.
+    listens = {
+        "listener": np.zeros(len(track) + 1, int),
+        "track": [*track, 0],
+        "outcome": [*outcome, Outcome.UNKNOWN],
+    }
+    return skip_rates(write(tmp_path / "rates", listens, len(heard) + 1))
+
+
+def test_a_rate_is_drawn_to_that_of_all_by_hand(tmp_path: Path) -> None:
+    # m = .5, Σ n (s/n − m)² = 20 · 9 / 100 + 20 · 9 / 100 = 3.6 where chance makes 1/4; so
+    # ρ = (3.6 − .25) / (.25 (40 − 20 − 1)) and 20 listens have trust 20 ρ / (19 ρ + 1).
+    rho = 3.35 / 4.75
+    rate = 20 * rho / (19 * rho + 1) * 0.3
+    np.testing.assert_allclose(shares(tmp_path, [20, 20], [16, 4]), [rate, -rate, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("heard", "skipped"), [([20, 20], [10, 10]), ([5, 9], [5, 9]), ([5, 9], [0, 0]), ([3], [1])]
+)
+def test_rates_are_zero_where_tracks_do_not_differ(
+    heard: list[int], skipped: list[int], tmp_path: Path
+) -> None:
+    assert not shares(tmp_path, heard, skipped).any()
+
+
+def test_skipped_tracks_of_a_query_do_not_make_its_history_longer(tmp_path: Path) -> None:
+    data = worlds.genres(tmp_path / "genres")
+    model = WRMF(factors=8, skip_confidence=1e-9).fit(data, Run(seed=1))
+    plain, skipped = Query(tracks=(2,)), Query(tracks=(2, 33), outcomes=(PLAYED, SKIPPED))
+    u = model.query_vectors(Queries.of([plain, skipped]))
+    np.testing.assert_allclose(u[0], u[1], rtol=1e-4, atol=1e-6)
 
 
 # Confident zeros of wrmf
@@ -228,6 +273,7 @@ def test_training_puts_every_skipped_track_below_those_nobody_heard(tmp_path: Pa
     [
         (WRMF, {"skip_confidence": 20.0}),
         (WRMF, {"skip_confidence": 20.0, "artist_weight": 0.2, "title_weight": 0.2}),
+        (WRMF, {"skip_confidence": 20.0, "skip_rate_weight": 0.5}),
         (Bpr, {"skip_share": 0.2, "epochs": 30}),
     ],
 )

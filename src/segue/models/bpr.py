@@ -21,7 +21,9 @@ It is unique; `fold_in` finds it.
 
 Ours, off unless `skip_share` is given: where a row has skipped tracks, j is drawn from them in this
 share of the steps ("hard negatives"), and in fold-in they are that share of what the history is
-compared with. A track is skipped by a row that skipped it more often than it played it.
+compared with. A track is skipped by a row that skipped it more often than it played it. With
+`skip_rate_weight` b_i falls with the share of the listens of i that was skipped
+(`segue.models.skipped.skip_rates`).
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ from segue.errors import BundleError, ConfigError
 from segue.models.base import Run, expect, knows_history
 from segue.models.fold_in import Skips, fold_in
 from segue.models.scoring import DotRecommender
-from segue.models.skipped import parted, query_counts, row_counts
+from segue.models.skipped import parted, query_counts, row_counts, skip_rates
 from segue.progress import task
 from segue.runs import offsets_of
 from segue.settings import Config
@@ -142,6 +144,10 @@ class BprConfig(Config, frozen=True):
         float,
         Meta(ge=0, le=1, description="share of steps whose j the row skipped; 0 = no skips"),
     ] = 0.0
+    skip_rate_weight: Annotated[
+        float,
+        Meta(ge=0, description="what a track's score falls by if all its listens are skipped"),
+    ] = 0.0
     rows: Annotated[
         RowKind, Meta(description='what a row of listens is: "listeners" or their "sessions"')
     ] = "listeners"
@@ -194,6 +200,8 @@ class Bpr(DotRecommender):
                         f"diverged in epoch {epoch + 1}", where="bpr", do="lower learning_rate"
                     )
                 advance(1)
+        if config.skip_rate_weight:
+            biases -= np.float32(config.skip_rate_weight) * skip_rates(dataset)
         self.vectors, self.biases = vectors, biases
         self.placed = np.zeros(len(vectors), np.uint8)
 

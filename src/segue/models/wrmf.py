@@ -10,6 +10,8 @@ c_ij = 1 + α r_ij (eq. 3) or 1 + α log(1 + r_ij/ε) (eq. 6). reg = λ (Σ c)^�
 
 Ours, off unless `skip_confidence` is given: what a row skipped more often than it played has the
 preference 0 with confidence 1 + β r, where r is skips minus plays. Without, it is as if not heard.
+With `skip_rate_weight`, every score of a track falls with the share of its listens that was skipped
+(`segue.models.skipped.skip_rates`): a single zero says little, those of all rows say more.
 
 Ours, off unless a weight is given: artists, albums and words of titles are further columns j, see
 `segue.models.company`. A track's vector then takes a share of its artist's and its album's.
@@ -34,7 +36,8 @@ from segue.models.base import Run, expect, knows_history
 from segue.models.company import Company
 from segue.models.least_squares import Side, Weighted, confidence, diagonalise, factorise, solve
 from segue.models.scoring import DotRecommender
-from segue.models.skipped import query_counts, row_counts
+from segue.models.skipped import query_counts, row_counts, skip_rates
+from segue.runs import offsets_of
 from segue.settings import Config
 
 _PIVOT = 16
@@ -54,6 +57,10 @@ class WRMFConfig(Config, frozen=True):
     alpha: Annotated[float, Meta(gt=0, description="α: how much a play weighs")] = 50.0
     skip_confidence: Annotated[
         float, Meta(ge=0, description="β: how much a skip weighs, as α a play; 0 = not at all")
+    ] = 0.0
+    skip_rate_weight: Annotated[
+        float,
+        Meta(ge=0, description="what a track's score falls by if all its listens are skipped"),
     ] = 0.0
     rows: Annotated[
         RowKind, Meta(description='what a row of listens is: "listeners" or their "sessions"')
@@ -87,11 +94,16 @@ class WRMFConfig(Config, frozen=True):
 
 
 class WRMF(DotRecommender):
-    """score(q, j) = u_q · v_j, where u_q solves the row equation for the query's history."""
+    """score(q, j) = u_q · v_j + b_j, where u_q solves the row equation for the query's history.
+
+    b_j is −`skip_rate_weight` times how much more often than others track j is skipped.
+    """
 
     name = "wrmf"
     Config = WRMFConfig
     config: WRMFConfig
+    skip_bias: Float32
+    """b. (tracks,)"""
     row_vectors: Float32
     """Vectors of the rows of ``dataset.plays(rows)``; after `fit` only. (rows, factors)"""
 
@@ -120,6 +132,14 @@ class WRMF(DotRecommender):
         self.vectors, self.beside = vectors[: len(self.catalog)], vectors[len(self.catalog) :]
         if self.company:
             self.vectors = self.vectors + self._taken(slice(None))
+        weight = self.config.skip_rate_weight
+        self.skip_bias = np.zeros(len(self.catalog), np.float32)
+        if weight:
+            self.skip_bias -= np.float32(weight) * skip_rates(dataset)
+
+    @property
+    def bias(self) -> Float32:
+        return self.skip_bias
 
     @property
     def _skips(self) -> bool:
@@ -174,6 +194,7 @@ class WRMF(DotRecommender):
 
     def _extend(self, tracks: int) -> None:
         super()._extend(tracks)
+        self.skip_bias = np.concatenate([self.skip_bias, np.zeros(tracks, np.float32)])
         if self.company is None:
             return
         self.company, place = self.company.over(self.catalog)
@@ -188,22 +209,22 @@ class WRMF(DotRecommender):
     def _histories(self, queries: Queries) -> tuple[Side, Float32]:
         """The queries' row equations, and the vectors that they are about.
 
-        Their λ falls with the length n of the history, λ (16/n)^κ. The publications use κ = 0:
-        then a single track decides too much, and a hundred too little (`docs/models.md` has the
-        figures). Beside a history a word of the title has n / (n + 1) of its weight, or it decides
-        too much beside a single track.
+        Their λ falls with the number n of tracks that the history played, λ (16/n)^κ. The
+        publications use κ = 0: then a single track decides too much, and a hundred too little
+        (`docs/models.md` has the figures). Beside a history a word of the title has n / (n + 1) of
+        its weight, or it decides too much beside a single track.
         """
         counts = query_counts(queries, len(self.vectors), self._skips)
-        lengths = np.maximum(np.diff(counts.indptr), 1)
+        heard = np.diff(offsets_of(counts.data > 0)[counts.indptr])
         columns = counts
         if self.company:
-            heard = np.diff(counts.indptr)
             shares = np.where(heard > 0, heard / (heard + 1), 1).astype(np.float32)
             columns = self.company.beside(counts, queries.titles, shares)
         rows = Weighted.of(columns, self._confidence).side(
             self.config.regularisation, self.config.frequency_exponent
         )
-        pull = (rows.reg * (_PIVOT / lengths) ** self.config.fold_in_exponent).astype(np.float32)
+        shape = (_PIVOT / np.maximum(heard, 1)) ** self.config.fold_in_exponent
+        pull = (rows.reg * shape).astype(np.float32)
         if self.company is None:
             return rows._replace(reg=pull), self.vectors
         used, others = np.unique(rows.others, return_inverse=True)
@@ -219,7 +240,7 @@ class WRMF(DotRecommender):
         return out
 
     def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
-        """score = Σ_j w_j v_jᵀ B⁻¹ v over the history's columns j: one part each.
+        """score = Σ_j w_j v_jᵀ B⁻¹ v over the history's columns j: one part each; and the bias.
 
         B is A without its skipped columns. w_j is c_j where j was played (Hu et al., eq. 7) and
         −(c_j − 1) u · v_j where it was skipped: a skip takes away from what is like it.
@@ -244,16 +265,22 @@ class WRMF(DotRecommender):
             *(("track", int(j)) for j in heard.indices),
             *(("title", word) for word in said),
         ]
-        return [
+        reasons = [
             [
                 Reason(kind, what, float(part))
                 for (kind, what), part in zip(sources, row, strict=True)
             ]
             for row in parts
         ]
+        if self.config.skip_rate_weight:
+            for some, bias in zip(reasons, self.skip_bias[tracks], strict=True):
+                some.append(Reason("popularity", None, float(bias)))
+        return reasons
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         tensors = {"vectors": self.vectors, "gram": self.gram}
+        if self.config.skip_rate_weight:
+            tensors["bias"] = self.skip_bias
         if self.company:
             tensors |= {"beside": self.beside, **self.company.tensors()}
         return tensors
@@ -262,6 +289,9 @@ class WRMF(DotRecommender):
         factors, weights = self.config.factors, self._weights()
         self.vectors = expect(tensors, "vectors", np.float32, len(self.catalog), factors)
         self.gram = expect(tensors, "gram", np.float32, factors)
+        self.skip_bias = np.zeros(len(self.catalog), np.float32)
+        if self.config.skip_rate_weight:
+            self.skip_bias = expect(tensors, "bias", np.float32, len(self.catalog))
         self.company, self.beside = None, self.vectors[:0]
         if any(weights):
             self.company = Company.restore(tensors, self.catalog, weights)

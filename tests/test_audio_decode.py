@@ -127,12 +127,13 @@ def test_names_in_any_script(tmp_path: Path) -> None:
         assert len(decode(path, RATE).samples) == 4800
 
 
-def test_a_name_relative_to_the_folder_at_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["a.wav", "concat:a|b.wav", "http:a.wav", "-y.wav"])
+def test_a_name_relative_to_the_folder_at_work_is_no_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    encode(tmp_path / "a.wav", sweep(0.1))
+    encode(tmp_path / "a.wav", sweep(0.1)).rename(tmp_path / name)
     monkeypatch.chdir(tmp_path)
-    assert len(decode(Path("a.wav"), RATE).samples) == 4800
+    assert len(decode(Path(name), RATE).samples) == 4800
 
 
 # Bad audio

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numba
 import numpy as np
 
 from segue.answers import Query
+from segue.audio.workers import core_count
 from segue.bundle import Bundle, libraries
 from segue.data.dataset import Dataset, Receipt
 from segue.data.readers import FORMATS
@@ -58,7 +58,7 @@ def examine() -> Examination:
     trouble = _trouble()
     return Examination(
         versions=libraries(),
-        cores=_cores(),
+        cores=core_count(),
         threads=numba.get_num_threads(),
         blas=_blas(),
         recommenders=sorted(RECOMMENDERS),
@@ -69,13 +69,6 @@ def examine() -> Examination:
         works=trouble is None,
         trouble=trouble,
     )
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on Linux
-        return os.cpu_count() or 1
 
 
 def _blas() -> str:

@@ -164,7 +164,7 @@ class _Worker:
     def _lost(self, reason: str, path: Path) -> tuple[int | None, AudioError]:
         self.end()
         if not self._ready:
-            raise ConfigError("a process that reads sound could not start", do="see segue doctor")
+            raise ConfigError("a process that reads sound could not start", do="the lines above say why")
         job, self.job = self.job, None
         return job, AudioError(reason, path)
 

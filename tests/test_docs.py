@@ -93,6 +93,10 @@ def settings_of(name: str) -> str:
     """Where the settings of a recommender are documented."""
     if name == "two-stage":
         return page("two-stage.md")
+    if name == "audio":
+        return section("hearing.md", "Settings of `audio`")
+    if name == "audio-mlr":
+        return section("hearing.md", "`audio-mlr`")
     if name in SEQUENCE:
         return section("skips.md", f"Settings of {SEQUENCE_NAMES}")
     return section("models.md", f"`{name}`")

@@ -15,6 +15,12 @@ from segue.recipe import load_recipe, parse_override, shipped
 from segue.recommenders import RECOMMENDERS
 
 SHIPPED = [
+    "audio",
+    "audio-cnn",
+    "audio-cnn-wpe",
+    "audio-linear",
+    "audio-mlp",
+    "audio-mlr",
     "bert4rec",
     "bert4rec-skips",
     "bpr",

@@ -161,7 +161,7 @@ class Trainer:
     @torch.no_grad()
     def _validate(self) -> float:
         """The loss on the held tracks, in steps of training's size."""
-        self.network.eval()
+        self.network.train(False)
         steps = max(1, round(len(self.held) / self.plan.batch))
         parts = np.array_split(np.arange(len(self.held)), steps)
         losses = [float(self._loss(self.held, at, None)) * len(at) for at in parts]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segue.audio.mel import BLOG, PAPER, Mel, filter_bank, log_mel, mel_power
+from segue.audio.mel import BLOG, PAPER, Mel, filter_bank, half, log_mel, mel_power
 from segue.audio.mfcc import mfcc
 
 librosa = pytest.importorskip("librosa")
@@ -140,3 +140,15 @@ def test_mfcc_of_a_moment_are_finite():
     short = mfcc(chord(22_050, 0.05))
     assert short.shape == (3, 39)
     assert np.isfinite(short).all()
+
+
+def test_half_precision_is_numpys():
+    """Every number of the format, the middle between each two, and what is just beside it."""
+    halves = np.arange(0x7C00, dtype=np.uint16).view(np.float16).astype(np.float32)
+    middles = (halves[1:] + halves[:-1]) / 2
+    beside = [np.nextafter(middles, np.float32(to)) for to in (0, 1e9)]
+    for numbers in (halves, middles, *beside):
+        ours, theirs = half(numbers), numbers.astype(np.float16)
+        normal = numbers >= 2.0**-14
+        np.testing.assert_array_equal(ours[normal], theirs[normal])
+        np.testing.assert_allclose(ours[~normal], theirs[~normal], rtol=0, atol=2.0**-24)

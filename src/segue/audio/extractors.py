@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.audio.decode import Excerpt
-from segue.audio.mel import BLOG, PAPER, Mel, log_mel
+from segue.audio.mel import BLOG, PAPER, Mel, half, log_mel
 from segue.audio.mfcc import mfcc
 from segue.errors import ConfigError
 
@@ -72,7 +72,7 @@ class MelFrames:
 
     def __call__(self, samples: Float32) -> NDArray[np.float16]:
         """Shape (frames, bands)."""
-        return log_mel(samples, self.mel)[: self.frames].astype(np.float16)
+        return half(log_mel(samples, self.mel)[: self.frames])
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,18 @@ def log_mel(samples: Float32, mel: Mel = PAPER) -> Float32:
     return np.log1p(spectrum, out=spectrum)
 
 
+def half(positive: Float32) -> NDArray[np.float16]:
+    """``positive.astype(np.float16)`` for numbers from 0 to 65,504, three times as fast.
+
+    2⁻¹¹² is what exponents of the two formats differ by; then thirteen bits are rounded away, to
+    the nearest, ties to even. Below 6 · 10⁻⁵ what is nearly a tie may go either way.
+    """
+    bits = (positive * np.float32(2.0**-112)).view(np.uint32)
+    bits += 0xFFF + (bits >> 13 & 1)
+    bits >>= 13
+    return bits.astype(np.uint16).view(np.float16)
+
+
 def mel_power(samples: Float32, mel: Mel = PAPER) -> Float32:
     """Power in each mel band; shape (frames, bands), with frames = 1 + n // hop.
 

@@ -23,7 +23,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 _MARKERS = "osD^vPX"
 _TEXT = "#1a1a1a"
 _GRID = "#d9d9d9"
-_STYLE: Any = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10,
@@ -159,7 +159,7 @@ def _percent(shares: Sequence[float]) -> list[float]:
 def svg(draw: Any, evaluation: Evaluation) -> str:
     """An <svg> element of one of the plots above, with text as text."""
     # The salt keeps the ids of several plots in one page apart.
-    with mpl.rc_context(_STYLE | {"svg.hashsalt": draw.__name__}):
+    with mpl.rc_context(STYLE | {"svg.hashsalt": draw.__name__}):
         figure = draw(evaluation)
         buffer = io.BytesIO()
         FigureCanvasSVG(figure)
@@ -175,7 +175,7 @@ def save_plot(evaluation: Evaluation, path: Path | str) -> None:
     Raises:
         DataError: the file cannot be written.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = quality(evaluation)
         buffer = io.BytesIO()
         FigureCanvasAgg(figure)

@@ -108,6 +108,9 @@ def interrupt():
     while len(active_children()) < 2:
         time.sleep(0.05)
     print(*(child.pid for child in active_children()), flush=True)
+    for child in active_children():  # the signal is blocked from the start: no wait for it
+        with open(f"/proc/{child.pid}/status") as status:
+            print(next(line.split()[1] for line in status if line.startswith("SigBlk")), flush=True)
     time.sleep(1)
     os.killpg(0, signal.SIGINT)  # as a terminal does: every process of the group
 
@@ -133,9 +136,10 @@ def test_an_interrupt_leaves_no_process_and_no_noise() -> None:
     ran = run("import signal; signal.signal(2, signal.default_int_handler)" + INTERRUPTED)
     assert ran.returncode == -signal.SIGINT
     assert ran.stderr.count("Traceback") == 1  # of the main program alone
-    pids = list(map(int, ran.stdout.split()))
+    *pids, blocked, also = ran.stdout.split()
+    assert all(int(mask, 16) & 1 << signal.SIGINT - 1 for mask in (blocked, also))
     assert len(pids) == 2
-    assert not any(map(alive, pids))
+    assert not any(alive(int(pid)) for pid in pids)
 
 
 KILLED = """

@@ -12,6 +12,7 @@ import time
 import types
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
@@ -164,7 +165,7 @@ class _Worker:
     def _lost(self, reason: str, path: Path) -> tuple[int | None, AudioError]:
         self.end()
         if not self._ready:
-            raise ConfigError("a process that reads sound could not start", do="the lines above say why")
+            raise ConfigError("a process could not start", do="the lines above say why")
         job, self.job = self.job, None
         return job, AudioError(reason, path)
 
@@ -201,6 +202,7 @@ def _without_interrupts() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    resource_tracker.ensure_running()  # it would lift the block again when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from segue.answers import Float32, Int32
 from segue.catalog import Catalog
-from segue.models.audio_sounds import EXTRACTORS
 from segue.models.audio_towers import Arrays
 from segue.models.bag_of_words import Bag
 
@@ -19,8 +18,8 @@ from segue.models.bag_of_words import Bag
 class AudioDoor(ABC):
     """A recommender that places tracks by their sound, and by their artist.
 
-    A file that has just arrived: extract features with the extractor named by `extractor`, `place`
-    them, and `with_tracks` the vectors.
+    A file that has just arrived: extract the features that `sound` names, `place` them, and give
+    `with_tracks` the vectors.
     """
 
     catalog: Catalog
@@ -30,18 +29,13 @@ class AudioDoor(ABC):
     @property
     @abstractmethod
     def sound(self) -> str:
-        """What is heard: a key of `EXTRACTORS`, or "none"."""
-
-    @property
-    def extractor(self) -> str | None:
-        """Name of the extractor whose features `place` takes; None: nothing is heard."""
-        return EXTRACTORS.get(self.sound)
+        """What is heard: a key of `segue.audio.extractors.SOUNDS`, or "none"."""
 
     def place(self, features: Arrays, artists: Sequence[str | None]) -> Float32:
         """Vectors of tracks that nobody played, as `with_tracks` takes them.
 
         Args:
-            features: of each track, by `extractor`; of an empty array each where that is None.
+            features: of each track, by the extractor for `sound`; any where that is "none".
             artists: name or uri of each track's artist, or None.
 
         Returns:

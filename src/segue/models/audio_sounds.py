@@ -8,19 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from segue.answers import Float32, Int32, Int64
+from segue.audio.extractors import SOUNDS
+from segue.audio.features import extract
 from segue.data.dataset import Dataset
-from segue.errors import ConfigError, DataError
+from segue.errors import DataError
 from segue.models.audio_towers import Array, Arrays
 from segue.models.base import Run
 from segue.progress import note
 
-EXTRACTORS = {
-    "bag-of-words": "mfcc-1",
-    "mel": "mel-blog-1",
-    "mel-windows": "mel-paper-1",
-    "musicnn": "musicnn-1",
-}
-"""What is extracted from the files, for each setting `sound`."""
 _SAMPLED = 500
 """Tracks that the levels of the inputs are taken from, at most."""
 
@@ -78,14 +73,7 @@ def extracted(dataset: Dataset, sound: str, run: Run) -> Sounds:
             where=dataset.path,
             do='add some with segue ingest audio, or take sound = "none"',
         )
-    try:
-        from segue.audio.extractors import EXTRACTORS as READY
-        from segue.audio.features import extract
-    except ImportError as error:
-        raise ConfigError(
-            "reading audio needs libraries", do="pip install 'segue[audio]'"
-        ) from error
-    features = extract(files, READY[EXTRACTORS[sound]], progress=run.progress)
+    features = extract(files, SOUNDS[sound], progress=run.progress)
     lost = sum(features.failed.values())
     if lost:
         reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(features.failed.items()))

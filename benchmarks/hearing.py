@@ -5,9 +5,9 @@
 A step is forward, loss, backward and AdamW on 30 seconds of sound a track, cropped, with the layers
 of the recipe. Its work is counted from the sizes of the layers: two floating-point operations a
 product, once forward and twice backward (once for the first layer, which passes no gradient on).
-The matrix rate is that of a product of 2,048 x 2,048 float32 matrices by the same library, threads
-and process, before and after. `ratio` is steps a second of what ships over those of the same
-network made of `torch.nn.Conv1d` in float32, in one process, in turns.
+The matrix rate is that of a product of 2,048 x 2,048 matrices, of float32 and of the step's own
+type, by the same library, threads and process, before and after. `ratio` is steps a second of what
+ships over those of the same network made of `torch.nn.Conv1d` in float32, in one process, in turns.
 """
 
 from __future__ import annotations
@@ -76,11 +76,11 @@ def _plain(network: Any) -> Any:
     return Plain()
 
 
-def _matrix_rate() -> float:
-    """Operations a second of a large product in float32."""
+def _matrix_rate(kind: Any) -> float:
+    """Operations a second of a large product of a type."""
     import torch
 
-    a, b = torch.randn(_SIDE, _SIDE), torch.randn(_SIDE, _SIDE)
+    a, b = torch.randn(_SIDE, _SIDE).to(kind), torch.randn(_SIDE, _SIDE).to(kind)
     return 2 * _SIDE**3 / min(_timed(lambda: a @ b) for _ in range(5))
 
 
@@ -124,14 +124,15 @@ def steps(_: Path, threads: int, clips: int, turns: int) -> dict[str, Any]:
         "Conv1d, bfloat16": stepper(plain, True),
         "Conv1d, float32": stepper(plain, False),
     }
-    rate = _matrix_rate()
+    rate, low_rate = _matrix_rate(torch.float32), _matrix_rate(torch.bfloat16)
     for step in ways.values():
         step()
     times = dict.fromkeys(ways, np.inf)
     for _turn in range(turns):
         for name, step in ways.items():
             times[name] = min(times[name], _timed(step))
-    rate = max(rate, _matrix_rate())
+    rate = max(rate, _matrix_rate(torch.float32))
+    low_rate = max(low_rate, _matrix_rate(torch.bfloat16))
     done = work(form, clips)
     return {
         "rows": [
@@ -141,8 +142,9 @@ def steps(_: Path, threads: int, clips: int, turns: int) -> dict[str, Any]:
                 "step, s": seconds,
                 "clips/s": clips / seconds,
                 "GFLOP/s": done / seconds / 1e9,
-                "share of matrix rate": done / seconds / rate,
-                "matrix rate, GFLOP/s": rate / 1e9,
+                "of float32 matrices": done / seconds / rate,
+                "of its own type": done / seconds / (low_rate if "bfloat16" in name else rate),
+                "float32 matrices, GFLOP/s": rate / 1e9,
             }
             for name, seconds in times.items()
         ]

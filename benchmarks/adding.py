@@ -44,7 +44,16 @@ from segue.training import train
 TRACKS = 200_000
 SECONDS, RATE = 200, 44_100
 N = 20
-_START = "import sys; sys.modules['pandas'] = None; from segue.cli import main; main()"
+_START = """
+import sys
+class Hidden:
+    def find_spec(self, name, *rest):
+        if name == "pandas":
+            raise ImportError(name)
+sys.meta_path.insert(0, Hidden())
+from segue.cli import main
+main()
+"""
 
 
 def make_bundle(folder: Path, tracks: int) -> Path:

@@ -134,7 +134,7 @@ def test_train_takes_settings(segue, place, tmp_path):
 
 def test_evaluate_compares_bundles_in_pairs(segue, place, tmp_path):
     ran = segue(
-        "evaluate", "add", place / "knn", place / "popular", place / "world", "--protocol", "challenge",
+        "evaluate", place / "knn", place / "popular", place / "world", "--protocol", "challenge",
         "--json", "--report", tmp_path / "r.html",
     )  # fmt: skip
     result = ran.json
@@ -154,7 +154,7 @@ def test_evaluate_compares_bundles_in_pairs(segue, place, tmp_path):
 
 def test_evaluate_refuses_rows_that_were_learned_from(segue, place, tmp_path):
     assert segue("train", "popularity", place / "world", "--bundle", tmp_path / "b").status == 0
-    ran = segue("evaluate", "add", tmp_path / "b", place / "world", "--protocol", "challenge")
+    ran = segue("evaluate", tmp_path / "b", place / "world", "--protocol", "challenge")
     assert ran.status == 1
     assert "--holdout challenge" in ran.line
 
@@ -291,8 +291,8 @@ def test_tables_are_plain_where_there_is_no_terminal(segue, place):
             ["train", "item-knn", "{world}", "--bundle", "{new}", "--holdout", "x"],
             "no protocol is called 'x'",
         ),
-        (["evaluate", "add", "{world}", "--protocol", "challenge"], "a bundle and a dataset"),
-        (["evaluate", "add", "{knn}", "{world}", "--protocol", "x"], "no protocol is called 'x'"),
+        (["evaluate", "{world}", "--protocol", "challenge"], "a bundle and a dataset"),
+        (["evaluate", "{knn}", "{world}", "--protocol", "x"], "no protocol is called 'x'"),
         (["ingest", "vinyl", "x", "--dataset", "{new}"], "no format 'vinyl'"),
         (["ingest", "csv", "x", "--dataset", "{new}", "--map", "uri"], "role=column"),
         (["world", "--dataset", "{new}", "--tracks", "1"], "tracks"),
@@ -388,14 +388,14 @@ def test_control_characters_reach_no_terminal(segue, place):
 def test_control_characters_of_names_of_bundles_reach_no_terminal(segue, place, tmp_path):
     shutil.copytree(place / "popular", tmp_path / "a\x1b[31m\nb")
     asked = [tmp_path / "a\x1b[31m\nb", place / "world", "--protocol", "challenge", "-n", 5]
-    ran = segue("evaluate", "add", *asked)
+    ran = segue("evaluate", *asked)
     assert ran.status == 0
     assert "\x1b" not in ran.out
 
 
 def test_a_list_longer_than_any_catalog_can_be_is_refused(segue, place):
     asked = [place / "popular", place / "world", "--protocol", "challenge", "-n", 10**30]
-    assert segue("evaluate", "add", *asked).line.endswith("fewer than 2^31")
+    assert segue("evaluate", *asked).line.endswith("fewer than 2^31")
 
 
 # Processes

@@ -350,7 +350,7 @@ def test_training_goes_on_from_a_checkpoint_to_the_same_tower(tmp_path):
     nothing = np.zeros((64, 0), np.float32)
     rows = np.arange(64, dtype=np.int32)
     examples = Examples(rows, list(vectors), nothing, vectors[:, :2])
-    config = AudioConfig.make({"hidden": (8,), "artist": False})
+    config = AudioConfig.make({"hidden": (8,), "artist": False, "objective": "contrastive"})
     form = form_of(config, 5, 2)
 
     def trained(epochs: int, checkpoint: Path | None) -> dict[str, np.ndarray]:
@@ -408,19 +408,19 @@ def test_neighbours_are_tracks_of_the_same_rows():
 
 # The door
 
+FAST = {"dropout": 0.1, "hidden": (16,), "epochs": 30, "batch": 32, "learning_rate": 0.01}
 DOORS: dict[str, Callable[[], AudioRecommender | AudioMlr]] = {
     "linear": lambda: AudioRecommender(
         sound="bag-of-words", tower="linear", objective="mse", artist=False, **TINY
     ),
     "mlp": lambda: AudioRecommender(
-        sound="musicnn", hidden=(16,), epochs=30, batch=32, artist=False, learning_rate=0.01, **TINY
+        sound="musicnn", objective="contrastive", artist=False, **FAST, **TINY
     ),
     "with artists": lambda: AudioRecommender(
-        sound="musicnn", hidden=(16,), epochs=30, batch=32, learning_rate=0.01, **TINY
+        sound="musicnn", objective="contrastive", **FAST, **TINY
     ),
     "weighted": lambda: AudioRecommender(
-        sound="musicnn", hidden=(16,), epochs=30, batch=32, objective="wpe", artist=False,
-        learning_rate=0.01, **TINY,
+        sound="musicnn", objective="wpe", artist=False, **FAST, **TINY
     ),
     "artist": lambda: AudioRecommender(sound="none", tower="mean", **TINY),
     "bpr": lambda: AudioRecommender(

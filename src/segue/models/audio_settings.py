@@ -25,7 +25,7 @@ class AudioConfig(Config, frozen=True):
         Meta(description="who learns from plays, and answers"),
     ] = "wrmf"
     wrmf: Annotated[WRMFConfig, Meta(description="settings of the base wrmf")] = WRMFConfig(
-        factors=64, confidence="log", alpha=2.0, epsilon=1e-6
+        factors=64, confidence="log", alpha=10.0, epsilon=1.0, regularisation=0.02
     )
     bpr: Annotated[BprConfig, Meta(description="of the base bpr")] = BprConfig()
     sasrec: Annotated[TransformerConfig, Meta(description="of the base sasrec")] = (
@@ -46,7 +46,7 @@ class AudioConfig(Config, frozen=True):
     ] = "mlp"
     objective: Annotated[
         Literal["mse", "wpe", "contrastive"], Meta(description="what a tower is trained for")
-    ] = "contrastive"
+    ] = "mse"
     artist: Annotated[
         bool, Meta(description="whether towers are told the mean of the artist's other tracks")
     ] = True
@@ -57,7 +57,7 @@ class AudioConfig(Config, frozen=True):
     hidden: Annotated[
         tuple[Annotated[int, Meta(ge=1, le=65536)], ...],
         Meta(min_length=1, description="outputs of each hidden dense layer"),
-    ] = (1000,)
+    ] = (64,)
     temperature: Annotated[float, Meta(gt=0, description="τ of the contrastive objective")] = 0.1
     decoupled: Annotated[bool, Meta(description="whether its sum leaves out the track itself")] = (
         True
@@ -71,7 +71,7 @@ class AudioConfig(Config, frozen=True):
     weight_decay: Annotated[float, Meta(ge=0, description="pull of weights to zero")] = 0.01
     dropout: Annotated[
         float, Meta(ge=0, lt=1, description="share of hidden outputs left out in training")
-    ] = 0.3
+    ] = 0.5
     precision: Annotated[
         Literal["bfloat16", "float32"], Meta(description="of convolutions in training")
     ] = "bfloat16"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -41,7 +42,8 @@ class Some:
         return self.arrays[int(self.at[i])]
 
 
-class Examples(NamedTuple):
+@dataclass(frozen=True)
+class Examples:
     """Tracks with what a tower is given and what it should say."""
 
     tracks: Int32

@@ -17,7 +17,7 @@ from segue.answers import Queries, Query
 from segue.data.dataset import Dataset
 from segue.data.schema import TABLES
 from segue.errors import ConfigError, DataError, UsageError
-from segue.models import Bpr, Run, SasRec, audio_sounds
+from segue.models import Bpr, Run, SasRec, audio, audio_sounds
 from segue.models.audio import AudioRecommender
 from segue.models.audio_calibration import find_scale
 from segue.models.audio_learning import learn_tower
@@ -294,6 +294,23 @@ def test_training_is_not_told_the_target_by_the_artist():
     assert (beside[::2, :-1] == vectors[1::2]).all()
 
 
+def test_towers_are_trained_without_the_track_in_its_artist_s_mean(genres, monkeypatch):
+    seen = []
+
+    def learn(config, form, learned, held, *rest):
+        seen.extend([learned, held])
+        return learn_tower(config, form, learned, held, *rest)
+
+    monkeypatch.setattr(audio, "learn_tower", learn)
+    recommender = DOORS["artist"]().fit(genres, Run(seed=1))
+    vectors = recommender.vectors / recommender.unit
+    for some in seen:
+        for track, beside in zip(some.tracks, some.beside, strict=True):
+            others = [t for t in range(track // 5 * 5, track // 5 * 5 + 5) if t != track]
+            assert beside[:-1] == pytest.approx(vectors[others].mean(axis=0), abs=1e-5)
+    assert sorted(t for some in seen for t in some.tracks.tolist()) == list(range(120))
+
+
 def test_levels_are_of_each_band():
     rng = np.random.default_rng(12)
     clips = [rng.normal([5, -2], [1, 3], (300, 2)) for _ in range(40)]
@@ -548,6 +565,7 @@ def test_a_vector_of_another_track_gives_its_score_and_reads_like_it(name, genre
         "bpr": lambda: Bpr(factors=8, epochs=100),
         "sasrec": lambda: SasRec(factors=8, epochs=2, batch=16, negatives=16, patience=0),
     }[name]().fit(genres, Run(seed=1))
+    model.recommend(Queries.of([Query(tracks=(0,))]), 1)  # what it keeps in mind is not in the way
     before = {key: tensor.copy() for key, tensor in model.tensors().items()}
     more = model.with_tracks(fresh(2), model.vectors[[3, 65]])
     assert (len(model.catalog), len(more.catalog)) == (121, 123)

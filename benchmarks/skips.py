@@ -1,6 +1,7 @@
 """Do skips help? Every model without and with them, on the same sessions, over several seeds.
 
-    python -m benchmarks.skips DATASET --out FOLDER [--seeds 3] [--models a,b] [--set key=value]...
+    python -m benchmarks.skips DATASET --out FOLDER [--seeds 3] [--term-seeds 3] [--models a,b]
+        [--set key=value]...
 
 Trains each recipe and its `-skips` twin on the training side of the protocol `next`, for every
 seed, and asks both protocols that share this side: `next` and `skips`. Sequence models are also
@@ -125,36 +126,36 @@ class Table:
         return f"<h2>{escape(self.title)}</h2><table><thead>{head}</thead>{body}</table>"
 
 
-def tables(runs: Runs, twins: Sequence[str], seeds: int) -> list[Table]:
-    """Means of every recipe; differences of twins."""
+def tables(runs: Runs, twins: Sequence[str], seeds: int, term_seeds: int) -> list[Table]:
+    """Means of every recipe; differences of twins, over the seeds that both have."""
     keys = _keys()
     known: dict[str, list[Values]] = {}
     for name in (*BASELINES, *(r for t in twins for r in (t, *_with_skips(t)))):
-        fixed = name.removesuffix("-skips") in FIXED
-        known[name] = [runs.values(name, seed) for seed in range(1 if fixed else seeds)]
+        count = term_seeds if name.endswith(TERM) else seeds
+        if name.removesuffix("-skips") in FIXED:
+            count = 1
+        known[name] = [runs.values(name, seed) for seed in range(count)]
 
-    def mean(name: str, key: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-        return np.mean([values[key] for values in known[name]], axis=0)
+    def mean(some: Sequence[Values], key: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return np.mean([values[key] for values in some], axis=0)
 
     who = {p: test.listeners for p, test in runs.tests.items()}
     means, changes = [], []
     for name, some in known.items():
         row = [name, str(len(some))]
-        row += [_cell(estimate(mean(name, key), who[key.split()[0]]).mean) for key in keys]
+        row += [_cell(estimate(mean(some, key), who[key.split()[0]]).mean) for key in keys]
         seconds = float(np.median([values["seconds"] for values in some]))
         means.append([*row, f"{seconds:.0f}"])
     pairs = [(twin, other) for twin in twins for other in _with_skips(twin)]
     for twin, other in pairs:
+        both = list(zip(known[twin], known[other], strict=False))
         for key in keys:
             protocol, metric = key.split()
-            before, after = mean(twin, key), mean(other, key)
+            before, after = (mean(some, key) for some in zip(*both, strict=True))
             found = estimate(after - before, who[protocol])
             if found.mean is None or found.ci95 is None:
                 continue
-            each = [
-                float(np.nanmean(a[key] - b[key]))
-                for a, b in zip(known[other], known[twin], strict=True)
-            ]
+            each = [float(np.nanmean(after[key] - before[key])) for before, after in both]
             half = (found.ci95[1] - found.ci95[0]) / 2
             sure = found.ci95[0] > 0 or found.ci95[1] < 0
             good = (found.mean > 0) != (metric in LESS)
@@ -189,12 +190,15 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--term-seeds", type=int, help="of the published term alone")
     parser.add_argument("--models", default=",".join(TWINS))
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     args = parser.parse_args()
     runs = Runs(args.dataset, args.out, args.overrides)
-    made = tables(runs, args.models.split(","), args.seeds)
+    term_seeds = args.seeds if args.term_seeds is None else args.term_seeds
+    made = tables(runs, args.models.split(","), args.seeds, term_seeds)
     words = ["python -m benchmarks.skips", args.dataset.name, f"--seeds {args.seeds}"]
+    words += [f"--term-seeds {term_seeds}"] if term_seeds != args.seeds else []
     words += [f"--set {shlex.quote(o)}" for o in args.overrides]
     counts = ", ".join(f"{len(test):,} queries of {p}" for p, test in runs.tests.items())
     notes = [f"`{' '.join(words)}`; {counts}; {machine()}"]

@@ -194,6 +194,24 @@ def test_a_damaged_bundle_stops_before_anything_is_written(trained: Path, tmp_pa
     assert {file.name: file.read_bytes() for file in own.iterdir()} == files
 
 
+def test_files_inside_the_bundle_that_is_replaced_stay(trained: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    Bundle.load(trained).save(own)
+    file = song(own / "new" / "one.flac", 0)
+    with pytest.raises(DataError, match=r"own: holds files that are read here"):
+        add(own, [own / "new"])
+    assert file.is_file()
+    assert add(own, [own / "new"], out=tmp_path / "more").added == 1
+
+
+def test_a_manifest_that_is_too_deep_is_none(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    deep = '{"recommender": "audio", "config": {"x": ' + "[" * 100_000
+    (tmp_path / "own" / "manifest.json").write_text(deep)
+    with pytest.raises(BundleError, match="is not the manifest of a bundle"):
+        add(tmp_path / "own", [tmp_path])
+
+
 def test_on_the_command_line(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -77,6 +77,18 @@ def test_an_ingest_replaces_the_dataset_and_nothing_else(tmp_path: Path) -> None
     assert source.is_file()
 
 
+def test_a_source_inside_the_dataset_is_not_replaced_with_it(tmp_path: Path) -> None:
+    dataset = tmp_path / "dataset"
+    ingest("mpd", [write_slice(tmp_path / "source", 0, playlist(0, "a"))], dataset)
+    inside = write_slice(dataset / "more", 0, playlist(0, "a", "b"))
+    (tmp_path / "link").symlink_to(dataset / "more")
+    for source in (inside, dataset, tmp_path / "link"):
+        with pytest.raises(DataError, match=r"dataset: holds files that are read here"):
+            ingest("mpd", [source], dataset)
+        assert Dataset.open(dataset).track_count == 1
+        assert any((dataset / "more").iterdir())
+
+
 def test_a_failed_ingest_leaves_the_dataset_as_it_was(tmp_path: Path) -> None:
     source = write_slice(tmp_path / "mpd", 0, playlist(0, "a"))
     ingest("mpd", [source], tmp_path / "dataset")

@@ -25,7 +25,7 @@ from segue.data.readers._open import find
 from segue.data.readers.audio import READER, Found, scan, without_doubles
 from segue.data.schema import TABLES
 from segue.errors import BundleError, UsageError
-from segue.files import shown
+from segue.files import refuse_inside, shown
 from segue.progress import task
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def add(
     Raises:
         UsageError: no source.
         BundleError: not a bundle, or one that does not hear.
-        DataError: a source is missing or holds no sound files, or `out` cannot be written.
+        DataError: a source is missing, holds no sound files, or lies in the bundle that is
+            replaced; or `out` cannot be written.
     """
     if not sources:
         raise UsageError("no source", do=f"name {READER.files}")
@@ -105,6 +106,7 @@ def add(
     receipt = Receipt(format="audio", unit=READER.unit)
     with ExitStack() as stack:
         inputs = find(list(sources), READER.wanted, READER.files, stack, receipt.notes)
+        refuse_inside(out or path, [one.path for one in inputs])
         # The bundle loads while files are listened to.
         loading = stack.enter_context(ThreadPoolExecutor(1)).submit(_load, path, out or path)
         total = sum(one.size for one in inputs) / _MB
@@ -162,7 +164,7 @@ def _heard_by(path: Path) -> Extractor | None:
         raise BundleError("is not a bundle (no manifest.json)", where=path)
     try:
         heard = msgspec.json.decode(file.read_bytes(), type=_Heard)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"is not the manifest of a bundle ({error})", where=file) from error
     sound = heard.config.get("sound")
     if not isinstance(sound, str):

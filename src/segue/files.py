@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from segue.errors import DataError
@@ -134,6 +134,22 @@ def refuse_unwritable(folder: Path, marker: str) -> None:
         DataError: as `replacing_folder`.
     """
     shutil.rmtree(_fresh(_real(folder), marker), ignore_errors=True)
+
+
+def refuse_inside(folder: Path, paths: Iterable[Path]) -> None:
+    """Find out whether files that are read would go with a folder that is to be replaced.
+
+    Raises:
+        DataError: one of them lies in it.
+    """
+    folder = _real(folder)
+    for parent in sorted({path.parent for path in paths}) if folder.exists() else ():
+        if _real(parent).is_relative_to(folder):
+            raise DataError(
+                "holds files that are read here, which would be lost when it is replaced",
+                where=folder,
+                do="name another place",
+            )
 
 
 @contextlib.contextmanager

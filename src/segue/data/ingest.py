@@ -16,7 +16,7 @@ from segue.data.readers._open import find
 from segue.data.readers._reader import Reading
 from segue.data.writing import writing_dataset
 from segue.errors import DataError, UsageError
-from segue.files import shown
+from segue.files import refuse_inside, shown
 from segue.progress import task
 
 _MB = 1e6
@@ -47,7 +47,8 @@ def ingest(
     Raises:
         UsageError: no such format, no source, or a mapping that the format or file does not have.
         ConfigError: a setting that the format does not have, or a wrong value.
-        DataError: a source cannot be read, or nothing in it can be kept. `dataset` is as before.
+        DataError: a source cannot be read or lies in the folder that is replaced, or nothing in it
+            can be kept. `dataset` is as before.
     """
     reader = FORMATS.get(format)
     if reader is None:
@@ -72,6 +73,7 @@ def ingest(
         total = sum(source.size for source in inputs) / _MB
         advance = stack.enter_context(task(f"ingesting {format}", total, "MB", show=progress))
         writer = stack.enter_context(writing_dataset(dataset))
+        refuse_inside(dataset, [source.path for source in inputs])
         reading = Reading(writer, receipt, columns or {}, lambda step: advance(step / _MB), made)
         reader.read(inputs, reading)
         refuse_nothing(receipt)

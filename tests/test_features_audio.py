@@ -199,6 +199,33 @@ def test_an_entry_that_is_damaged_later_is_computed_when_it_is_read(files, heard
     assert entry.read_bytes() == whole
 
 
+def test_nothing_with_its_right_checksum_is_no_entry(files, heard, tmp_path):
+    """CRC-32 of no bytes is 0, so four zeros look whole."""
+    found = extract(files, LOUDNESS, cache=tmp_path / "cache")
+    right = found[1]
+    entry = next(p for p in entries(tmp_path / "cache") if files[1].sha256 in p.name)
+    entry.write_bytes(bytes(4))
+    np.testing.assert_array_equal(found[1], right)
+
+
+def test_a_file_that_has_changed_is_not_kept_as_what_it_was(files, heard, tmp_path):
+    shutil.copyfile(files[0].path, files[1].path)
+    found = extract(files, LOUDNESS, cache=tmp_path / "cache")
+    assert found.failed == {"changed since it was ingested": 1}
+    assert found.tracks.tolist() == [10, 12]
+    assert not any(files[1].sha256 in p.name for p in entries(tmp_path / "cache"))
+
+
+def test_nor_where_its_entry_is_damaged_later(files, heard, tmp_path):
+    found = extract(files, LOUDNESS, cache=tmp_path / "cache")
+    entry = next(p for p in entries(tmp_path / "cache") if files[1].sha256 in p.name)
+    entry.unlink()
+    shutil.copyfile(files[0].path, files[1].path)
+    with pytest.raises(AudioError, match="changed since it was ingested"):
+        found[1]
+    assert not entry.exists()
+
+
 def test_an_interrupt_loses_nothing_that_was_done(files, heard, tmp_path, monkeypatch):
     inline = features.run_files
 

@@ -27,11 +27,13 @@ from segue.audio.extractors import Extractor
 from segue.audio.files import AudioFile
 from segue.audio.workers import Limits, run_files
 from segue.errors import DataError
+from segue.files import sha256 as sha256_of
 from segue.progress import task
 
 Array = NDArray[Any]
 Int32 = NDArray[np.int32]
 
+_CHANGED = "changed since it was ingested"
 _CRC_BYTES = 4
 _HASH = re.compile("[0-9a-f]{64}")
 
@@ -58,6 +60,17 @@ class Analysis:
         """
         wanted = self.extractor
         return wanted(decode(path, wanted.rate, wanted.excerpt, self.longest_minutes).samples)
+
+
+@dataclass(frozen=True)
+class _Hashed:
+    """The same with the file's SHA-256 of now, which may not be the one it was ingested with."""
+
+    analysis: Analysis
+
+    def __call__(self, path: Path) -> tuple[str, Array]:
+        """Raises AudioError or OSError where the file cannot be used."""
+        return sha256_of(path), self.analysis(path)
 
 
 def folder_of(extractor: Extractor, cache: Path | None = None) -> Path:
@@ -117,7 +130,14 @@ class Features:
             DataError: the entry cannot be written.
         """
         file = self.files[i]
-        return features_of(file.path, file.sha256, self._analysis, self._folder)
+        entry = _entry(self._folder, file.sha256)
+        kept = _read(entry)
+        if kept is None:
+            kept = self._analysis(file.path)
+            if sha256_of(file.path) != file.sha256:
+                raise AudioError(_CHANGED, file.path)
+            _write(entry, kept)
+        return kept
 
     def load(self, rows: Sequence[int] | NDArray[np.integer[Any]], frames: int = 0) -> Array:
         """Features of several files as one array.
@@ -176,12 +196,14 @@ def extract(
     what = f"listening ({extractor.name})"
     with task(what, len(missing), "files", show=progress and bool(missing)) as advance:
         paths = [file.path for file in missing]
-        for i, result in run_files(analysis, paths, workers=workers, limits=limits):
+        for i, result in run_files(_Hashed(analysis), paths, workers=workers, limits=limits):
             sha256 = missing[i].sha256
             if isinstance(result, AudioError):
                 reasons[sha256] = result.reason
+            elif result[0] != sha256:
+                reasons[sha256] = _CHANGED
             else:
-                _write(_entry(folder, sha256), result)
+                _write(_entry(folder, sha256), result[1])
             advance(1)
     failed = Counter(reasons[file.sha256] for file in files if file.sha256 in reasons)
     heard = [file for file in files if file.sha256 not in reasons]
@@ -236,5 +258,8 @@ def _read(entry: Path) -> Array | None:
     body, crc = content[:-_CRC_BYTES], content[-_CRC_BYTES:]
     if len(crc) < _CRC_BYTES or zlib.crc32(body) != int.from_bytes(crc, "little"):
         return None
-    read: Array = np.load(io.BytesIO(body), allow_pickle=False)
+    try:
+        read: Array = np.load(io.BytesIO(body), allow_pickle=False)
+    except (EOFError, ValueError):  # of nothing, the checksum is right
+        return None
     return read

@@ -17,6 +17,7 @@ from sounds import RATE, encode, sweep, wav, wav_header
 from segue.cli import run
 from segue.data.dataset import Dataset
 from segue.data.ingest import ingest
+from segue.data.readers import audio
 from segue.data.readers.audio import wanted
 from segue.errors import ConfigError, DataError
 from segue.files import sha256
@@ -150,6 +151,18 @@ ODD: dict[str, Callable[[Path], object]] = {
 def test_odd_files_are_tracks(tmp_path: Path, name: str) -> None:
     ODD[name](tmp_path / name)
     assert ingest("audio", [tmp_path / name], tmp_path / "d").kept == 1
+
+
+def test_reasons_come_in_the_order_of_the_files_not_of_the_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    music = folder(tmp_path)
+    (music / "1.mp3").write_text("text" * 100)
+    (music / "2.mp3").write_bytes(b"")
+    run_files = audio.run_files
+    monkeypatch.setattr(audio, "run_files", lambda *a, **k: reversed(list(run_files(*a, **k))))
+    receipt = ingest("audio", [music], tmp_path / "d", settings={"seconds": 50})
+    assert list(receipt.dropped) == ["not audio", "empty file"]
 
 
 def test_limits_are_settings_that_the_receipt_keeps(tmp_path: Path) -> None:

@@ -70,18 +70,24 @@ def scan(
     for source in sources:
         if source.member is not None:
             raise DataError("sound is not read from a zip", where=source, do="unpack it")
-    found: dict[int, Found] = {}
+    found: dict[int, Found | str] = {}
     paths = [source.path for source in sources]
     for at, looked in run_files(look or Look(limits.duration_minutes), paths, limits=limits):
         tick(sources[at].size)
         path = str(paths[at].absolute())
         if isinstance(looked, AudioError):
-            receipt.drop(looked.reason)
+            found[at] = looked.reason
         elif shown(path) != path:
-            receipt.drop("name is not UTF-8")
+            found[at] = "name is not UTF-8"
         else:
             found[at] = Found(sources[at].name, path, looked)
-    return [found[at] for at in sorted(found)]
+    kept = []
+    for _, one in sorted(found.items()):  # in the order of the files, not as workers were done
+        if isinstance(one, str):
+            receipt.drop(one)
+        else:
+            kept.append(one)
+    return kept
 
 
 def write_audio(

@@ -212,6 +212,16 @@ def test_what_fails_leaves_the_dataset_as_it_was(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["d", "music"]
 
 
+def test_a_dataset_that_cannot_be_written_is_found_out_before_files_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, files = behaviour(tmp_path / "d"), music(tmp_path / "music")
+    monkeypatch.setattr("segue.files.os.path.ismount", lambda path: True)
+    monkeypatch.setattr("segue.attaching.scan", lambda *_: pytest.fail("files were read"))
+    with pytest.raises(DataError, match="is a mount point"):
+        attach_audio([files], dataset)
+
+
 def test_there_has_to_be_a_dataset_and_a_source(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not a dataset"):
         attach_audio([tmp_path], tmp_path / "d")

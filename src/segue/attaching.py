@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from segue.audio.workers import Limits
 from segue.catalog import Catalog
-from segue.data.dataset import Dataset, Int32, Receipt
+from segue.data.dataset import DATASET_FILE, Dataset, Int32, Receipt
 from segue.data.ingest import refuse_nothing
 from segue.data.readers import FORMATS
 from segue.data.readers._open import find
@@ -24,7 +24,7 @@ from segue.data.schema import TABLES
 from segue.data.writing import writing_dataset
 from segue.errors import UsageError
 from segue.evaluation.matching import match_tracks
-from segue.files import shown
+from segue.files import refuse_unwritable, shown
 from segue.progress import task
 
 _MB = 1e6
@@ -61,6 +61,7 @@ def attach_audio(
         raise UsageError("no source", do=f"name {reader.files}")
     limits = Limits.make(settings or {})
     dataset = Dataset.open(path)
+    refuse_unwritable(path, DATASET_FILE)
     receipt = Receipt(
         format="audio",
         unit=reader.unit,

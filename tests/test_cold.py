@@ -16,6 +16,7 @@ from segue.answers import MAX_HISTORY, Queries
 from segue.bundle import Bundle, Holdout
 from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
+from segue.data.writing import writing_dataset
 from segue.errors import BundleError, DataError
 from segue.evaluation import cold
 from segue.evaluation.evaluate import evaluate
@@ -153,6 +154,16 @@ def test_playlists_are_asked_where_nobody_listens(tmp_path: Path) -> None:
         assert part(split.test.truth_offsets, split.test.truth, q) == sorted(set(entries) & gone)
         shown = [t for t in entries if t not in gone]
         assert part(split.test.queries.offsets, split.test.queries.tracks, q) == shown
+
+
+def test_playlists_are_asked_where_listeners_have_no_listens(tmp_path: Path) -> None:
+    with writing_dataset(tmp_path / "d") as writer:
+        writer.add("tracks", {"uri": [f"t{t}" for t in range(40)]})
+        writer.add("listeners", {"uri": ["somebody"]})
+        writer.add_playlists({"uri": ["p", "q"]}, [40, 40], [*range(40)] * 2)
+        writer.finish([], simulated=False)
+    split = PROTOCOLS["cold"].split(Dataset.open(tmp_path / "d"), 0)
+    assert len(split.test.queries) == 2
 
 
 def test_slices_tell_whether_an_artist_was_heard_before(tmp_path: Path) -> None:

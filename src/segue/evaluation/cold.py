@@ -88,7 +88,7 @@ class Cold(Protocol):
 
 @dataclass(frozen=True)
 class _Plays:
-    """What listeners had, or playlists where there are no listeners; run after run."""
+    """What listeners had, or playlists where nobody listened; run after run."""
 
     offsets: Int64
     """(owners + 1,)"""
@@ -102,7 +102,7 @@ class _Plays:
     @classmethod
     def of(cls, dataset: Dataset) -> Self:
         had = _had(dataset)
-        if not dataset.listener_count:
+        if not len(dataset.listens):
             outcomes = np.full(len(dataset.entries), int(Outcome.UNKNOWN), np.int8)
             return cls(dataset.offsets, dataset.entries, outcomes, had)
         listeners, tracks, outcomes = (

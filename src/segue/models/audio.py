@@ -237,13 +237,12 @@ class AudioRecommender(Recommender, AudioDoor):
         self.base.catalog = self.catalog
         inner = {n.removeprefix("base."): t for n, t in tensors.items() if n.startswith("base.")}
         self.base.restore(inner)
-        self.bag = None
-        if self.sound == "bag-of-words":
-            self.bag = Bag.restore(tensors, "bag.")
-        self.tower = None
+        self.bag = self.tower = None
         if self.config.tower == "mean":
             return
         inputs = len(expect(tensors, "tower.shift", np.float32, None))
+        if self.sound == "bag-of-words":
+            self.bag = Bag.restore(tensors, "bag.", inputs)
         form = form_of(self.config, inputs, self.base.vectors.shape[1])
         arrays = {
             name: expect(tensors, f"tower.{name}", np.float32, *shape)

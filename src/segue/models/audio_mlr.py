@@ -189,7 +189,9 @@ class AudioMlr(DotRecommender, AudioDoor):
         self.vectors = expect(tensors, "vectors", np.float32, len(self.catalog), factors)
         self.shift = expect(tensors, "shift", np.float32, inputs)
         self.size = expect(tensors, "size", np.float32, inputs)
-        self.bag = Bag.restore(tensors, "bag.") if self.sound == "bag-of-words" else None
+        self.bag = None
+        if self.sound == "bag-of-words":
+            self.bag = Bag.restore(tensors, "bag.", inputs)
 
 
 def _neighbours(plays: Any, count: int) -> Int64:

@@ -19,6 +19,8 @@ from segue.progress import note
 
 _SAMPLED = 500
 """Tracks that the levels of the inputs are taken from, at most."""
+_ALIKE = 1e-3
+"""Deviation up to which an input counts as always the same."""
 
 
 class Sounds(NamedTuple):
@@ -88,6 +90,9 @@ def extracted(dataset: Dataset, sound: str, run: Run) -> Sounds:
 def levels(arrays: Arrays, *, alike: bool) -> dict[str, Float32]:
     """Arrays "shift" and "scale" that give the inputs mean 0 and deviation 1.
 
+    An input that is the same for all tells nothing, and what another value would mean is unknown:
+    it becomes 0, as the bands of silence above MP3s must not drown the sound of a new FLAC.
+
     Args:
         arrays: sounds.
         alike: leave the inputs as they are, beside each other: their sizes mean something.
@@ -98,8 +103,9 @@ def levels(arrays: Arrays, *, alike: bool) -> dict[str, Float32]:
     inputs = sampled.shape[1]
     if alike or not inputs:
         return {"shift": np.zeros(inputs, np.float32), "scale": np.ones(inputs, np.float32)}
-    deviations = np.maximum(sampled.std(axis=0), 1e-3)
-    return {"shift": sampled.mean(axis=0), "scale": 1 / deviations}
+    deviations = sampled.std(axis=0)
+    scale = np.where(deviations > _ALIKE, 1 / np.maximum(deviations, _ALIKE), 0)
+    return {"shift": sampled.mean(axis=0), "scale": scale.astype(np.float32)}
 
 
 class Artists:

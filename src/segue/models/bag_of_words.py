@@ -97,8 +97,11 @@ class Bag(NamedTuple):
         return self._asdict()
 
     @classmethod
-    def restore(cls, tensors: Mapping[str, npt.NDArray[Any]], prefix: str) -> Self:
+    def restore(cls, tensors: Mapping[str, npt.NDArray[Any]], prefix: str, kept: int) -> Self:
         """Take what `tensors` gave, under names that begin with `prefix`.
+
+        Args:
+            kept: length of the vectors that it has to make.
 
         Raises:
             BundleError: shapes or types do not fit.
@@ -110,7 +113,7 @@ class Bag(NamedTuple):
             expect(tensors, f"{prefix}scale", np.float32, numbers),
             words,
             expect(tensors, f"{prefix}mean", np.float32, size),
-            expect(tensors, f"{prefix}axes", np.float32, size, None),
+            expect(tensors, f"{prefix}axes", np.float32, size, kept),
         )
 
 

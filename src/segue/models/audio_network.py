@@ -10,6 +10,8 @@ from torch.nn import functional
 from segue.answers import Float32
 from segue.models.audio_towers import Form
 
+_LEAST_VARIANCE = 1e-5
+
 
 class Network(nn.Module):
     """The layers of `audio_towers`, with its names.
@@ -17,7 +19,11 @@ class Network(nn.Module):
     Args:
         form: sizes.
         levels: arrays "shift" and "scale".
-        dropout: share of the inputs of dense layers after the first that is left out.
+        dropout: share of the inputs of dense layers that is left out, but for those that are no
+            layer's outputs.
+
+    What convolutions give is normalised over a step's frames before it is rectified (Ioffe and
+    Szegedy 2015), with the bias as its shift; `arrays` has weights and biases that do the same.
     """
 
     def __init__(self, form: Form, levels: dict[str, Float32], dropout: float) -> None:
@@ -30,6 +36,11 @@ class Network(nn.Module):
                 self.gate = nn.Parameter(torch.ones(shape))
             elif name.endswith("_bias"):
                 self.register_parameter(name, nn.Parameter(torch.zeros(shape)))
+                if name.startswith("convolution"):
+                    layer = name.removesuffix("_bias")
+                    self.register_parameter(f"{layer}_gain", nn.Parameter(torch.ones(shape)))
+                    self.register_buffer(f"{layer}_mean", torch.zeros(shape))
+                    self.register_buffer(f"{layer}_variance", torch.ones(shape))
             else:
                 inputs = int(np.prod(shape[:-1]))
                 start = torch.randn(shape) * (2 / max(1, inputs)) ** 0.5  # He et al. 2015
@@ -53,7 +64,7 @@ class Network(nn.Module):
         form = self.form
         h = (sounds - self.get_buffer("shift")) * self.get_buffer("scale")
         for i, (_, pool) in enumerate(form.convolutions):
-            h = self._convolved(h, *self._layer("convolution", i), pool)
+            h = self._convolved(h, f"convolution{i}", pool)
         if form.convolutions and not form.window:
             l2 = (h.float().square().mean(1) + 1e-12).sqrt()
             h = torch.cat([h.mean(1), h.amax(1), l2.to(h.dtype)], 1)
@@ -61,7 +72,9 @@ class Network(nn.Module):
         for i in range(len(form.hidden) + 1):
             weights, bias = self._layer("dense", i)
             if i:
-                h = functional.dropout(torch.relu(h), self.dropout, self.training)
+                h = torch.relu(h)
+            if i or form.convolutions:
+                h = functional.dropout(h, self.dropout, self.training)
             h = functional.linear(h, weights.t(), bias)
         h = h.float()
         if form.artist:
@@ -69,19 +82,36 @@ class Network(nn.Module):
             h = h + functional.pad(known, (0, form.outputs - form.artist))
         return h
 
-    @staticmethod
-    def _convolved(h: Tensor, weights: Tensor, bias: Tensor, pool: int) -> Tensor:
-        """relu(W * x + b), max-pooled, as a convolution of pictures of height 1.
+    def _convolved(self, h: Tensor, layer: str, pool: int) -> Tensor:
+        """relu(normalised(W * x)), max-pooled, as a convolution of pictures of height 1.
 
         Frames stay in front of channels: this is oneDNN's fastest layout, twice that of conv1d.
         """
+        weights = self.get_parameter(layer)
         picture = h.unsqueeze(1).permute(0, 3, 1, 2)
         kernel = weights.permute(2, 1, 0).unsqueeze(2).contiguous(memory_format=torch.channels_last)
-        out = functional.relu(functional.conv2d(picture, kernel, bias))
+        out = functional.batch_norm(
+            functional.conv2d(picture, kernel),
+            self.get_buffer(f"{layer}_mean"),
+            self.get_buffer(f"{layer}_variance"),
+            self.get_parameter(f"{layer}_gain"),
+            self.get_parameter(f"{layer}_bias"),
+            self.training,
+            eps=_LEAST_VARIANCE,
+        )
+        out = functional.relu(out)
         if pool > 1:
             out = functional.max_pool2d(out, (1, pool))
         return out.permute(0, 2, 3, 1).squeeze(1)
 
     def arrays(self) -> dict[str, Float32]:
-        """For `audio_towers.Tower`."""
-        return {n: np.array(value.cpu().numpy()) for n, value in self.state_dict().items()}
+        """For `audio_towers.Tower`: as in training, what is normalised by its running levels."""
+        arrays = {n: np.array(value.cpu().numpy()) for n, value in self.state_dict().items()}
+        for i in range(len(self.form.convolutions)):
+            gain, mean, variance = (
+                arrays.pop(f"convolution{i}_{part}") for part in ("gain", "mean", "variance")
+            )
+            gain = gain / np.sqrt(variance + np.float32(_LEAST_VARIANCE))
+            arrays[f"convolution{i}"] *= gain
+            arrays[f"convolution{i}_bias"] -= mean * gain
+        return arrays

@@ -62,15 +62,17 @@ class AudioConfig(Config, frozen=True):
     decoupled: Annotated[bool, Meta(description="whether its sum leaves out the track itself")] = (
         True
     )
-    epochs: Annotated[int, Meta(ge=1, description="passes over the tracks, at most")] = 100
+    epochs: Annotated[int, Meta(ge=1, description="passes over the tracks, at most")] = 50
     patience: Annotated[
         int, Meta(ge=0, description="epochs without gain before training ends; 0 = never")
-    ] = 10
+    ] = 0
     batch: Annotated[int, Meta(ge=1, description="tracks in a step")] = 128
-    learning_rate: Annotated[float, Meta(gt=0, description="size of a step")] = 0.001
+    learning_rate: Annotated[float, Meta(gt=0, description="size of a step, at its largest")] = (
+        0.001
+    )
     weight_decay: Annotated[float, Meta(ge=0, description="pull of weights to zero")] = 0.01
     dropout: Annotated[
-        float, Meta(ge=0, lt=1, description="share of hidden outputs left out in training")
+        float, Meta(ge=0, lt=1, description="share of layers' outputs left out in training")
     ] = 0.5
     precision: Annotated[
         Literal["bfloat16", "float32"], Meta(description="of convolutions in training")

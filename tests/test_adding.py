@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -202,6 +203,27 @@ def test_files_inside_the_bundle_that_is_replaced_stay(trained: Path, tmp_path: 
         add(own, [own / "new"])
     assert file.is_file()
     assert add(own, [own / "new"], out=tmp_path / "more").added == 1
+
+
+def test_what_another_process_added_meanwhile_is_not_lost(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own"
+    Bundle.load(trained).save(own)
+    one, two = (song(tmp_path / f"{genre}.flac", genre) for genre in (0, 1))
+    without_doubles = adding.without_doubles
+
+    def meanwhile(*arguments: Any, **named: Any) -> Any:
+        monkeypatch.undo()
+        monkeypatch.setitem(adding.SOUNDS, "musicnn", ToneEar())
+        monkeypatch.setenv("SEGUE_CACHE", str(tmp_path / "cache"))
+        add(own, [two])
+        return without_doubles(*arguments, **named)
+
+    monkeypatch.setattr(adding, "without_doubles", meanwhile)
+    with pytest.raises(BundleError, match="was replaced while files were listened to"):
+        add(own, [one])
+    assert Bundle.load(own).catalog.uris[GENRES * EACH :] == ["1.flac"]
 
 
 def test_a_manifest_that_is_too_deep_is_none(trained: Path, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from segue.models.audio_door import AudioDoor
 
 _MB = 1e6
+_MANIFEST = "manifest.json"
 
 
 class Added(msgspec.Struct, frozen=True):
@@ -91,13 +92,14 @@ def add(
 
     Raises:
         UsageError: no source.
-        BundleError: not a bundle, or one that does not hear.
+        BundleError: not a bundle, one that does not hear, or one that was replaced meanwhile.
         DataError: a source is missing, holds no sound files, or lies in the bundle that is
             replaced; or `out` cannot be written.
     """
     if not sources:
         raise UsageError("no source", do=f"name {READER.files}")
     extractor = _heard_by(path)
+    before = _manifest(path)
     limits = Limits()
     look: Callable[[Path], Looked] = Look(limits.duration_minutes)
     if extractor is not None:
@@ -134,6 +136,8 @@ def add(
         more = door.with_tracks(table, vectors[placed])
         assert isinstance(more, Recommender)
         bundle.recommender = more
+    if _manifest(path) != before:
+        raise BundleError("was replaced while files were listened to", where=path, do="add again")
     if len(table) or out:
         bundle.save(out or path)
     return Added(
@@ -159,13 +163,11 @@ def _heard_by(path: Path) -> Extractor | None:
     Raises:
         BundleError: not a bundle, or one whose model places no tracks.
     """
-    file = path / "manifest.json"
-    if not file.is_file():
-        raise BundleError("is not a bundle (no manifest.json)", where=path)
     try:
-        heard = msgspec.json.decode(file.read_bytes(), type=_Heard)
+        heard = msgspec.json.decode(_manifest(path), type=_Heard)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BundleError(f"is not the manifest of a bundle ({error})", where=file) from error
+        where = path / _MANIFEST
+        raise BundleError(f"is not the manifest of a bundle ({error})", where=where) from error
     sound = heard.config.get("sound")
     if not isinstance(sound, str):
         raise BundleError(
@@ -174,6 +176,13 @@ def _heard_by(path: Path) -> Extractor | None:
             do="train the recipe audio",
         )
     return SOUNDS.get(sound)
+
+
+def _manifest(path: Path) -> bytes:
+    file = path / _MANIFEST
+    if not file.is_file():
+        raise BundleError("is not a bundle (no manifest.json)", where=path)
+    return file.read_bytes()
 
 
 def _load(path: Path, out: Path) -> tuple[Bundle, AudioDoor]:

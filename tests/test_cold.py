@@ -337,6 +337,14 @@ def test_a_report_explains_the_metrics(world: Dataset, popular: Bundle) -> None:
 # Who may be tested
 
 
+def test_all_says_what_to_do_where_nothing_is_new_to_every_bundle(tmp_path: Path) -> None:
+    last_month = train_bundle(crowd(tmp_path / "last"))
+    now = crowd(tmp_path / "now", seed=5)
+    assert (last_month.catalog.plays > 0).all()
+    with pytest.raises(DataError, match="without plays in all of them; give each bundle"):
+        evaluate([("p", last_month)], now, "cold", all_rows=True)
+
+
 def test_a_bundle_that_learned_from_the_cold_tracks_is_refused(
     world: Dataset, tmp_path: Path
 ) -> None:

@@ -70,6 +70,12 @@ class Cold(Protocol):
             c.plays[rows] if len(c) else rows for c, rows in zip(catalogs, found, strict=True)
         ]
         cold = (found >= 0).all(axis=0) & (np.stack(counts) == 0).all(axis=0)
+        if not cold.any():
+            raise DataError(
+                "no track that every bundle has is without plays in all of them",
+                where=dataset.path,
+                do="give each bundle the new files with segue add",
+            )
         lacking = plays.had & (found < 0).any(axis=0)
         notes = [f"{int(lacking.sum()):,} played tracks that a bundle lacks are left out"]
         which = np.flatnonzero(plays.askable(cold))

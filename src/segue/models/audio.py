@@ -98,7 +98,9 @@ class AudioRecommender(Recommender, AudioDoor):
         at = np.flatnonzero(played[sounds.tracks])
         if not len(at):
             raise DataError(
-                "no track that was played has audio", where=dataset.path, do="ingest its audio"
+                "no track that was played has audio",
+                where=dataset.path,
+                do="segue ingest audio --add finds tracks by uri, or by artist and title",
             )
         self.bag = None
         if self.sound == "bag-of-words":

@@ -76,7 +76,9 @@ class AudioMlr(DotRecommender, AudioDoor):
         at = np.flatnonzero(self.catalog.plays[sounds.tracks] > 0)
         if not len(at):
             raise DataError(
-                "no track that was played has audio", where=dataset.path, do="ingest its audio"
+                "no track that was played has audio",
+                where=dataset.path,
+                do="segue ingest audio --add finds tracks by uri, or by artist and title",
             )
         arrays = sounds.arrays
         if self.sound == "bag-of-words":

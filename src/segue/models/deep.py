@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
 
+import numpy as np
+import safetensors
+import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from segue.answers import Float32
+from segue.errors import ConfigError
+from segue.files import write_file
+
+_LONGEST_GRADIENT = 5.0
+_CHECKPOINT = "segue-training-2"
+
+Report = Callable[[str], None]
+
+
+def device() -> torch.device:
+    """Where to compute: a GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @contextmanager
@@ -47,3 +69,176 @@ class Table:
         self.first[at], self.second[at] = first, second
         size = (second / (1 - 0.999**self.steps)).sqrt_().add_(1e-8)
         self.rows[at] = taken.detach() - rate / (1 - 0.9**self.steps) * first / size
+
+
+class Training(ABC):
+    """Epochs with early stopping and checkpoints; `run` does all of it.
+
+    A subclass sets the attributes that are only declared here, and gives what is abstract. All that
+    is random in an epoch comes of the seed and its number, so that a training that goes on from a
+    checkpoint is to the bit what it would have been.
+
+    Args:
+        where: what errors name.
+        seed: of everything random.
+        epochs: at most.
+        patience: epochs without gain before training ends; 0 = never.
+    """
+
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    identity: str
+    """What a checkpoint must have been made of to go on from it."""
+
+    def __init__(self, where: str, seed: int, epochs: int, patience: int) -> None:
+        self.where, self.seed, self.epochs, self.patience = where, seed, epochs, patience
+        self.device = device()
+        self.epoch = 0
+        self.history: list[float] = []
+        self.best: dict[str, Tensor] = {}
+
+    def run(
+        self, advance: Callable[[float], None], report: Report, checkpoint: Path | None
+    ) -> dict[str, Float32]:
+        """Train until `epochs` or `patience` ends it.
+
+        Args:
+            advance: called with the share of an epoch after every step.
+            report: called with a line after every epoch.
+            checkpoint: file to go on from, and to write after every epoch.
+
+        Returns:
+            `arrays` of the best epoch, or of the last where there is no validation.
+
+        Raises:
+            ConfigError: it diverged.
+        """
+        if checkpoint is not None and self._resume(checkpoint):
+            report(f"goes on after epoch {self.epoch} ({checkpoint.name})")
+            advance(self.epoch)
+        while self.epoch < self.epochs and not self._done():
+            told = f"epoch {self.epoch + 1}: loss {self._epoch(advance):.4f}"
+            self.epoch += 1
+            found = self.validate()
+            if found is not None:
+                worth, words = found
+                self.history.append(worth)
+                told += f", {words} on validation"
+                if worth >= max(self.history):
+                    self.best = copy.deepcopy(self.state())
+            report(told)
+            if checkpoint is not None:
+                self._save(checkpoint)
+        return self.arrays(self.best or self.state())
+
+    def _done(self) -> bool:
+        """Whether the best epoch lies `patience` epochs back."""
+        if not self.history or not self.patience or not self.ripe:
+            return False
+        return int(np.argmax(self.history[::-1])) >= self.patience
+
+    def _epoch(self, advance: Callable[[float], None]) -> float:
+        """Mean loss of an epoch's steps."""
+        rng = np.random.default_rng([self.seed, 2, self.epoch])
+        torch.manual_seed(int(rng.integers(2**62)))
+        self.network.train()
+        losses = []
+        for loss, share in self.steps(rng):
+            losses.append(loss.detach())
+            advance(share)
+        mean = float(torch.stack(losses).mean())
+        if not np.isfinite(mean):
+            raise ConfigError(
+                f"diverged in epoch {self.epoch + 1}", where=self.where, do="lower learning_rate"
+            )
+        return mean
+
+    @cached_property
+    def _parameters(self) -> list[nn.Parameter]:
+        return list(self.network.parameters())
+
+    def descend(self, loss: Tensor) -> None:
+        """Take a step of the optimiser."""
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self._parameters, _LONGEST_GRADIENT)
+        self.optimiser.step()
+
+    # What a training is
+
+    @abstractmethod
+    def steps(self, rng: np.random.Generator) -> Iterator[tuple[Tensor, float]]:
+        """Take the steps of an epoch; the loss of each and its share of the epoch."""
+
+    @abstractmethod
+    def validate(self) -> tuple[float, str] | None:
+        """How good it is now, larger is better, and in words; None where nothing tells."""
+
+    @abstractmethod
+    def arrays(self, state: dict[str, Tensor]) -> dict[str, Float32]:
+        """What has been learned, from a `state`."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything learned."""
+        return self.network.state_dict()
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take a `state` back."""
+        self.network.load_state_dict(state)
+
+    @property
+    def ripe(self) -> bool:
+        """Whether validation says enough to stop."""
+        return True
+
+    def beside(self) -> dict[str, Tensor]:
+        """What else a checkpoint needs."""
+        return {}
+
+    def restore_beside(self, tensors: dict[str, Tensor]) -> None:
+        """Take `beside` back."""
+        assert not tensors
+
+    # Checkpoints
+
+    def _save(self, file: Path) -> None:
+        parts = {"now": self.state(), "best": self.best, "beside": self.beside()}
+        for p, moments in self.optimiser.state_dict()["state"].items():
+            parts[f"adam.{p}"] = moments
+        cpu = {
+            f"{part}.{name}": value.detach().cpu().contiguous().clone()
+            for part, tensors in parts.items()
+            for name, value in tensors.items()
+        }
+        facts = {
+            "identity": f"{_CHECKPOINT} {self.identity}",
+            "epoch": str(self.epoch),
+            "history": json.dumps(self.history),
+        }
+        write_file(file, safetensors.torch.save(cpu, facts))
+
+    def _resume(self, file: Path) -> bool:
+        """Go on where a checkpoint ended; False where there is none for this training."""
+        try:
+            with safetensors.safe_open(file, "pt") as saved:
+                facts = saved.metadata() or {}
+                if facts.get("identity") != f"{_CHECKPOINT} {self.identity}":
+                    return False
+                tensors = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118
+        except (OSError, safetensors.SafetensorError):
+            return False
+        self.epoch, self.history = int(facts["epoch"]), json.loads(facts["history"])
+        parts: dict[str, dict[str, Tensor]] = {"now": {}, "best": {}, "beside": {}, "adam": {}}
+        for name, value in tensors.items():
+            part, _, inner = name.partition(".")
+            parts[part][inner] = value.to(self.device) if part != "adam" else value
+        self.best = parts["best"]
+        self.restore(parts["now"])
+        self.restore_beside(parts["beside"])
+        adam: dict[int, dict[str, Tensor]] = {}
+        for name, value in parts["adam"].items():
+            p, _, moment = name.partition(".")
+            adam.setdefault(int(p), {})[moment] = value
+        whole = self.optimiser.state_dict()
+        self.optimiser.load_state_dict({**whole, "state": adam})
+        return True

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import json
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from segue.answers import Float32
-from segue.errors import ConfigError
-from segue.files import write_file
-from segue.models.deep import Table
+from segue.models.deep import Table, Training
 from segue.models.sequence_batches import Batch, Batches, Windows
 from segue.models.sequence_layers import SequenceConfig
 from segue.models.sequence_losses import feedback_loss, skip_loss, softmax_loss, twin_loss
 from segue.models.sequence_trunks import Head, Trunk
 
-_LONGEST_GRADIENT = 5.0
 _BLOCK_BYTES = 64 << 20
 """Scores of predictions and drawn tracks that are computed at a time."""
 
@@ -33,13 +25,6 @@ _LEAST_STEPS = 500
 """Before so many, validation says too little to stop."""
 _START = 0.4
 """Expected length of a track's vector at the start."""
-
-Report = Callable[[str], None]
-
-
-def device() -> torch.device:
-    """Where to compute: a GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class Network(nn.Module):
@@ -150,8 +135,8 @@ def _arrays(state: dict[str, Tensor]) -> dict[str, Float32]:
     return {name: np.array(value.detach().cpu().numpy()) for name, value in state.items()}
 
 
-class Trainer:
-    """One training; `run` does all of it.
+class Trainer(Training):
+    """One training of a sequence model.
 
     Args:
         windows: to learn from.
@@ -164,6 +149,8 @@ class Trainer:
             leaves no early end.
     """
 
+    network: Network
+
     def __init__(
         self,
         windows: Windows,
@@ -175,8 +162,8 @@ class Trainer:
         masks: bool,
         quality: Callable[[dict[str, Float32]], float] | None,
     ) -> None:
-        self.config, self.seed, self.device = config, seed, device()
-        self.quality = quality
+        super().__init__(type(config).__name__, seed, config.epochs, config.patience)
+        self.config, self.quality = config, quality
         self.batches = Batches(windows, len(plays), config, masks)
         torch.manual_seed(seed)
         start = torch.randn(len(plays), config.factors) * (_START * config.factors**-0.5)
@@ -186,9 +173,6 @@ class Trainer:
             self.network.parameters(), lr=config.learning_rate, fused=True
         )
         self.log_q = self._log_q(windows, plays) if config.log_q else None
-        self.epoch = 0
-        self.history: list[float] = []
-        self.best: dict[str, Tensor] = {}
         self.identity = self._identity(windows)
 
     def _log_q(self, windows: Windows, plays: npt.NDArray[np.int32]) -> Tensor:
@@ -201,125 +185,48 @@ class Trainer:
         return torch.from_numpy(np.log(np.maximum(shares, 1e-12)).astype(np.float32))
 
     def _identity(self, windows: Windows) -> str:
-        """What a checkpoint must have been made of to go on from it."""
         digest = hashlib.sha256(repr(self.config).encode())
         digest.update(f"{self.seed} {len(self.batches.column)}".encode())
         digest.update(windows.tracks.tobytes() + windows.negative.tobytes())
         return digest.hexdigest()
 
-    def run(
-        self, advance: Callable[[float], None], report: Report, checkpoint: Path | None
-    ) -> dict[str, Float32]:
-        """Train until `epochs` or `patience` ends it.
-
-        Args:
-            advance: called with the share of an epoch after every step.
-            report: called with a line after every epoch.
-            checkpoint: file to go on from, and to write after every epoch.
-
-        Raises:
-            ConfigError: it diverged.
-        """
-        if checkpoint is not None and self._resume(checkpoint):
-            report(f"goes on after epoch {self.epoch} ({checkpoint.name})")
-            advance(self.epoch)
-        while self.epoch < self.config.epochs and not self._done():
-            loss = self._epoch(advance)
-            self.epoch += 1
-            told = f"epoch {self.epoch}: loss {loss:.4f}"
-            if self.quality is not None:
-                self.history.append(self.quality(_arrays(self._state())))
-                told += f", ndcg@10 {self.history[-1]:.4f} on validation"
-                if self.history[-1] >= max(self.history):
-                    self.best = copy.deepcopy(self._state())
-            report(told)
-            if checkpoint is not None:
-                self._save(checkpoint)
-        return _arrays(self.best or self._state())
-
-    def _done(self) -> bool:
-        """Whether the best epoch lies `patience` epochs back."""
-        if not self.history or self.table.steps < _LEAST_STEPS:
-            return False
-        best = len(self.history) - 1 - int(np.argmax(self.history[::-1]))
-        return len(self.history) - 1 - best >= self.config.patience > 0
-
-    def _state(self) -> dict[str, Tensor]:
-        return {"vectors": self.table.rows, **self.network.state_dict()}
-
-    def _epoch(self, advance: Callable[[float], None]) -> float:
+    def steps(self, rng: np.random.Generator) -> Iterator[tuple[Tensor, float]]:
         config = self.config
-        rng = np.random.default_rng([self.seed, 2, self.epoch])
-        torch.manual_seed(int(rng.integers(2**62)))
-        self.network.train()
         precise = config.precision == "float32"
-        losses = []
-        parameters = list(self.network.parameters())
         for batch in self.batches.epoch(rng):
             at = _on(batch.rows, self.table.rows)
             e = self.table.take(at)
             log_q = None if self.log_q is None else self.log_q[batch.rows].to(e.device)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=not precise):
                 loss = self.network.losses(batch, e, log_q)
-            self.optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(parameters, _LONGEST_GRADIENT)
-            self.optimiser.step()
+            self.descend(loss)
             self.table.step(at, e, config.learning_rate)
-            losses.append(loss.detach())
-            advance(1 / self.batches.steps)
-        mean = float(torch.stack(losses).mean())
-        if not np.isfinite(mean):
-            raise ConfigError(
-                f"diverged in epoch {self.epoch + 1}",
-                where=type(config).__name__,
-                do="lower learning_rate",
-            )
-        return mean
+            yield loss, 1 / self.batches.steps
 
-    # Checkpoints
+    def validate(self) -> tuple[float, str] | None:
+        if self.quality is None:
+            return None
+        quality = self.quality(self.arrays(self.state()))
+        return quality, f"ndcg@10 {quality:.4f}"
 
-    def _save(self, file: Path) -> None:
-        tensors = {f"now.{name}": value for name, value in self._state().items()}
-        tensors |= {f"best.{name}": value for name, value in self.best.items()}
-        tensors |= {"table.first": self.table.first, "table.second": self.table.second}
-        for p, state in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"adam.{p}.{name}": value for name, value in state.items()}
-        facts = {
-            "identity": self.identity,
-            "epoch": str(self.epoch),
-            "steps": str(self.table.steps),
-            "history": json.dumps(self.history),
-        }
-        cpu = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-        write_file(file, safetensors.torch.save(cpu, facts))
+    @property
+    def ripe(self) -> bool:
+        return self.table.steps >= _LEAST_STEPS
 
-    def _resume(self, file: Path) -> bool:
-        """Go on where a checkpoint ended; False where there is none for this training."""
-        try:
-            with safetensors.safe_open(file, "pt") as saved:
-                facts = saved.metadata() or {}
-                if facts.get("identity") != self.identity:
-                    return False
-                tensors = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118
-        except (OSError, safetensors.SafetensorError):
-            return False
-        self.epoch, self.table.steps = int(facts["epoch"]), int(facts["steps"])
-        self.history = json.loads(facts["history"])
+    def state(self) -> dict[str, Tensor]:
+        return {"vectors": self.table.rows, **super().state()}
 
-        def part(prefix: str) -> dict[str, Tensor]:
-            size = len(prefix)
-            return {n[size:]: v for n, v in tensors.items() if n.startswith(prefix)}
+    def restore(self, state: dict[str, Tensor]) -> None:
+        self.table.rows = state.pop("vectors")
+        super().restore(state)
 
-        now, self.best = part("now."), {n: v.to(self.device) for n, v in part("best.").items()}
-        self.table.rows = now.pop("vectors").to(self.device)
-        self.table.first = tensors["table.first"].to(self.device)
-        self.table.second = tensors["table.second"].to(self.device)
-        self.network.load_state_dict(now)
-        adam: dict[int, dict[str, Tensor]] = {}
-        for name, value in part("adam.").items():
-            p, _, field = name.partition(".")
-            adam.setdefault(int(p), {})[field] = value
-        whole = self.optimiser.state_dict()
-        self.optimiser.load_state_dict({**whole, "state": adam})
-        return True
+    def beside(self) -> dict[str, Tensor]:
+        table = self.table
+        return {"first": table.first, "second": table.second, "steps": torch.tensor(table.steps)}
+
+    def restore_beside(self, tensors: dict[str, Tensor]) -> None:
+        self.table.first, self.table.second = tensors["first"], tensors["second"]
+        self.table.steps = int(tensors["steps"])
+
+    def arrays(self, state: dict[str, Tensor]) -> dict[str, Float32]:
+        return {name: np.array(value.detach().cpu().numpy()) for name, value in state.items()}

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,18 +15,12 @@ import pyarrow.compute as pc
 from segue.audio.workers import Limits
 from segue.catalog import Catalog
 from segue.data.dataset import DATASET_FILE, Dataset, Int32, Receipt
-from segue.data.ingest import refuse_nothing
-from segue.data.readers import FORMATS
-from segue.data.readers._open import find
+from segue.data.ingest import inputs_of, refuse_nothing
 from segue.data.readers.audio import Found, scan, without_doubles, write_audio
 from segue.data.schema import TABLES
 from segue.data.writing import writing_dataset
-from segue.errors import UsageError
 from segue.evaluation.matching import match_tracks
-from segue.files import refuse_unwritable, shown
-from segue.progress import task
-
-_MB = 1e6
+from segue.files import refuse_unwritable
 
 
 def attach_audio(
@@ -56,25 +49,12 @@ def attach_audio(
         UsageError: no source.
         DataError: no dataset there, or no sound in the sources. The dataset is as before.
     """
-    reader = FORMATS["audio"]
-    if not sources:
-        raise UsageError("no source", do=f"name {reader.files}")
     limits = Limits.make(settings or {})
     dataset = Dataset.open(path)
     refuse_unwritable(path, DATASET_FILE)
-    receipt = Receipt(
-        format="audio",
-        unit=reader.unit,
-        files=list(map(shown, sources)),
-        settings=msgspec.structs.asdict(limits),
-    )
     with ExitStack() as stack:
-        inputs = find(
-            [Path(one) for one in sources], reader.wanted, reader.files, stack, receipt.notes
-        )
-        total = sum(one.size for one in inputs) / _MB
-        advance = stack.enter_context(task("adding audio", total, "MB", show=progress))
-        found = scan(inputs, limits, receipt, lambda step: advance(step / _MB))
+        inputs, receipt, tick = inputs_of("audio", sources, limits, "adding audio", stack, progress)
+        found = scan(inputs, limits, receipt, tick)
     uris = set(dataset.tracks["uri"].to_pylist())
     files = without_doubles(found, receipt, known=uris.__contains__)
     refuse_nothing(receipt)

@@ -12,7 +12,7 @@ import msgspec
 from segue.data.dataset import Receipt
 from segue.data.outcomes import OutcomeRule
 from segue.data.readers import FORMATS
-from segue.data.readers._open import find
+from segue.data.readers._open import Input, Tick, find
 from segue.data.readers._reader import Reading
 from segue.data.writing import writing_dataset
 from segue.errors import DataError, UsageError
@@ -58,27 +58,54 @@ def ingest(
     if settings and reader.Settings is None:
         raise UsageError(f"{format} has no settings", where="--set")
     made = (reader.Settings or OutcomeRule).make(settings or {})
+    with ExitStack() as stack:
+        inputs, receipt, tick = inputs_of(
+            format, sources, made, f"ingesting {format}", stack, progress
+        )
+        writer = stack.enter_context(writing_dataset(dataset))
+        refuse_inside(dataset, [source.path for source in inputs])
+        reading = Reading(writer, receipt, columns or {}, tick, made)
+        reader.read(inputs, reading)
+        refuse_nothing(receipt)
+        writer.finish([receipt], simulated=False)
+    return receipt
+
+
+def inputs_of(
+    format: str,
+    sources: Sequence[Path],
+    settings: msgspec.Struct,
+    told: str,
+    stack: ExitStack,
+    progress: bool,
+) -> tuple[list[Input], Receipt, Tick]:
+    """Sources of one format, the receipt of what will become of them, and who counts the bytes.
+
+    Args:
+        format: a name in `FORMATS`.
+        sources: folders, zips and files.
+        settings: for the receipt.
+        told: what progress says is done.
+        stack: that files and progress stay open in.
+        progress: show it on stderr.
+
+    Raises:
+        UsageError: no source.
+        DataError: a source is missing, or holds no file of the format.
+    """
+    reader = FORMATS[format]
     if not sources:
         raise UsageError("no source", do=f"name {reader.files}")
     receipt = Receipt(
         format=format,
         unit=reader.unit,
         files=list(map(shown, sources)),
-        settings=msgspec.structs.asdict(made),
+        settings=msgspec.structs.asdict(settings),
     )
-    with ExitStack() as stack:
-        inputs = find(
-            [Path(source) for source in sources], reader.wanted, reader.files, stack, receipt.notes
-        )
-        total = sum(source.size for source in inputs) / _MB
-        advance = stack.enter_context(task(f"ingesting {format}", total, "MB", show=progress))
-        writer = stack.enter_context(writing_dataset(dataset))
-        refuse_inside(dataset, [source.path for source in inputs])
-        reading = Reading(writer, receipt, columns or {}, lambda step: advance(step / _MB), made)
-        reader.read(inputs, reading)
-        refuse_nothing(receipt)
-        writer.finish([receipt], simulated=False)
-    return receipt
+    inputs = find(list(map(Path, sources)), reader.wanted, reader.files, stack, receipt.notes)
+    total = sum(source.size for source in inputs) / _MB
+    advance = stack.enter_context(task(told, total, "MB", show=progress))
+    return inputs, receipt, lambda step: advance(step / _MB)
 
 
 def refuse_nothing(receipt: Receipt) -> None:

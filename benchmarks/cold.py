@@ -21,7 +21,6 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ import numpy as np
 
 from benchmarks._cold_rows import AUDIO, ROWS, Setting, diversity, places_taken
 from benchmarks._run import machine
-from benchmarks.skips import Table
+from benchmarks._tables import Table, write_pages
 from segue.audio.mel import BLOG
 from segue.data.dataset import Dataset
 from segue.evaluation.evaluate import run_test
@@ -208,29 +207,9 @@ def main() -> None:
     notes = [f"`{' '.join(words)}`; {len(runs.test):,} listeners; {machine()}", *runs.test.notes]
     if runs.dataset.info.simulated:
         notes.insert(0, "A simulated world, not real listening.")
-    write(args.out, notes, made)
+    pictures = sorted(file.name for file in args.out.glob("*.png"))
+    write_pages(args.out / "cold", "Tracks that nobody has played", notes, made, pictures)
     print(json.dumps({kind: str(args.out / f"cold.{kind}") for kind in ("md", "html")}))
-
-
-def write(out: Path, notes: Sequence[str], made: Sequence[Table]) -> None:
-    """Both files, with the pictures that are there."""
-    pictures = sorted(file.name for file in out.glob("*.png"))
-    heading = "Tracks that nobody has played"
-    text = [f"## {heading}", "", *(f"- {note}" for note in notes), ""]
-    made = [table for table in made if table.rows]
-    text += [table.markdown() for table in made]
-    text += [f"![{name}]({name})" for name in pictures]
-    (out / "cold.md").write_text("\n".join([*text, ""]))
-    style = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem}td,th{padding:.2rem .6rem;\
-text-align:right;border-bottom:1px solid #ddd}td:first-child,th:first-child{text-align:left}\
-img{max-width:100%}"
-    listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    body = f"<h1>{heading}</h1><ul>{listed}</ul>" + "".join(table.html() for table in made)
-    body += "".join(f'<p><img src="{name}" alt="{name}"></p>' for name in pictures)
-    (out / "cold.html").write_text(
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{heading}</title>'
-        f"<style>{style}</style><body>{body}</body></html>"
-    )
 
 
 if __name__ == "__main__":

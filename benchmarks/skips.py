@@ -20,13 +20,13 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks._run import machine
+from benchmarks._tables import Table, write_pages
 from segue.data.dataset import Dataset
 from segue.evaluation.evaluate import run_test
 from segue.evaluation.protocols import Test, find_protocol
@@ -104,26 +104,6 @@ def _cell(mean: float | None, half: float | None = None) -> str:
         return ""
     digits = f"{mean:.4f}".replace("0.", ".", 1) if abs(mean) < 1 else f"{mean:.3g}"
     return digits if half is None else f"{digits} ± {half:.4f}".replace("± 0.", "± .")
-
-
-class Table:
-    """One table, for Markdown and HTML."""
-
-    def __init__(self, title: str, head: Sequence[str], rows: list[list[str]]) -> None:
-        self.title, self.head, self.rows = title, head, rows
-
-    def markdown(self) -> str:
-        lines = [f"### {self.title}", "", f"| {' | '.join(self.head)} |"]
-        lines.append("|" + "---|" * len(self.head))
-        return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in self.rows), ""])
-
-    def html(self) -> str:
-        def line(cells: Sequence[str], tag: str) -> str:
-            return "<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>"
-
-        body = "".join(line(row, "td") for row in self.rows)
-        head = line(self.head, "th")
-        return f"<h2>{escape(self.title)}</h2><table><thead>{head}</thead>{body}</table>"
 
 
 def tables(runs: Runs, twins: Sequence[str], seeds: int, term_seeds: int) -> list[Table]:
@@ -205,16 +185,7 @@ def main() -> None:
     notes += sorted({note for test in runs.tests.values() for note in test.notes})
     if runs.dataset.info.simulated:
         notes.insert(0, "A simulated world, not real listening.")
-    text = ["## Without and with skips", "", *(f"- {n}" for n in notes), ""]
-    (args.out / "skips.md").write_text("\n".join([*text, *(t.markdown() for t in made)]))
-    style = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem}td,th{padding:.2rem .6rem;\
-text-align:right;border-bottom:1px solid #ddd}td:first-child,th:first-child{text-align:left}"
-    listed = "".join(f"<li>{escape(n)}</li>" for n in notes)
-    body = f"<h1>Without and with skips</h1><ul>{listed}</ul>" + "".join(t.html() for t in made)
-    (args.out / "skips.html").write_text(
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Skips</title>'
-        f"<style>{style}</style><body>{body}</body></html>"
-    )
+    write_pages(args.out / "skips", "Without and with skips", notes, made)
     print(
         json.dumps({"markdown": str(args.out / "skips.md"), "html": str(args.out / "skips.html")})
     )

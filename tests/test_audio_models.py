@@ -466,6 +466,24 @@ def test_tracks_that_nobody_played_come_to_those_who_like_their_genre(name, cold
     assert (places[1:].mean(axis=1) > places[0].mean() + 12).all()
 
 
+def test_base_and_tower_each_go_on_from_a_checkpoint_of_their_own(genres, tmp_path, monkeypatch):
+    from segue.models.deep import Training
+
+    small = {"factors": 8, "epochs": 1, "batch": 16, "negatives": 16, "patience": 0}
+    run = Run(seed=1, checkpoint=tmp_path / "b.checkpoint")
+
+    def fitted() -> dict[str, np.ndarray]:
+        settings = FAST | {"epochs": 1}
+        model = AudioRecommender(base="sasrec", sasrec=small, sound="musicnn", **settings)
+        return model.fit(genres, run).tensors()
+
+    whole = fitted()
+    assert {file.name for file in tmp_path.iterdir()} == {"b.checkpoint", "b.checkpoint.base"}
+    monkeypatch.setattr(Training, "descend", lambda *_: pytest.fail("learned again"))
+    again = fitted()
+    assert all(whole[name].tobytes() == again[name].tobytes() for name in whole)
+
+
 @pytest.mark.parametrize("name", DOORS)
 def test_a_history_of_a_cold_track_is_read(name, cold_genres):
     recommender = DOORS[name]().fit(cold_genres, Run(seed=1))
@@ -480,8 +498,8 @@ def test_a_file_that_arrives_is_placed_like_those_that_were_there(name, cold_gen
     heard = sound_worlds.heard(cold_genres, recommender.sound, Run()).arrays
     if recommender.sound == "none":
         heard = [np.zeros(0, np.float32)] * 120
-    told = cold_genres.tracks["artist"].to_pylist()
-    vectors = recommender.place([heard[4], heard[9]], [told[4], told[9]])
+    told = cold_genres.tracks.take([4, 9])
+    vectors = recommender.place([heard[4], heard[9]], told)
     assert vectors == pytest.approx(recommender.vectors[[4, 9]], rel=1e-4, abs=1e-6)
     more = recommender.with_tracks(fresh(2), vectors)
     assert len(more.catalog) == 123
@@ -497,7 +515,7 @@ def test_a_file_that_arrives_is_placed_like_those_that_were_there(name, cold_gen
     again = restored.recommend(queries, 123)
     assert again.tracks.tobytes() == slates.tracks.tobytes()
     assert again.scores.tobytes() == slates.scores.tobytes()
-    assert restored.place([heard[4], heard[9]], [told[4], told[9]]).tobytes() == vectors.tobytes()
+    assert restored.place([heard[4], heard[9]], told).tobytes() == vectors.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -521,7 +539,10 @@ def settings_of(name: str) -> dict[str, object]:
 def test_an_unknown_artist_has_no_place_without_sound(cold_genres):
     recommender = DOORS["artist"]().fit(cold_genres, Run(seed=1))
     silent = [np.zeros(0, np.float32)] * 3
-    vectors = recommender.place(silent, ["artist 0", "nobody", None])
+    told = cold_genres.tracks.take([0, 0, 0])
+    names = pa.array(["artist 0", "nobody", None])
+    told = told.set_column(told.schema.get_field_index("artist"), "artist", names)
+    vectors = recommender.place(silent, told)
     assert vectors.any(axis=1).tolist() == [True, False, False]
     mean = recommender.vectors[:4].mean(axis=0)  # nobody has played its fifth
     assert vectors[0] == pytest.approx(mean * recommender.scale, rel=1e-4)

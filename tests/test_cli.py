@@ -126,6 +126,15 @@ def test_train_refuses_a_place_that_it_cannot_write_before_it_trains(segue, plac
     ).line  # fmt: skip
 
 
+def test_train_removes_the_checkpoints_of_all_parts_and_nothing_else(segue, place, tmp_path):
+    for name in ("[b].checkpoint", "[b].checkpoint.base", "[b].checkpoints", "b.checkpoint.base"):
+        (tmp_path / name).touch()
+    train = ("train", "popularity", place / "world", "--bundle", tmp_path / "[b]")
+    assert segue(*train).status == 0
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"[b]", "[b].checkpoints", "b.checkpoint.base"}
+
+
 def test_train_takes_settings(segue, place, tmp_path):
     train = ("train", "item-knn", place / "world", "--bundle", tmp_path / "b")
     assert segue(*train, "--set", "beta=0.25").status == 0

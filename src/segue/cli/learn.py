@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -54,7 +55,9 @@ def train(
         loaded, opened, seed=seed, holdout=holdout, progress=True, checkpoint=checkpoint
     )
     trained.save(bundle)
-    checkpoint.unlink(missing_ok=True)
+    for left in (checkpoint, *bundle.parent.glob(f"{glob.escape(checkpoint.name)}.*")):
+        if left.is_file():
+            left.unlink()
     if opened.info.simulated:
         say(SIMULATED)
     result: dict[str, Any] = {

@@ -93,7 +93,7 @@ class AudioRecommender(Recommender, AudioDoor):
     def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
         sounds = self._sounds(dataset, run)
         self.base = self._new_base()
-        self.base.learn(dataset, plays, self.catalog, run)
+        self.base.learn(dataset, plays, self.catalog, run.part("base"))
         played = self.catalog.plays > 0
         at = np.flatnonzero(played[sounds.tracks])
         if not len(at):
@@ -167,8 +167,8 @@ class AudioRecommender(Recommender, AudioDoor):
             y = lengthened(y)
         return y * np.float32(self.unit * self.scale)
 
-    def _placed(self, sounds: Arrays, artists: Int32) -> Float32:
-        beside = self._beside(artists)
+    def _placed(self, sounds: Arrays, tracks: pa.Table) -> Float32:
+        beside = self._beside(self._artists_of(tracks))
         vectors = self._vectors(sounds, beside)
         if self.sound == "none":
             vectors[beside[:, -1] == 0] = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -43,6 +43,11 @@ class Run:
     seed: int = 0
     progress: bool = False
     checkpoint: Path | None = None
+
+    def part(self, name: str) -> Run:
+        """The same run for a model within this one: its checkpoint is ``CHECKPOINT.name``."""
+        own = self.checkpoint and self.checkpoint.with_name(f"{self.checkpoint.name}.{name}")
+        return replace(self, checkpoint=own)
 
 
 class Recommender(ABC):

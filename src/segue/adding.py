@@ -126,10 +126,11 @@ def add(
     if extractor is not None:
         heard = [AudioFile(i, Path(f.file), f.looked.sha256) for i, f in enumerate(files)]
         features = Features(heard, {}, analysis, folder_of(extractor))
-    vectors = door.place(features, [file.track.artist for file in files])
+    table = _table(files)
+    vectors = door.place(features, table)
     placed = vectors.any(axis=1)
     _drop(receipt, "nothing to place it by", int((~placed).sum()))
-    table = _table(files).filter(pa.array(placed))
+    table = table.filter(pa.array(placed))
     if len(table):
         from segue.models import Recommender
 

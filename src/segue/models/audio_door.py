@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -31,31 +30,37 @@ class AudioDoor(ABC):
     def sound(self) -> str:
         """What is heard: a key of `segue.audio.extractors.SOUNDS`, or "none"."""
 
-    def place(self, features: Arrays, artists: Sequence[str | None]) -> Float32:
+    def place(self, features: Arrays, tracks: pa.Table) -> Float32:
         """Vectors of tracks that nobody played, as `with_tracks` takes them.
 
         Args:
             features: of each track, by the extractor for `sound`; any where that is "none".
-            artists: name or uri of each track's artist, or None.
+            tracks: rows of the table `tracks`; what they are called, and by whom.
 
         Returns:
             (tracks, factors) float32; zeros for a track that nothing tells the place of.
         """
-        by_name: dict[str, int] = {}
-        if any(artists):
-            table = self.catalog.table.select(["artist_uri", "artist"])
-            for column in table.columns:
-                names = zip(column.to_pylist(), self.catalog.artists.tolist(), strict=True)
-                by_name |= {name: code for name, code in names if name and name not in by_name}
-        codes = [by_name.get(artist, -1) if artist else -1 for artist in artists]
         sounds = features
         if self.bag is not None:
             sounds = [self.bag(features[i]) for i in range(len(features))]
-        return self._placed(sounds, np.array(codes, np.int32))
+        return self._placed(sounds, tracks)
 
     @abstractmethod
-    def _placed(self, sounds: Arrays, artists: Int32) -> Float32:
-        """`place` with what towers hear, and numbers of the catalog's artists or -1."""
+    def _placed(self, sounds: Arrays, tracks: pa.Table) -> Float32:
+        """`place` with what towers hear."""
+
+    def _artists_of(self, tracks: pa.Table) -> Int32:
+        """Numbers of the catalog's artists, by uri or by name, -1 where it has none. (tracks,)"""
+        codes = np.full(len(tracks), -1, np.int32)
+        for column in ("artist", "artist_uri"):
+            names = tracks[column].to_pylist()
+            if any(names):
+                known = self.catalog.table[column].to_pylist()
+                by_name = dict(zip(known[::-1], self.catalog.artists[::-1].tolist(), strict=True))
+                by_name.pop(None, None)
+                found = [by_name.get(name, -1) for name in names]
+                codes = np.where(np.array(found) >= 0, found, codes).astype(np.int32)
+        return codes
 
     @abstractmethod
     def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Self:

@@ -22,6 +22,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import scipy.sparse as sp
 from msgspec import Meta
 
@@ -122,7 +123,7 @@ class AudioMlr(DotRecommender, AudioDoor):
         scaled: Float32 = (x - self.shift) * self.size
         return scaled
 
-    def _placed(self, sounds: Arrays, artists: Int32) -> Float32:
+    def _placed(self, sounds: Arrays, tracks: pa.Table) -> Float32:
         return self._inputs(sounds) @ self.metric
 
     # Answers

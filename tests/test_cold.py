@@ -19,6 +19,7 @@ from segue.data.schema import Outcome
 from segue.data.writing import writing_dataset
 from segue.errors import BundleError, DataError
 from segue.evaluation import cold
+from segue.evaluation.cold_tracks import HEARD_ARTIST, LEAST_DRAWN, NEW_ARTISTS
 from segue.evaluation.evaluate import evaluate
 from segue.evaluation.metrics import auc_of_places
 from segue.evaluation.protocols import PROTOCOLS
@@ -77,7 +78,7 @@ def drawn(dataset: Dataset, seed: int = 0) -> set[int]:
 def test_training_has_nothing_of_cold_tracks_and_all_of_the_others(world: Dataset) -> None:
     split = PROTOCOLS["cold"].split(world, 0)
     gone = drawn(world)
-    assert len(gone) == cold.LEAST_COLD
+    assert len(gone) == LEAST_DRAWN
     assert not gone & set(split.train.entries.tolist())
     left = split.train.listens.to_pylist()
     assert left == [row for row in world.listens.to_pylist() if row["track"] not in gone]
@@ -104,7 +105,7 @@ def test_only_tracks_with_audio_are_cold_where_there_is_audio(world: Dataset) ->
     sounding = Dataset.open(world.path)
     vars(sounding)["audio"] = pa.table({"track": pa.array(range(0, 120, 3), pa.int32())})
     assert all(track % 3 == 0 for track in drawn(sounding))
-    assert len(drawn(sounding)) == cold.LEAST_COLD
+    assert len(drawn(sounding)) == LEAST_DRAWN
 
 
 def test_a_listener_is_asked_with_everything_else_it_heard(world: Dataset) -> None:
@@ -180,11 +181,11 @@ def test_slices_tell_whether_an_artist_was_heard_before(tmp_path: Path) -> None:
                 part(test.truth_offsets, test.truth, q),
             )
         )
-        assert test.slices[q] == (cold.HEARD_ARTIST if shown & right else cold.NEW_ARTISTS)
+        assert test.slices[q] == (HEARD_ARTIST if shown & right else NEW_ARTISTS)
         found.add(str(test.slices[q]))
-    assert found == {cold.NEW_ARTISTS}
+    assert found == {NEW_ARTISTS}
     labels = PROTOCOLS["cold"].split(crowd(tmp_path / "e", tracks=200), 0).test.slices
-    assert set(labels.tolist()) == {cold.HEARD_ARTIST, cold.NEW_ARTISTS}
+    assert set(labels.tolist()) == {HEARD_ARTIST, NEW_ARTISTS}
 
 
 def test_queries_are_limited_and_a_note_says_so(

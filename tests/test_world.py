@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
+from segue.cli import run
 from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
 from segue.data.world import (
@@ -26,7 +28,13 @@ from segue.data.world import (
     skip_probability,
     truth,
 )
-from segue.data.world.lists import PLAYLIST, draw_lists, draw_playlists, longest
+from segue.data.world.lists import (
+    PLAYLIST,
+    draw_lists,
+    draw_playlists,
+    longest,
+    plant_outliers,
+)
 from segue.data.world.music import FACTORS, generator, make_music
 from segue.data.world.words import artist_names, make_lexicon
 from segue.errors import ConfigError, DataError
@@ -139,6 +147,8 @@ def test_receipt_adds_up_and_the_dataset_says_that_it_is_simulated(world: Datase
         ({"playlists": -1}, "$.playlists"),
         ({"sessions": 1_000_001}, "$.sessions"),
         ({"listeners": 2.5}, "$.listeners"),
+        ({"outliers": -0.1}, "$.outliers"),
+        ({"outliers": 1.1}, "$.outliers"),
         ({"albums": 3}, "albums"),
         ({"listeners": 0, "sessions": 5}, "no listeners"),
     ],
@@ -339,6 +349,89 @@ def test_followers_and_changes_are_filled(world: Dataset) -> None:
     followers = playlists["followers"].to_numpy()
     assert followers.min() == 0
     assert followers.max() > 20
+
+
+# Outliers
+
+
+def test_outliers_leave_everything_else_as_it_is(tmp_path: Path) -> None:
+    make_world(tmp_path / "a", SMALL, seed=3)
+    make_world(tmp_path / "b", msgspec.structs.replace(SMALL, outliers=0.3), seed=3)
+    a, b = files(tmp_path / "a"), files(tmp_path / "b")
+    changed = {name for name in a if a[name] != b[name]}
+    assert changed == {"playlist_tracks.parquet", "dataset.json", TRUTH_FILE}
+    known, planted = truth(tmp_path / "a"), truth(tmp_path / "b")
+    assert set(planted) - set(known) == {"playlist_outliers"}
+    assert all(np.array_equal(known[name], planted[name]) for name in known)
+    one, other = Dataset.open(tmp_path / "a"), Dataset.open(tmp_path / "b")
+    assert np.array_equal(one.offsets, other.offsets)
+    assert np.array_equal(one.entries != other.entries, planted["playlist_outliers"])
+
+
+def test_no_outliers_are_the_world_as_it_was(tmp_path: Path) -> None:
+    make_world(tmp_path / "a", SMALL, seed=3)
+    make_world(tmp_path / "b", World.make(msgspec.structs.asdict(SMALL) | {"outliers": 0}), seed=3)
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    # Whole numbers alone, which do not hang on the last bit of a processor's logarithm.
+    world = Dataset.open(tmp_path / "a")
+    rows = [world.offsets, world.entries, *(column(world, c) for c in ("track", "outcome"))]
+    digest = hashlib.sha256(b"".join(some.astype("<i8").tobytes() for some in rows))
+    assert digest.hexdigest()[:16] == "8f0550a440c8e25a"
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.integers(0, 60), max_size=8),
+    st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0]),
+    st.integers(0, 1_000),
+)
+def test_each_list_has_its_share_of_outliers_and_no_repeats(
+    lengths: list[int], share: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    lists = [rng.choice(200, length, replace=False) for length in lengths]
+    before = np.concatenate([np.zeros(0), *lists]).astype(np.int32)
+    tracks = before.copy()
+    planted = plant_outliers(rng, tracks, np.array(lengths, np.int64), share, 200)
+    assert np.array_equal(tracks[~planted], before[~planted])
+    ends = np.cumsum(lengths)[:-1].astype(int)
+    for some, new, old in zip(
+        *(np.split(part, ends) for part in (tracks, planted, before)), strict=True
+    ):
+        assert new.sum() == round(share * len(new))
+        assert len(set(some.tolist())) == len(some)
+        assert not set(some[new].tolist()) & set(old.tolist())
+
+
+def test_outliers_come_from_anywhere_to_any_place(tmp_path: Path) -> None:
+    music = make_music(400, 0)
+    plain = draw_playlists(music, 0, 0, 2_000)
+    drawn = draw_playlists(music, 0, 0, 2_000, 0.3)
+    assert not plain.outliers.any()
+    owner = np.repeat(np.arange(2_000), drawn.lengths)
+    often = np.bincount(drawn.tracks[drawn.outliers], minlength=400)
+    chance = np.bincount(owner, drawn.outliers) / (400 - drawn.lengths)  # of a track not there
+    expected = chance.sum() - np.bincount(plain.tracks, chance[owner], minlength=400)
+    assert (np.abs(often - expected) < 5 * np.sqrt(expected)).all()
+    points = drawn.points[owner]
+    away = mismatch(points, music.track_latents[drawn.tracks])
+    assert away[drawn.outliers].mean() > 1.5 * away[~drawn.outliers].mean()
+    place = np.arange(len(owner)) - np.searchsorted(owner, owner)
+    share = [drawn.outliers[place == p].mean() for p in range(5)]
+    assert max(share) - min(share) < 0.1
+    other = draw_playlists(music, 1, 0, 2_000, 0.3)
+    assert not np.array_equal(other.outliers[:100], drawn.outliers[:100])
+
+
+def test_outliers_are_asked_for_on_the_command_line(tmp_path: Path) -> None:
+    sizes = ["--tracks=200", "--listeners=0", "--sessions=0", "--playlists=9"]
+    assert run(["world", "--dataset", str(tmp_path / "w"), "--outliers=0.5", *sizes]) == 0
+    planted = truth(tmp_path / "w")["playlist_outliers"]
+    world = Dataset.open(tmp_path / "w")
+    assert planted.dtype == np.bool_
+    counts = np.bincount(world.entry_playlists, planted)
+    assert counts.tolist() == [round(0.5 * length) for length in np.diff(world.offsets).tolist()]
+    assert run(["world", "--dataset", str(tmp_path / "w"), "--outliers=2", *sizes]) == 2
 
 
 # Listens

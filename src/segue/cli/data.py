@@ -120,6 +120,12 @@ def world(
     listeners: Annotated[int | None, typer.Option(help="Listeners.")] = None,
     sessions: Annotated[int | None, typer.Option(help="Sessions of all listeners.")] = None,
     playlists: Annotated[int | None, typer.Option(help="Playlists.")] = None,
+    outliers: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE", help="Share of each playlist's tracks that come from anywhere."
+        ),
+    ] = None,
     audio: Annotated[
         bool, typer.Option("--audio", help="Give each track a sound, as a FLAC file.")
     ] = False,
@@ -135,6 +141,7 @@ def world(
         "listeners": listeners,
         "sessions": sessions,
         "playlists": playlists,
+        "outliers": outliers,
         "audio": audio,
         "audio_seconds": audio_seconds,
     }

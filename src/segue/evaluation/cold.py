@@ -14,18 +14,19 @@ from segue.catalog import Catalog
 from segue.data.dataset import Dataset
 from segue.data.schema import Outcome, is_negative
 from segue.errors import DataError
-from segue.evaluation.matching import artist_codes, match_tracks
+from segue.evaluation.cold_tracks import (
+    MOST_QUERIES,
+    audible,
+    cold_test,
+    draw_cold,
+    new_to_all,
+)
 from segue.evaluation.protocols import Protocol, Split, Test
 from segue.runs import Bools, latest, offsets_of
 
 COLD_SHARE = 0.1
-"""Of the tracks that could be cold ..."""
-LEAST_COLD = 20
-"""... but at least so many, and never more than half of them."""
-MOST_QUERIES = 10_000
-"""Queries of a held-out part."""
+"""Of the tracks that could be cold."""
 CUTOFF = 20
-HEARD_ARTIST, NEW_ARTISTS = "of an artist heard before", "of other artists"
 
 
 class Cold(Protocol):
@@ -64,22 +65,9 @@ class Cold(Protocol):
         So bundles that learned from last month are asked about what came out this month, once
         they were given it. Tracks that a catalog lacks are left out, and a note counts them.
         """
-        found = np.stack([match_tracks(dataset.tracks, catalog) for catalog in catalogs])
         plays = _Plays.of(dataset)
-        counts = [
-            c.plays[rows] if len(c) else rows for c, rows in zip(catalogs, found, strict=True)
-        ]
-        cold = (found >= 0).all(axis=0) & (np.stack(counts) == 0).all(axis=0)
-        if not cold.any():
-            raise DataError(
-                "no track that every bundle has is without plays in all of them",
-                where=dataset.path,
-                do="give each bundle the new files with segue add",
-            )
-        lacking = plays.had & (found < 0).any(axis=0)
-        notes = [f"{int(lacking.sum()):,} played tracks that a bundle lacks are left out"]
-        which = np.flatnonzero(plays.askable(cold))
-        return _test(dataset, plays, cold, which, tuple(notes if lacking.any() else []))
+        cold, notes = new_to_all(dataset, catalogs, plays.had)
+        return _test(dataset, plays, cold, np.flatnonzero(plays.askable(cold)), notes)
 
     def metrics(self, n: int) -> tuple[str, ...]:
         k = min(n, CUTOFF)
@@ -150,18 +138,15 @@ def _drawn(dataset: Dataset, seed: int) -> Bools:
     """
     could = _had(dataset)
     if len(dataset.audio):
-        could &= np.isin(np.arange(len(could)), dataset.audio["track"].to_numpy())
-    among = np.flatnonzero(could)
-    size = min(max(LEAST_COLD, round(COLD_SHARE * len(among))), len(among) // 2)
-    if not size:
+        could &= audible(dataset)
+    cold = draw_cold(could, COLD_SHARE, seed)
+    if not cold.any():
         raise DataError(
             "has no tracks to hold out that somebody played"
             + (" and that have audio" if len(dataset.audio) else ""),
             where=dataset.path,
             do="the protocol cold needs playlists or listens",
         )
-    cold = np.zeros(len(could), np.bool_)
-    cold[np.random.default_rng([seed, 0]).choice(among, size, replace=False)] = True
     return cold
 
 
@@ -195,42 +180,12 @@ def _test(
     pairs = np.unique(owners[right] << 32 | plays.tracks[right])
     truth = (pairs & 0xFFFFFFFF).astype(np.int32)
     truth_offsets = np.searchsorted(pairs, np.arange(len(which) + 1) << 32).astype(np.int64)
-    only = np.flatnonzero(cold).astype(np.int32)
-    note = (
-        f"only the {len(only):,} cold tracks are ranked, so figures must not be compared with "
-        "those of the full catalog"
+    queries = Queries(
+        offsets,
+        tracks,
+        plays.outcomes[shown][late],
+        [None] * len(which),
+        np.zeros(len(which) + 1, np.int64),
+        np.zeros(0, np.int32),
     )
-    return Test(
-        queries=Queries(
-            offsets,
-            tracks,
-            plays.outcomes[shown][late],
-            [None] * len(which),
-            np.zeros(len(which) + 1, np.int64),
-            np.zeros(0, np.int32),
-        ),
-        truth_offsets=truth_offsets,
-        truth=truth,
-        slices=_slices(dataset, offsets, tracks, truth_offsets, truth),
-        sources=which,
-        notes=(note, *notes),
-        only=only,
-    )
-
-
-def _slices(
-    dataset: Dataset, offsets: Int64, tracks: Int32, truth_offsets: Int64, truth: Int32
-) -> npt.NDArray[np.str_]:
-    """Whether an artist of the truth is in the query, as a label. (queries,)"""
-    artists = artist_codes(dataset.tracks).astype(np.int64)
-
-    def named(ends: Int64, some: Int32) -> Int64:
-        codes = artists[some]
-        owner = np.repeat(np.arange(len(ends) - 1), np.diff(ends))
-        return np.where(codes < 0, -1, owner << 32 | codes)
-
-    wanted = named(truth_offsets, truth)
-    known = (wanted >= 0) & np.isin(wanted, named(offsets, tracks))
-    some = np.diff(offsets_of(known)[truth_offsets]) > 0
-    labels: npt.NDArray[np.str_] = np.where(some, HEARD_ARTIST, NEW_ARTISTS)
-    return labels
+    return cold_test(dataset, cold, queries, truth_offsets, truth, which, notes)

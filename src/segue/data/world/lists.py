@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segue.data.world.music import Float32, Int32, Int64, Music, generator, normal
+from segue.runs import Bools, begins, positions
 
 MEDIAN_LENGTH, MIN_LENGTH, MAX_LENGTH = 57.0, 5, 250
 _LENGTH_SPREAD = 0.57
@@ -128,6 +129,8 @@ class Playlists:
     lengths: Int64
     tracks: Int32
     """End to end. (sum of lengths,)"""
+    outliers: Bools
+    """Which of these were planted regardless of taste. (sum of lengths,)"""
 
 
 def longest(tracks: int) -> int:
@@ -135,8 +138,44 @@ def longest(tracks: int) -> int:
     return int(np.clip(tracks // 8, 20, MAX_LENGTH))
 
 
-def draw_playlists(music: Music, seed: int, chunk: int, count: int) -> Playlists:
-    """Chunk number `chunk`, of `count` playlists."""
+def plant_outliers(
+    rng: np.random.Generator, tracks: Int32, lengths: Int64, share: float, catalog: int
+) -> Bools:
+    """Put tracks from anywhere into lists, in the place of others; which entries they are.
+
+    A list gets round(share * length) of them, at places drawn evenly. Each is drawn evenly from
+    the tracks of the catalog that its list did not have, so no list gets a repeat.
+
+    Args:
+        tracks: lists without repeats, end to end; changed in place. (sum of lengths,)
+        lengths: twice the longest must stay well below `catalog`. (lists,)
+        catalog: number of tracks.
+    """
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    order = np.lexsort((rng.random(len(tracks)), owner))
+    planted = np.empty(len(tracks), np.bool_)
+    planted[order] = positions(begins(owner)) < np.rint(share * lengths)[owner]
+    taken = owner * catalog + tracks
+    missing = np.flatnonzero(planted)
+    while len(missing):
+        drawn = rng.integers(0, catalog, len(missing), dtype=np.int32)
+        wanted = owner[missing] * catalog + drawn
+        new = np.zeros(len(missing), np.bool_)
+        new[np.unique(wanted, return_index=True)[1]] = True
+        new &= ~np.isin(wanted, taken)
+        tracks[missing[new]] = drawn[new]
+        taken = np.concatenate([taken, wanted[new]])
+        missing = missing[~new]
+    return planted
+
+
+def draw_playlists(
+    music: Music, seed: int, chunk: int, count: int, outliers: float = 0
+) -> Playlists:
+    """Chunk number `chunk`, of `count` playlists with this share of outliers.
+
+    Whatever their share, all other entries are the same.
+    """
     rng = generator(seed, "playlists", chunk)
     most = longest(len(music.shelf))
     median = MEDIAN_LENGTH * most / MAX_LENGTH
@@ -148,4 +187,8 @@ def draw_playlists(music: Music, seed: int, chunk: int, count: int) -> Playlists
     points = draw_points(music, rng, genres, shares)
     lengths = np.clip(lengths, MIN_LENGTH, most).astype(np.int64)
     tracks = draw_lists(music, rng, PLAYLIST, lengths, points, genres)
-    return Playlists(points, genres, lengths, tracks)
+    planted = np.zeros(len(tracks), np.bool_)
+    if outliers:
+        rng = generator(seed, "outliers", chunk)
+        planted = plant_outliers(rng, tracks, lengths, outliers, len(music.shelf))
+    return Playlists(points, genres, lengths, tracks, planted)

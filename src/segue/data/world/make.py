@@ -62,6 +62,10 @@ class World(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         int, Meta(ge=0, le=1_000_000, description="sessions of all listeners, of 10 to 20 listens")
     ] = 10_000
     playlists: Annotated[int, Meta(ge=0, le=1_000_000, description="playlists")] = 1_000
+    outliers: Annotated[
+        float,
+        Meta(ge=0, le=1, description="share of each playlist's tracks that come from anywhere"),
+    ] = 0.0
     audio: Annotated[bool, Meta(description="whether each track gets a sound")] = False
     audio_seconds: Annotated[int, Meta(ge=3, le=60, description="seconds of each sound")] = (
         _AUDIO_SECONDS
@@ -137,7 +141,7 @@ def make_world(
                 "track_popularity": music.track_popularity,
                 "listener_latents": people.points,
                 "listener_genres": people.genres,
-                **made.playlists(world.playlists),
+                **made.playlists(world.playlists, world.outliers),
                 **made.listens(people),
             }
         if world.audio:
@@ -197,14 +201,16 @@ class _Making:
             advance(1)
         return {"track_sound": controls}
 
-    def playlists(self, count: int) -> Tensors:
-        """Write playlists; their part of the truth."""
+    def playlists(self, count: int, outliers: float) -> Tensors:
+        """Write playlists with this share of outliers; their part of the truth."""
         latents = np.empty((count, FACTORS), np.float32)
         genres = np.empty((count, 2), np.int32)
+        planted = [np.zeros(0, np.bool_)]
         for chunk, start in enumerate(range(0, count, _PLAYLISTS_AT_ONCE)):
             rows = range(start, min(start + _PLAYLISTS_AT_ONCE, count))
-            drawn = draw_playlists(self._music, self._seed, chunk, len(rows))
+            drawn = draw_playlists(self._music, self._seed, chunk, len(rows), outliers)
             latents[start : rows.stop], genres[start : rows.stop] = drawn.points, drawn.genres
+            planted.append(drawn.outliers)
             rng = generator(self._seed, "titles", chunk)
             changed = START_MS + rng.integers(0, SPAN_MS, len(rows))
             self._writer.add_playlists(
@@ -219,7 +225,8 @@ class _Making:
             )
             self.receipt.keep(len(rows) + len(drawn.tracks))
             self._advance(len(rows))
-        return {"playlist_latents": latents, "playlist_genres": genres}
+        tensors: Tensors = {"playlist_latents": latents, "playlist_genres": genres}
+        return tensors | ({"playlist_outliers": np.concatenate(planted)} if outliers else {})
 
     def listens(self, people: Listeners) -> Tensors:
         """Write listeners and their listens; the sessions' part of the truth."""

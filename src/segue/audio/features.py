@@ -91,11 +91,11 @@ def features_of(path: Path, sha256: str, analysis: Analysis, folder: Path) -> Ar
         AudioError: the file cannot be used.
         DataError: the entry cannot be written.
     """
-    entry = _entry(folder, sha256)
-    kept = _read(entry)
+    entry = entry_of(folder, sha256)
+    kept = read_entry(entry)
     if kept is None:
         kept = analysis(path)
-        _write(entry, kept)
+        write_entry(entry, kept)
     return kept
 
 
@@ -130,13 +130,13 @@ class Features:
             DataError: the entry cannot be written.
         """
         file = self.files[i]
-        entry = _entry(self._folder, file.sha256)
-        kept = _read(entry)
+        entry = entry_of(self._folder, file.sha256)
+        kept = read_entry(entry)
         if kept is None:
             kept = self._analysis(file.path)
             if sha256_of(file.path) != file.sha256:
                 raise AudioError(_CHANGED, file.path)
-            _write(entry, kept)
+            write_entry(entry, kept)
         return kept
 
     def load(self, rows: Sequence[int] | NDArray[np.integer[Any]], frames: int = 0) -> Array:
@@ -191,7 +191,11 @@ def extract(
     folder = folder_of(extractor, cache)
     analysis = Analysis(extractor, limits.duration_minutes)
     first_of = {file.sha256: file for file in reversed(files)}
-    missing = [f for f in files if first_of[f.sha256] is f and not _whole(_entry(folder, f.sha256))]
+    missing = [
+        file
+        for file in files
+        if first_of[file.sha256] is file and not _whole(entry_of(folder, file.sha256))
+    ]
     reasons: dict[str, str] = {}
     what = f"listening ({extractor.name})"
     with task(what, len(missing), "files", show=progress and bool(missing)) as advance:
@@ -203,20 +207,30 @@ def extract(
             elif result[0] != sha256:
                 reasons[sha256] = _CHANGED
             else:
-                _write(_entry(folder, sha256), result[1])
+                write_entry(entry_of(folder, sha256), result[1])
             advance(1)
     failed = Counter(reasons[file.sha256] for file in files if file.sha256 in reasons)
     heard = [file for file in files if file.sha256 not in reasons]
     return Features(heard, dict(sorted(failed.items())), analysis, folder)
 
 
-def _entry(folder: Path, sha256: str) -> Path:
+def entry_of(folder: Path, sha256: str) -> Path:
+    """Where the features of what has this hash are kept.
+
+    Raises:
+        DataError: the hash is none.
+    """
     if not _HASH.fullmatch(sha256):
         raise DataError(f"{sha256!r} is no SHA-256 in hex", where="audio: sha256")
     return folder / sha256[:2] / f"{sha256}.npy"
 
 
-def _write(entry: Path, features: Array) -> None:
+def write_entry(entry: Path, features: Array) -> None:
+    """Keep features; the entry is there with all its bytes, or not at all.
+
+    Raises:
+        DataError: it cannot be written.
+    """
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.ascontiguousarray(features), allow_pickle=False)
     content = buffer.getvalue()
@@ -249,7 +263,7 @@ def _whole(entry: Path) -> bool:
         return False
 
 
-def _read(entry: Path) -> Array | None:
+def read_entry(entry: Path) -> Array | None:
     """The features of an entry, or None where it is not there or its bytes have changed."""
     try:
         content = entry.read_bytes()

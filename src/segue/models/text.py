@@ -30,6 +30,11 @@ def words(text: str) -> list[str]:
     >>> words("LIT🔥🔥 (Rock & Roll)")
     ['lit', '🔥', 'rock', 'roll']
     """
+    return list(dict.fromkeys(words_in_order(text)))
+
+
+def words_in_order(text: str) -> list[str]:
+    """The same, each as often as it is there."""
     out = []
     for char in unicodedata.normalize("NFKC", text).casefold():
         kind = unicodedata.category(char)
@@ -38,7 +43,7 @@ def words(text: str) -> list[str]:
             out.append("" if "\ufe00" <= char <= "\ufe0f" else char)
         else:
             out.append(f" {char} " if kind in ("So", "Sk") else " ")
-    return list(dict.fromkeys("".join(out).split()))
+    return "".join(out).split()
 
 
 def features(word: str) -> dict[int, float]:

@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segue.audio.mel import BLOG, PAPER, Mel, filter_bank, half, log_mel, mel_power
+from segue.audio.extractors import MEL_CLAP
+from segue.audio.mel import (
+    BLOG,
+    CLAP,
+    PAPER,
+    Mel,
+    decibels,
+    filter_bank,
+    half,
+    log_mel,
+    mel_power,
+)
 from segue.audio.mfcc import mfcc
 
 librosa = pytest.importorskip("librosa")
@@ -48,6 +59,39 @@ def test_log_mel_agrees_with_librosa_to_1e_4(mel, kind):
     ours = log_mel(samples, mel)
     assert ours.dtype == np.float32
     np.testing.assert_allclose(ours, by_librosa(samples, mel), atol=1e-4)
+
+
+def test_bands_can_begin_and_end_anywhere():
+    """Those of CLAP and, at twice the rate, of what has bands up to half of it."""
+    theirs = librosa.filters.mel(sr=48_000, n_fft=1_024, n_mels=64, fmin=50, fmax=14_000)
+    np.testing.assert_allclose(filter_bank(CLAP), theirs, atol=1e-8)
+    np.testing.assert_array_equal(
+        filter_bank(Mel(rate=44_100, window=2_048, high=11_025.0))[:, :513], filter_bank(PAPER)
+    )
+
+
+@pytest.mark.parametrize("kind", ["chord", "noise", "silence"])
+def test_decibels_are_those_of_clap(kind):
+    """But for two frames at either end, where theirs mirror the sound and ours hear silence."""
+    transformers = pytest.importorskip("transformers")
+    clap = transformers.ClapFeatureExtractor(
+        frequency_min=50, frequency_max=14_000, truncation="rand_trunc"
+    )
+    samples = chord(48_000, 10.0)
+    if kind != "chord":
+        samples = RANDOM.standard_normal(len(samples)).astype(np.float32)
+        samples *= 0 if kind == "silence" else 0.1
+    theirs = clap(samples, sampling_rate=48_000)["input_features"][0][0]
+    ours = decibels(samples, CLAP)
+    assert ours.shape == theirs.shape == (1_001, 64)
+    np.testing.assert_allclose(ours[2:-2], theirs[2:-2], atol=1e-3)
+    rounded = MEL_CLAP(samples)
+    assert rounded.dtype == np.float16
+    np.testing.assert_allclose(rounded[2:-2], theirs[2:-2], atol=1 / 31)
+
+
+def test_silence_is_a_hundred_decibels_down():
+    np.testing.assert_allclose(decibels(np.zeros(9_600, np.float32), CLAP), -100, rtol=1e-6)
 
 
 def test_log_mel_agrees_with_librosa_on_real_music(real_data):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segue.audio.decode import Excerpt
-from segue.audio.mel import BLOG, PAPER, Mel, half, log_mel
+from segue.audio.mel import BLOG, CLAP, PAPER, Mel, decibels, half, log_mel
 from segue.audio.mfcc import mfcc
 from segue.errors import ConfigError
 
@@ -76,6 +76,24 @@ class MelFrames:
 
 
 @dataclass(frozen=True)
+class DecibelFrames:
+    """A mel-spectrogram in decibels, (frames, bands), in half precision: to 1/32 of one."""
+
+    name: str
+    mel: Mel
+    excerpt: Excerpt = MIDDLE
+
+    @property
+    def rate(self) -> int:
+        """Hz."""
+        return self.mel.rate
+
+    def __call__(self, samples: Float32) -> NDArray[np.float16]:
+        """Shape (frames, bands)."""
+        return decibels(samples, self.mel).astype(np.float16)
+
+
+@dataclass(frozen=True)
 class MfccFrames:
     """Thirteen MFCC with first and second differences, (frames, 39), in half precision."""
 
@@ -107,14 +125,19 @@ class Musicnn:
 MEL_PAPER = MelFrames("mel-paper-1", PAPER, frames=1_290)
 """Ten windows of 3 seconds, 129 frames each."""
 MEL_BLOG = MelFrames("mel-blog-1", BLOG, frames=599)
+MEL_CLAP = DecibelFrames("mel-clap-1", CLAP)
+"""What HTS-AT hears ten seconds of."""
 MFCC = MfccFrames()
 MUSICNN: AudioEncoder = Musicnn()
 
-EXTRACTORS: dict[str, Extractor] = {e.name: e for e in (MEL_PAPER, MEL_BLOG, MFCC, MUSICNN)}
+EXTRACTORS: dict[str, Extractor] = {
+    e.name: e for e in (MEL_PAPER, MEL_BLOG, MEL_CLAP, MFCC, MUSICNN)
+}
 """By name; what is added here can be named by a model."""
 
 SOUNDS: dict[str, Extractor] = {
     "bag-of-words": MFCC,
+    "clap": MEL_CLAP,
     "mel": MEL_BLOG,
     "mel-windows": MEL_PAPER,
     "musicnn": MUSICNN,

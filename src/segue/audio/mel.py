@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
@@ -36,8 +35,9 @@ class Mel:
         rate: samples a second, Hz.
         window: samples of a frame, weighted by a Hann window.
         hop: samples from the middle of a frame to that of the next.
-        bands: of pitch, from 0 Hz to rate / 2.
+        bands: of pitch, from `low` to `high`.
         compression: C of log(1 + C · mel).
+        low, high: where the first band begins and the last one ends, Hz; high None: rate / 2.
     """
 
     rate: int = 22_050
@@ -45,6 +45,8 @@ class Mel:
     hop: int = 512
     bands: int = 128
     compression: float = 10_000.0
+    low: float = 0.0
+    high: float | None = None
 
     def frames(self, samples: int) -> int:
         """How many frames that many samples have."""
@@ -55,6 +57,11 @@ PAPER = Mel()
 """Of the paper: 129 frames are 3 seconds."""
 BLOG = Mel(window=2_048, hop=1_104)
 """Of the article: 599 frames are 30 seconds."""
+CLAP = Mel(rate=48_000, window=1_024, hop=480, bands=64, low=50.0, high=14_000.0)
+"""Of HTS-AT in CLAP and LARP: 1,001 frames are 10 seconds."""
+
+_QUIETEST = 1e-10
+"""Power below which silence is silence."""
 
 
 def log_mel(samples: Float32, mel: Mel = PAPER) -> Float32:
@@ -66,6 +73,15 @@ def log_mel(samples: Float32, mel: Mel = PAPER) -> Float32:
     spectrum = mel_power(samples, mel)
     spectrum *= np.float32(mel.compression)
     return np.log1p(spectrum, out=spectrum)
+
+
+def decibels(samples: Float32, mel: Mel = PAPER) -> Float32:
+    """10 · log₁₀ of the power in each mel band, from -100 up; shape (frames, bands).
+
+    Args:
+        samples: (n,) mono, at `mel.rate`.
+    """
+    return 10 * np.log10(np.maximum(mel_power(samples, mel), np.float32(_QUIETEST)))
 
 
 def half(positive: Float32) -> NDArray[np.float16]:
@@ -86,6 +102,8 @@ def mel_power(samples: Float32, mel: Mel = PAPER) -> Float32:
     Frame t is centred on sample t · hop; there are zeros before the first sample and after the
     last. Uses one thread: files are what is done in parallel.
     """
+    from scipy.fft import rfft  # slow to load, and nothing else here needs it
+
     window, groups = _hann(mel.window), _groups(mel)
     padded = np.zeros(len(samples) + mel.window, np.float32)
     padded[mel.window // 2 : mel.window // 2 + len(samples)] = samples
@@ -95,7 +113,7 @@ def mel_power(samples: Float32, mel: Mel = PAPER) -> Float32:
     for start in range(0, len(frames), _BATCH):
         batch = frames[start : start + _BATCH]
         weighted = np.multiply(batch, window, out=buffer[: len(batch)])
-        bins = scipy.fft.rfft(weighted, overwrite_x=True, workers=1)
+        bins = rfft(weighted, overwrite_x=True, workers=1)
         power = np.square(bins.real)
         power += np.square(bins.imag)
         for band, first, last, weights in groups:
@@ -111,7 +129,8 @@ def filter_bank(mel: Mel) -> Float32:
     above, with the middles even on Slaney's mel scale; each has area 1 over Hz (Slaney, Auditory
     Toolbox, 1998).
     """
-    edges = _hz(np.linspace(0, _mels(mel.rate / 2), mel.bands + 2))
+    high = mel.rate / 2 if mel.high is None else mel.high
+    edges = _hz(np.linspace(_mels(mel.low), _mels(high), mel.bands + 2))
     bins = np.fft.rfftfreq(mel.window, 1 / mel.rate)
     below, middle, above = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     rising = (bins - below) / (middle - below)

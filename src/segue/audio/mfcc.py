@@ -7,17 +7,14 @@ The numbers are librosa's (`feature.mfcc` and `feature.delta` with their default
 from __future__ import annotations
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
-from segue.audio.mel import PAPER, Mel, mel_power
+from segue.audio.mel import PAPER, Mel, decibels
 
 Float32 = NDArray[np.float32]
 
 COUNT = 13
 """Coefficients of a frame, the first of which is its loudness."""
-_QUIETEST = 1e-10
-"""Power below which silence is silence."""
 _RANGE_DB = 80.0
 """Below the loudest moment of a clip, nothing is told apart."""
 _WIDTH = 9
@@ -30,9 +27,11 @@ def mfcc(samples: Float32, mel: Mel = PAPER) -> Float32:
     Args:
         samples: (n,) mono, at `mel.rate`.
     """
-    decibels = 10 * np.log10(np.maximum(mel_power(samples, mel), np.float32(_QUIETEST)))
-    np.maximum(decibels, decibels.max() - np.float32(_RANGE_DB), out=decibels)
-    still = scipy.fft.dct(decibels, type=2, axis=1, norm="ortho", workers=1)[:, :COUNT]
+    from scipy.fft import dct
+
+    loudness = decibels(samples, mel)
+    np.maximum(loudness, loudness.max() - np.float32(_RANGE_DB), out=loudness)
+    still = dct(loudness, type=2, axis=1, norm="ortho", workers=1)[:, :COUNT]
     return np.concatenate([still, _change(still, 1), _change(still, 2)], axis=1, dtype=np.float32)
 
 

@@ -31,7 +31,7 @@ from segue.data.dataset import Dataset
 from segue.evaluation.metrics import per_query
 from segue.evaluation.protocols import Split, find_protocol
 from segue.evaluation.significance import estimate
-from segue.models import Recommender, Run
+from segue.models.base import Recommender, Run
 from segue.recipe import load_recipe
 
 METRICS = ("rprec", "ndcg@500", "clicks")

@@ -104,7 +104,7 @@ def train_segue(file: Path, epochs: int) -> Result:
     from segue.answers import Queries
     from segue.data.dataset import Dataset
     from segue.data.sessions import Sessions
-    from segue.models import Run
+    from segue.models.base import Run
     from segue.models.sequence import SasRec
     from segue.models.sequence_training import Trainer
 

@@ -15,7 +15,8 @@ from segue.answers import MAX_PAST
 from segue.asking import Answer, NamedReason, NamedTrack, brief, past_of
 from segue.cli import run
 from segue.errors import UsageError
-from segue.models import Personal, Popularity
+from segue.models.personal import Personal
+from segue.models.popularity import Popularity
 
 
 def answer(*amounts: float, rest: float | None = None) -> Answer:

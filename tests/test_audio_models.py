@@ -17,7 +17,7 @@ from segue.answers import Queries, Query
 from segue.data.dataset import Dataset
 from segue.data.schema import TABLES
 from segue.errors import BundleError, ConfigError, DataError, UsageError
-from segue.models import Bpr, Run, SasRec, audio, audio_sounds
+from segue.models import audio, audio_sounds
 from segue.models.audio import AudioRecommender
 from segue.models.audio_calibration import find_scale
 from segue.models.audio_learning import learn_tower
@@ -38,6 +38,9 @@ from segue.models.audio_towers import (
     windows,
 )
 from segue.models.bag_of_words import Bag
+from segue.models.base import Run
+from segue.models.bpr import Bpr
+from segue.models.sequence import SasRec
 from segue.models.wrmf import WRMF
 
 COLD = np.arange(4, 30, 5)

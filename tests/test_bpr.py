@@ -12,10 +12,9 @@ from scipy.optimize import minimize
 
 from segue.answers import Queries, Query
 from segue.errors import ConfigError
-from segue.models import Run
+from segue.models.base import RECOMMENDERS, Run
 from segue.models.bpr import Bpr
 from segue.models.fold_in import fold_in
-from segue.recommenders import RECOMMENDERS
 
 
 def ask(

@@ -23,8 +23,8 @@ from segue.data.dataset import Dataset
 from segue.data.world import World, make_world
 from segue.errors import BundleError, DataError, SegueError
 from segue.files import sha256
+from segue.models.base import RECOMMENDERS
 from segue.recipe import load_recipe
-from segue.recommenders import RECOMMENDERS
 from segue.training import train
 
 GOLDEN = Path(__file__).parent / "golden"

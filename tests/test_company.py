@@ -12,9 +12,10 @@ from segue.answers import Queries, Query
 from segue.catalog import Catalog
 from segue.data.dataset import Dataset
 from segue.data.writing import writing_dataset
-from segue.models import WRMF, Run
+from segue.models.base import Run
 from segue.models.company import Company
 from segue.models.text import hashed
+from segue.models.wrmf import WRMF
 
 ARTISTS = ["A", "B", "A", None]
 ALBUMS = ["x", "y", "y", None]  # by A and by B: two albums called y

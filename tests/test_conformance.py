@@ -21,8 +21,8 @@ from segue.continuation.features import features_of
 from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
 from segue.errors import BundleError, ConfigError, UsageError
-from segue.models import Recommender, Run, audio_sounds
-from segue.recommenders import RECOMMENDERS
+from segue.models import audio_sounds
+from segue.models.base import RECOMMENDERS, Recommender, Run
 
 SEQUENCES = ("bert4rec", "caser", "gru4rec", "sasrec")
 """They learn what comes next."""

@@ -17,12 +17,12 @@ from segue.bundle import Manifest
 from segue.cli.verbs import app
 from segue.continuation.ranker import RankerConfig
 from segue.continuation.settings import TwoStageConfig
-from segue.data.readers import FORMATS
+from segue.data.formats import FORMATS
 from segue.data.schema import TABLES, Outcome
 from segue.evaluation.protocols import PROTOCOLS
+from segue.models.base import RECOMMENDERS
 from segue.playlist_files import PLAYLIST_FORMATS
 from segue.recipe import shipped
-from segue.recommenders import RECOMMENDERS
 from segue.slate import ListStage
 
 ROOT = Path(__file__).resolve().parents[1]

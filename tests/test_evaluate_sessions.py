@@ -23,7 +23,8 @@ from segue.evaluation.evaluate import Evaluation, evaluate
 from segue.evaluation.protocols import PROTOCOLS
 from segue.evaluation.report import render_report
 from segue.evaluation.translate import translate
-from segue.models import Personal, Popularity
+from segue.models.personal import Personal
+from segue.models.popularity import Popularity
 
 NAMES = ["next", "next-last", "next-sampled", "skips"]
 BY_SESSION = pytest.mark.parametrize("name", NAMES)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from reader_cases import playlist, write_slice
 
 from segue.data.dataset import Dataset
+from segue.data.formats import FORMATS
 from segue.data.ingest import ingest
-from segue.data.readers import FORMATS
 from segue.errors import DataError, UsageError
 
 

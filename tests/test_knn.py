@@ -11,8 +11,7 @@ import worlds
 
 from segue.answers import Queries, Query
 from segue.data.dataset import Dataset
-from segue.models import Recommender
-from segue.recommenders import RECOMMENDERS
+from segue.models.base import RECOMMENDERS, Recommender
 
 LISTS = [[0, 1, 2], [0, 1], [1, 3], [4, 5], [5]]
 """plays: track 0 and 5: 2, track 1: 3, tracks 2, 3, 4: 1, track 6: 0; 10 entries."""

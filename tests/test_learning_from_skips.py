@@ -17,12 +17,13 @@ from segue.data.schema import Outcome
 from segue.data.sessions import Sessions
 from segue.data.world import World, make_world
 from segue.data.writing import writing_dataset
-from segue.models import WRMF, Run
+from segue.models.base import Run
 from segue.models.bpr import Bpr
 from segue.models.fold_in import Skips, fold_in
 from segue.models.least_squares import Weighted, diagonalise, factorise, solve
 from segue.models.scoring import DotRecommender
 from segue.models.skipped import query_counts, row_counts, skip_rates
+from segue.models.wrmf import WRMF
 
 PLAYED, SKIPPED, DISLIKED = Outcome.FINISHED, Outcome.SKIPPED, Outcome.DISLIKED
 

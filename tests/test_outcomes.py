@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from segue.cli.verbs import app
 from segue.data.dataset import Dataset
 from segue.data.deriving import derive_again
+from segue.data.formats import FORMATS
 from segue.data.ingest import ingest
 from segue.data.outcomes import (
     RULES,
@@ -30,7 +31,6 @@ from segue.data.outcomes import (
     SpotifyRule,
     cut_at_gaps,
 )
-from segue.data.readers import FORMATS
 from segue.data.schema import TABLES, Flag, Outcome
 from segue.errors import ConfigError, DataError
 

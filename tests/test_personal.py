@@ -10,7 +10,7 @@ from session_worlds import plain, write_sessions
 
 from segue.answers import MAX_PAST, Queries, Query
 from segue.errors import UsageError
-from segue.models import Personal
+from segue.models.personal import Personal
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from segue.data.writing import writing_dataset
 from segue.evaluation.evaluate import run_test
 from segue.evaluation.protocols import find_protocol
 from segue.evaluation.significance import Estimate, estimate
-from segue.models import Run
+from segue.models.base import Run
 from segue.recipe import Recipe, load_recipe
 from segue.training import train
 

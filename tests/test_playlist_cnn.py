@@ -19,7 +19,8 @@ from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
 from segue.data.writing import writing_dataset
 from segue.errors import ConfigError, DataError
-from segue.models import PlaylistCnn, Run
+from segue.models.base import Run
+from segue.models.playlist_cnn import PlaylistCnn
 from segue.models.playlist_cnn_batches import Batch, Drawing, sequences
 from segue.models.playlist_cnn_layers import Layers, PlaylistCnnConfig, encode
 from segue.models.playlist_cnn_training import Network, loss
@@ -320,7 +321,7 @@ def test_answering_does_not_load_torch() -> None:
 def test_training_without_torch_says_what_to_install() -> None:
     ran = run(
         "import sys; sys.modules['torch'] = None\n"
-        "from segue.models import PlaylistCnn\n"
+        "from segue.models.playlist_cnn import PlaylistCnn\n"
         "from segue.errors import ConfigError\n"
         "try: PlaylistCnn()._fit(None, None, None)\n"
         "except ConfigError as error: print(error)"

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from segue.continuation.ranker import RankerConfig
 from segue.continuation.settings import TwoStageConfig
 from segue.errors import ConfigError, SegueError, UsageError
+from segue.models.base import RECOMMENDERS
 from segue.recipe import load_recipe, parse_override, shipped
-from segue.recommenders import RECOMMENDERS
 
 SHIPPED = [
     "audio",

@@ -13,7 +13,7 @@ from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
 from segue.data.world import World, make_world
 from segue.errors import UsageError
-from segue.models import RECOMMENDERS, Run
+from segue.models.base import RECOMMENDERS, Run
 from segue.models.ranking import best_of_scores
 from segue.models.sequence_batches import Batches, Windows, next_positive
 from segue.models.sequence_layers import TransformerConfig

@@ -14,7 +14,7 @@ from numba import get_num_threads, set_num_threads
 from segue.answers import Queries, Query
 from segue.data.dataset import Dataset
 from segue.errors import DataError
-from segue.models import Run
+from segue.models.base import Run
 from segue.models.svd import right_vectors
 from segue.models.text import Vocabulary, features, words
 from segue.models.title import Title

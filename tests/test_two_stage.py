@@ -24,10 +24,10 @@ from segue.continuation.settings import TwoStageConfig
 from segue.continuation.two_stage import TwoStage
 from segue.data.dataset import Dataset
 from segue.errors import BundleError, ConfigError, UsageError
-from segue.models import Config, Run
-from segue.models.base import catalog_of
+from segue.models.base import Run, catalog_of
 from segue.models.scoring import DenseRecommender
 from segue.playlist_types import Cuts, PlaylistRows
+from segue.settings import Config
 
 SMALL: dict[str, Any] = {
     "wrmf": {"factors": 16, "sweeps": 4},

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from segue.data.ingest import ingest
     from segue.data.schema import Outcome
     from segue.errors import SegueError
-    from segue.models import Recommender
+    from segue.models.base import Recommender
     from segue.recipe import Recipe, load_recipe
     from segue.slate import ListStage, continue_playlist
     from segue.training import train
@@ -63,7 +63,7 @@ _HOME = {
     "Reason": "answers",
     "Receipt": "data.dataset",
     "Recipe": "recipe",
-    "Recommender": "models",
+    "Recommender": "models.base",
     "SegueError": "errors",
     "Slate": "answers",
     "Slates": "answers",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from segue.audio.extractors import SOUNDS, Extractor
-from segue.audio.features import Analysis, Features, features_of, folder_of
+from segue.audio.features import Analysis, Features, folder_of
 from segue.audio.files import AudioFile, Look, Looked
+from segue.audio.listening import Listen
 from segue.audio.workers import Limits
 from segue.catalog import Catalog
 from segue.data.dataset import Receipt
@@ -54,21 +54,6 @@ class Added(msgspec.Struct, frozen=True):
     dropped: dict[str, int]
     tracks: int
     notes: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Listen:
-    """Looks at a file and keeps its features; work for `segue.audio.workers.run_files`."""
-
-    look: Look
-    analysis: Analysis
-    folder: Path
-
-    def __call__(self, path: Path) -> Looked:
-        """Raises AudioError or OSError where it is not sound."""
-        looked = self.look(path)
-        features_of(path, looked.sha256, self.analysis, self.folder)
-        return looked
 
 
 def add(
@@ -132,7 +117,7 @@ def add(
     _drop(receipt, "nothing to place it by", int((~placed).sum()))
     table = table.filter(pa.array(placed))
     if len(table):
-        from segue.models import Recommender
+        from segue.models.base import Recommender
 
         more = door.with_tracks(table, vectors[placed])
         assert isinstance(more, Recommender)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -11,11 +12,11 @@ import numpy as np
 from segue.answers import MAX_PAST, Query, Reason, Slate
 from segue.bundle import Bundle
 from segue.catalog import Catalog
-from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
-from segue.data.sessions import Sessions
 from segue.errors import UsageError
-from segue.evaluation.matching import match_tracks
+
+if TYPE_CHECKING:
+    from segue.data.dataset import Dataset
 
 
 class NamedReason(msgspec.Struct, frozen=True):
@@ -113,6 +114,9 @@ def past_of(dataset: Dataset, catalog: Catalog) -> list[int]:
     Raises:
         UsageError: the dataset has no listener, or several.
     """
+    from segue.data.sessions import Sessions
+    from segue.evaluation.matching import match_tracks
+
     if dataset.listener_count != 1:
         raise UsageError(
             f"has {dataset.listener_count:,} listeners",
@@ -185,6 +189,6 @@ def _largest(reasons: list[NamedReason], most: int) -> list[NamedReason]:
 
 def _named(catalog: Catalog, reason: Reason) -> NamedReason:
     if isinstance(reason.what, int):
-        label, uri = catalog.label(reason.what), catalog.uris[reason.what]
+        label, uri = catalog.label(reason.what), catalog[reason.what]["uri"]
         return NamedReason(reason.kind, label, uri, reason.amount)
     return NamedReason(reason.kind, reason.what, None, reason.amount)

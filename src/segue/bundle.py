@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import platform
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,7 @@ from safetensors import SafetensorError
 from segue.catalog import CATALOG_SCHEMA, Catalog
 from segue.errors import BundleError, DataError
 from segue.files import recover, refuse_unwritable, replacing_folder, sha256
-from segue.models import Recommender
-from segue.models.base import sane
-from segue.recommenders import RECOMMENDERS
+from segue.models.base import RECOMMENDERS, Recommender, sane
 
 BUNDLE_FORMAT = "segue-bundle"
 BUNDLE_VERSION = 1
@@ -72,6 +69,8 @@ class Manifest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 def libraries() -> dict[str, str]:
     """Versions of what a result may depend on."""
+    from importlib.metadata import version
+
     return {"python": platform.python_version()} | {
         name: version(name) for name in ("segue", *_LIBRARIES)
     }

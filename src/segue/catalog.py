@@ -66,9 +66,11 @@ class Catalog:
         Raises:
             UsageError: one of them is there already, or twice.
         """
-        uris = self.uris + tracks["uri"].to_pylist()
-        if len(set(uris)) < len(uris):
-            twice = next(uri for uri, n in Counter(uris).items() if n > 1)
+        new = tracks["uri"]
+        there = self.table["uri"].filter(pc.is_in(self.table["uri"], value_set=new))
+        if len(there) or len(new.unique()) < len(new):
+            counts = Counter(there.to_pylist() + new.to_pylist())
+            twice = next(uri for uri, n in counts.items() if n > 1)
             raise UsageError("is in the catalog already, or twice", where=twice)
         return Catalog(
             pa.concat_tables(
@@ -95,11 +97,6 @@ class Catalog:
         """Outside name of each track."""
         uris: list[str] = self.table["uri"].to_pylist()
         return uris
-
-    @cached_property
-    def by_uri(self) -> dict[str, int]:
-        """Row of each uri."""
-        return {uri: row for row, uri in enumerate(self.uris)}
 
     def codes(self, *columns: str) -> npt.NDArray[np.int32]:
         """A number for each distinct value of some columns, -1 where the first is null. (tracks,)
@@ -141,8 +138,8 @@ class Catalog:
         Raises:
             UsageError: nothing or more than one track is meant; the line lists candidates.
         """
-        row = self.by_uri.get(text)
-        if row is not None:
+        row: int = pc.index(self.table["uri"], shown(text)).as_py()
+        if row >= 0:
             return row
         words = _plain(pa.array([shown(text)]))[0].as_py().split()
         if not words:

@@ -14,13 +14,13 @@ from segue.answers import Query
 from segue.audio.workers import core_count
 from segue.bundle import Bundle, libraries
 from segue.data.dataset import Dataset, Receipt
-from segue.data.readers import FORMATS
+from segue.data.formats import FORMATS
 from segue.data.writing import writing_dataset
 from segue.errors import SegueError
 from segue.evaluation.protocols import PROTOCOLS
+from segue.models.base import RECOMMENDERS
 from segue.playlist_files import PLAYLIST_FORMATS
 from segue.recipe import load_recipe, shipped
-from segue.recommenders import RECOMMENDERS
 from segue.slate import continue_playlist
 from segue.training import train
 

@@ -22,8 +22,7 @@ import msgspec
 
 from segue.errors import ConfigError, UsageError
 from segue.files import shown
-from segue.models import Recommender
-from segue.recommenders import RECOMMENDERS
+from segue.models.base import RECOMMENDERS, Recommender
 
 _TOML_ERRORS = (ValueError, RecursionError)
 """What reading TOML can raise; numbers of thousands of digits are one ValueError."""
@@ -43,7 +42,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: of the shipped recipe, or the file's name without its ending.
-        recommender: a key of `segue.models.RECOMMENDERS`.
+        recommender: a key of `segue.models.base.RECOMMENDERS`.
         settings: those that the recipe and its overrides give; the rest have their defaults.
         description: one line.
     """

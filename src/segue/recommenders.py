@@ -1,8 +1,58 @@
-"""Every recommender by name: those of one model, and those made of several."""
+"""Which module has which recommender, and the registry that imports it."""
 
-from segue.continuation.two_stage import TwoStage
-from segue.models import RECOMMENDERS
-from segue.models.audio import AudioRecommender
-from segue.models.audio_mlr import AudioMlr
+from __future__ import annotations
 
-__all__ = ["RECOMMENDERS", "AudioMlr", "AudioRecommender", "TwoStage"]
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import TypeVar
+
+Kind = TypeVar("Kind")
+
+HOMES = {
+    "audio": "segue.models.audio",
+    "audio-mlr": "segue.models.audio_mlr",
+    "bert4rec": "segue.models.sequence",
+    "bpr": "segue.models.bpr",
+    "caser": "segue.models.sequence",
+    "gru4rec": "segue.models.sequence",
+    "item-knn": "segue.models.knn",
+    "personal": "segue.models.personal",
+    "playlist-cnn": "segue.models.playlist_cnn",
+    "popularity": "segue.models.popularity",
+    "sasrec": "segue.models.sequence",
+    "title": "segue.models.title",
+    "two-stage": "segue.continuation.two_stage",
+    "user-knn": "segue.models.knn",
+    "wrmf": "segue.models.wrmf",
+}
+
+
+class Registry(Mapping[str, Kind]):
+    """Classes by name. The module of one is imported when it is asked for: a bundle needs one, and
+    to load all takes as long as to answer.
+
+    Args:
+        homes: module of each; classes of other modules are there once they are defined.
+    """
+
+    def __init__(self, homes: Mapping[str, str]) -> None:
+        self._homes = homes
+        self._defined: dict[str, Kind] = {}
+
+    def define(self, name: str, kind: Kind) -> None:
+        """Take in a class; its module does this while it is imported."""
+        self._defined[name] = kind
+
+    def __getitem__(self, name: str) -> Kind:
+        if name not in self._defined:
+            import_module(self._homes[name])
+        return self._defined[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._defined or name in self._homes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({*self._homes, *self._defined}))
+
+    def __len__(self) -> int:
+        return len({*self._homes, *self._defined})

@@ -16,7 +16,7 @@ from segue.data.dataset import Dataset
 from segue.errors import ConfigError
 from segue.evaluation.learned import learned_hashes
 from segue.evaluation.protocols import find_protocol
-from segue.models import Run
+from segue.models.base import Run
 from segue.recipe import Recipe
 
 

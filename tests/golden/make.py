@@ -20,7 +20,8 @@ from segue.bundle import BUNDLE_VERSION, Bundle
 from segue.data.dataset import Dataset, Receipt
 from segue.data.schema import Outcome
 from segue.data.writing import writing_dataset
-from segue.models import Run, audio_sounds
+from segue.models import audio_sounds
+from segue.models.base import Run
 from segue.recipe import load_recipe
 from segue.training import train
 

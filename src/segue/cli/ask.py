@@ -70,7 +70,6 @@ def continue_(
     """Continue a playlist or a session: from its tracks, its title, or what was heard before."""
     from segue.asking import answer, past_of, query_of
     from segue.bundle import Bundle
-    from segue.data.dataset import Dataset
     from segue.playlist_files import PLAYLIST_FORMATS
     from segue.slate import ListStage, continue_playlist
 
@@ -80,6 +79,13 @@ def continue_(
     if format not in formats:
         raise UsageError(f"no format {format!r}", do=f"formats are: {', '.join(formats)}")
     loaded = Bundle.load(bundle)
+    heard: list[int] = []
+    if past:
+        from segue.data.dataset import Dataset
+
+        heard = past_of(Dataset.open(past), loaded.catalog)
+        if not heard:
+            say(f"{past}: nothing that was heard is in the catalog: --past changes nothing")
     query = query_of(
         loaded.catalog,
         tracks=tracks or (),
@@ -87,7 +93,7 @@ def continue_(
         title=title,
         bans=ban or (),
         banned_artists=ban_artist or (),
-        past=past_of(Dataset.open(past), loaded.catalog) if past else (),
+        past=heard,
     )
     stage = ListStage(one_recording, artist_spacing, album_spacing, cold_quota)
     slate = continue_playlist(loaded.recommender, query, n, stage)

@@ -6,7 +6,6 @@ Modules that take long to import are imported inside the verbs, so that ``--help
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
@@ -46,6 +45,8 @@ for _name, _verb in _VERBS.items():
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         print(version("segue"))
         raise typer.Exit
 

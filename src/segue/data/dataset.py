@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-import scipy.sparse as sp
 
 from segue.audio.files import AudioFile
 from segue.data.rows import RowKind, listen_rows, playlist_rows
@@ -27,6 +26,9 @@ from segue.data.schema import (
 )
 from segue.errors import DataError
 from segue.files import recover, shown
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
@@ -359,17 +361,21 @@ class Dataset:
 
         Laid out like ``plays(of)``; a playlist skips nothing.
         """
-        playlists = sp.csr_matrix((self.playlist_count, self.track_count), dtype=np.float32)
+        from scipy.sparse import csr_matrix
+
+        playlists = csr_matrix((self.playlist_count, self.track_count), dtype=np.float32)
         return self._with_listens(playlists, of, negative=True)
 
     def _with_listens(
         self, playlists: sp.csr_matrix, of: RowKind, *, negative: bool
     ) -> sp.csr_matrix:
+        from scipy.sparse import vstack
+
         if not self.listener_count:
             return playlists
         listens = self.listens.select(["listener", "session", "track", "outcome", "plays"])
         counts = listen_rows(listens, of, self.listener_count, self.track_count, negative=negative)
-        return sp.vstack([playlists, counts], format="csr")
+        return vstack([playlists, counts], format="csr")
 
     def describe(self) -> dict[str, Any]:
         """Counts of everything, as ``segue describe --json`` prints them."""

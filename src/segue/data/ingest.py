@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from segue.data.dataset import Receipt
+from segue.data.formats import FORMATS
 from segue.data.outcomes import OutcomeRule
-from segue.data.readers import FORMATS
 from segue.data.readers._open import Input, Tick, find
 from segue.data.readers._reader import Reading
 from segue.data.writing import writing_dataset

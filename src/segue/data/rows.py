@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import scipy.sparse as sp
 
 from segue.data.schema import is_negative
 from segue.runs import begins
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 RowKind = Literal["listeners", "sessions"]
 """What a row of listens is: all that a listener heard, or one session of it."""
@@ -20,10 +22,12 @@ def playlist_rows(
     entries: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], tracks: int
 ) -> sp.csr_matrix:
     """How often each playlist has each track. (playlists, tracks) float32"""
+    from scipy.sparse import csr_matrix  # slow to load
+
     ones = np.ones(len(entries), np.float32)
     shape = (len(offsets) - 1, tracks)
     # A copy, because summing works in place.
-    return _summed(sp.csr_matrix((ones, entries, offsets), shape, copy=True))
+    return _summed(csr_matrix((ones, entries, offsets), shape, copy=True))
 
 
 def listen_rows(
@@ -40,6 +44,8 @@ def listen_rows(
     Returns:
         float32 counts. (rows, tracks)
     """
+    from scipy.sparse import csr_matrix
+
     owner, rows = listens["listener"].to_numpy(), listeners
     if of == "sessions":
         session = listens["session"].fill_null(-1).to_numpy()
@@ -48,7 +54,7 @@ def listen_rows(
     chosen = is_negative(listens["outcome"].to_numpy()) == negative
     offsets = np.searchsorted(owner[chosen], np.arange(rows + 1))
     counts = listens["plays"].to_numpy()[chosen].astype(np.float32)
-    matrix = sp.csr_matrix((counts, listens["track"].to_numpy()[chosen], offsets), (rows, tracks))
+    matrix = csr_matrix((counts, listens["track"].to_numpy()[chosen], offsets), (rows, tracks))
     return _summed(matrix)
 
 

@@ -20,6 +20,7 @@ from segue.models.placing import (
     places_of_scores,
 )
 from segue.models.ranking import best_of_scores
+from segue.recommenders import HOMES, Registry
 from segue.runs import offsets_of
 from segue.settings import Config
 
@@ -53,8 +54,8 @@ class Run:
 class Recommender(ABC):
     """Maps queries to slates, from its own tensors and catalog alone.
 
-    A subclass gives `name`, a `Config`, and the five methods below `recommend`. Registering is
-    being defined: `RECOMMENDERS` finds it by name.
+    A subclass gives `name`, a `Config`, and the five methods below `recommend`. `RECOMMENDERS`
+    finds it by name: from its table, or once it is defined.
 
     Args:
         settings: fields of `Config`.
@@ -71,7 +72,7 @@ class Recommender(ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" in cls.__dict__:
-            RECOMMENDERS[cls.name] = cls
+            RECOMMENDERS.define(cls.name, cls)
 
     def __init__(self, /, **settings: Any) -> None:
         self.config = self.Config.make(settings)
@@ -301,8 +302,8 @@ class Recommender(ABC):
         """
 
 
-RECOMMENDERS: dict[str, type[Recommender]] = {}
-"""Every recommender by name. Complete once `segue.recommenders` is imported."""
+RECOMMENDERS: Registry[type[Recommender]] = Registry(HOMES)
+"""Every recommender by name."""
 
 
 def catalog_of(dataset: Dataset, plays: Any) -> Catalog:

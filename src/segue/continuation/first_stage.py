@@ -71,16 +71,29 @@ class FirstStage:
         self.retrieved, self.reranked = retrieved, reranked
         self.weights = weights
 
-    def pool(self, query: Queries, excluded: Int32, everything: bool = False) -> Pool:
+    def pool(
+        self,
+        query: Queries,
+        excluded: Int32,
+        everything: bool = False,
+        vectors: Float32 | None = None,
+    ) -> Pool:
         """Candidates of one query, never one of `excluded` (rising).
 
         Args:
             everything: keep all that were retrieved, not the `reranked` best.
+            vectors: see `pools`.
         """
-        return next(self.pools(query, np.array([0, len(excluded)]), excluded, everything))
+        ends = np.array([0, len(excluded)])
+        return next(self.pools(query, ends, excluded, everything, vectors))
 
     def pools(
-        self, queries: Queries, offsets: Int64, excluded: Int32, everything: bool = False
+        self,
+        queries: Queries,
+        offsets: Int64,
+        excluded: Int32,
+        everything: bool = False,
+        vectors: Float32 | None = None,
     ) -> Iterator[Pool]:
         """Candidates of each query, the same as of each alone.
 
@@ -89,6 +102,8 @@ class FirstStage:
         Args:
             offsets, excluded: tracks not to answer, rising within a query.
             everything: see `pool`.
+            vectors: of the queries by `wrmf`, where more is known of them than these models can
+                read. (queries, factors)
         """
         size = len(self.models["wrmf"].catalog)
         step = max(1, _BLOCK_BYTES // (4 * size * len(self.names)))
@@ -96,7 +111,8 @@ class FirstStage:
             some = queries[start : start + step]
             ends = offsets[start : start + len(some) + 1]
             out = excluded[ends[0] : ends[-1]]
-            scores, known, vectors = self._scores(some)
+            given = None if vectors is None else vectors[start : start + len(some)]
+            scores, known, of_wrmf = self._scores(some, given)
             found = self._retrieve(scores, known, ends - ends[0], out)
             for q, tracks in enumerate(found):
                 standard = _standardised(scores[:, q, tracks], known[:, q])
@@ -104,10 +120,13 @@ class FirstStage:
                 if not everything and len(tracks) > self.reranked:
                     kept = np.sort(_best(blend, self.reranked))
                     tracks, standard, blend = tracks[kept], standard[kept], blend[kept]
-                yield Pool(tracks, standard, blend, vectors[q])
+                yield Pool(tracks, standard, blend, of_wrmf[q])
 
-    def _scores(self, queries: Queries) -> tuple[Float32, Known, Float32]:
+    def _scores(self, queries: Queries, given: Float32 | None) -> tuple[Float32, Known, Float32]:
         """Scores by each model, which models know which query, and the queries' vectors by `wrmf`.
+
+        Args:
+            given: these vectors; None: `wrmf` finds them.
 
         Returns:
             (models, queries, tracks), 0 where the model knows nothing; (models, queries);
@@ -120,10 +139,11 @@ class FirstStage:
             model = self.models.get(name)
             if isinstance(model, DotRecommender):
                 known[m] = model.answerable(queries)
-                vectors = model.query_vectors(queries)
+                own = name == "wrmf"
+                vectors = given if own and given is not None else model.query_vectors(queries)
                 scores[m] = model.bias
                 add_products(model.vectors, np.ones(shape[2], np.float32), vectors, scores[m])
-                if name == "wrmf":
+                if own:
                     of_wrmf = vectors
             elif isinstance(model, DenseRecommender):
                 known[m], scores[m] = model.known_scores(queries)

@@ -11,18 +11,21 @@ the tables are fitted once more on everything, for answering.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from numba import get_num_threads
 
 from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
 from segue.catalog import Catalog
+from segue.continuation.cold import Cold
 from segue.continuation.examples import cut_fold, deal, labels_of, sample, without
 from segue.continuation.features import Feature, FeatureTables, features_of
 from segue.continuation.first_stage import FirstStage, Pool, find_weights
@@ -40,6 +43,8 @@ from segue.models.base import (
     expect,
     knows_history,
 )
+from segue.models.ranking import Best
+from segue.models.scoring import DotRecommender, OpenRecommender
 from segue.models.wrmf import WRMF
 from segue.playlist_types import Cuts, PlaylistRows
 from segue.progress import note, task
@@ -52,8 +57,11 @@ _TIE = np.float32(1e-3)
 """Share of the blend in a score: it orders what the trees leave in one place."""
 
 
-class TwoStage(Recommender):
-    """Candidates of a first stage, in the order of boosted trees over features of each."""
+class TwoStage(OpenRecommender):
+    """Candidates of a first stage, in the order of boosted trees over features of each.
+
+    Tracks that nobody has played are taken in by vectors of the first stage's `wrmf` (`Cold`).
+    """
 
     name: ClassVar[str] = "two-stage"
     Config = TwoStageConfig
@@ -61,6 +69,7 @@ class TwoStage(Recommender):
     first: FirstStage
     tables: FeatureTables
     trees: Trees
+    cold: Cold
 
     def __init__(self, /, **settings: Any) -> None:
         super().__init__(**settings)
@@ -158,6 +167,7 @@ class TwoStage(Recommender):
         self.first = FirstStage(
             self.names, models, config.candidates, config.retrieved, config.reranked, weights
         )
+        self.cold = Cold.none(self._wrmf)
 
     def _weigh(self, cuts: Cuts, rng: np.random.Generator) -> Float32:
         """Weights of the blend from some of the queries."""
@@ -209,51 +219,83 @@ class TwoStage(Recommender):
         return np.array([model != POPULARITY for model in self.serves(queries)], np.bool_)
 
     def serves(self, queries: Queries) -> list[str]:
-        """Two stages where a track of the history is known; a title alone goes to `title`."""
-        heard = knows_history(queries, self._wrmf.heard)
+        """Two stages where a learned track of the history is known; else `wrmf`, where it is a
+        cold one; a title alone goes to `title`."""
+        heard = knows_history(self.cold.learned_of(queries), self._wrmf.heard)
+        folded = knows_history(queries, self.cold.wrmf.heard)
         title = self.first.models.get("title")
-        served = [self.name if some else POPULARITY for some in heard]
-        for q in np.flatnonzero(~heard):
+        served = [
+            self.name if learned else "wrmf" if cold else POPULARITY
+            for learned, cold in zip(heard, folded, strict=True)
+        ]
+        for q in np.flatnonzero(~heard & ~folded):
             if title and title.answerable(queries[q : q + 1])[0]:
                 served[q] = "title"
         return served
 
-    def _best(
-        self, queries: Queries, offsets: Int64, excluded: Int32, n: int
-    ) -> tuple[Int32, Float32, Int64]:
+    def _best(self, queries: Queries, offsets: Int64, excluded: Int32, n: int) -> Best:
         tracks = np.full((len(queries), n), -1, np.int32)
         scores = np.full((len(queries), n), np.nan, np.float32)
         counts = np.zeros(len(queries), np.int64)
         at = 0
         for model, group in groupby(self.serves(queries)):
             rows = slice(at, at + len(list(group)))
-            some, ends = queries[rows], offsets[rows.start : rows.stop + 1]
-            out, ends = excluded[ends[0] : ends[-1]], ends - ends[0]
-            if model == self.name:
-                for q, best in enumerate(self._ordered(some, ends, out, n), at):
-                    counts[q] = len(best[0])
-                    tracks[q, : counts[q]], scores[q, : counts[q]] = best
-            elif model == "title":
-                title = self.first.models["title"]
-                tracks[rows], scores[rows], counts[rows] = title._best(some, ends, out, n)
             at = rows.stop
+            if model != POPULARITY:
+                ends = offsets[rows.start : rows.stop + 1]
+                out = excluded[ends[0] : ends[-1]]
+                best = self._answers(model, queries[rows], ends - ends[0], out, n)
+                width = best[0].shape[1]
+                tracks[rows, :width], scores[rows, :width], counts[rows] = best
         return tracks, scores, counts
 
+    def _answers(
+        self, model: str, queries: Queries, offsets: Int64, excluded: Int32, n: int
+    ) -> Best:
+        """What `_best` gives of queries that one model serves."""
+        wrmf = self.cold.wrmf
+        if model == "wrmf":
+            return wrmf._best(queries, offsets, excluded, n)
+        vectors = wrmf.query_vectors(queries) if self.cold else None
+        learned = self.cold.learned_of(queries)
+        ends, out = self.cold.within(offsets, excluded)
+        if model == "title":
+            best = self.first.models["title"]._best(learned, *self.cold.shut(ends, out), n)
+        else:
+            best = self._ordered(learned, ends, out, n, vectors)
+        if vectors is None:
+            return best
+        known = wrmf.answerable(queries)
+        return self.cold.dealt_in(best, known, vectors, offsets, excluded, n)
+
     def _ordered(
-        self, queries: Queries, offsets: Int64, excluded: Int32, n: int
-    ) -> Iterator[tuple[Int32, Float32]]:
-        """The best n of each query, each on a thread of its own while the next ones are found."""
+        self,
+        queries: Queries,
+        offsets: Int64,
+        excluded: Int32,
+        n: int,
+        vectors: Float32 | None,
+    ) -> Best:
+        """The best n learned tracks of each query, each on a thread of its own while the next
+        ones are found. vectors: as `FirstStage.pools` takes them."""
+        tracks = np.full((len(queries), n), -1, np.int32)
+        scores = np.full((len(queries), n), np.nan, np.float32)
+        counts = np.zeros(len(queries), np.int64)
 
-        def order(q: int, pool: Pool) -> tuple[Int32, Float32]:
+        def order(q: int, pool: Pool) -> None:
             out = excluded[offsets[q] : offsets[q + 1]]
-            return self._order(self._scored(queries[q : q + 1], pool), pool, out, n)
+            best = self._order(self._scored(queries[q : q + 1], pool), pool, out, n)
+            counts[q] = len(best[0])
+            tracks[q, : counts[q]], scores[q, : counts[q]] = best
 
-        pools = self.first.pools(queries, offsets, excluded)
+        pools = self.first.pools(queries, offsets, excluded, vectors=vectors)
         if len(queries) == 1 or get_num_threads() == 1:
-            yield from map(order, range(len(queries)), pools)
-            return
-        with ThreadPoolExecutor(get_num_threads()) as threads:
-            yield from threads.map(order, range(len(queries)), pools)
+            for q, pool in enumerate(pools):
+                order(q, pool)
+        else:
+            with ThreadPoolExecutor(get_num_threads()) as threads:
+                list(threads.map(order, range(len(queries)), pools))  # raises what they raise
+        return tracks, scores, counts
 
     def _features(self, query: Queries, pool: Pool) -> Float32:
         """Features of the candidates of one query. (n, features)"""
@@ -267,11 +309,17 @@ class TwoStage(Recommender):
         return pool.blend
 
     def _order(self, scores: Float32, pool: Pool, excluded: Int32, n: int) -> tuple[Int32, Float32]:
-        """The best n: candidates by their score, then all others by popularity."""
-        order = np.lexsort((pool.tracks, -scores))[:n]
+        """The best n learned tracks: candidates by their score, then all others by popularity.
+
+        A cold one that is among the candidates, by what little training told of it, is left out
+        only now: to the others it makes no difference that it has come to be placed.
+        """
+        cold = self.cold.mask[: self.cold.learned]
+        order = np.lexsort((pool.tracks, -scores))
+        order = order[~cold[pool.tracks[order]]][:n]
         tracks, ordered = pool.tracks[order], scores[order]
         if len(tracks) < n:
-            others = np.setdiff1d(np.arange(len(self.catalog)), np.append(pool.tracks, excluded))
+            others = np.setdiff1d(np.flatnonzero(~cold), np.append(pool.tracks, excluded))
             rest = self._beyond(others, scores)
             best = np.lexsort((others, -rest))[: n - len(tracks)]
             tracks = np.concatenate([tracks, others[best]])
@@ -286,11 +334,39 @@ class TwoStage(Recommender):
         return scores
 
     def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
-        """Each feature's part of the trees' score (see `Trees.explain`)."""
+        """Those of the model that serves the query; of a cold track those of `wrmf`."""
         queries = Queries.of([query])
-        if self.serves(queries)[0] == "title":
-            return self.first.models["title"]._reasons(query, tracks)
-        pool = self.first.pool(queries, queries.excluded()[1])
+        model = self.serves(queries)[0]
+        if model == "wrmf":
+            return self.cold.wrmf._reasons(query, tracks)
+        cold = self.cold.mask[tracks]
+        if model == "title":
+            learned = self.first.models["title"]._reasons(query, tracks[~cold])
+        else:
+            learned = self._explained(queries, tracks[~cold])
+        reasons, of_cold = iter(learned), iter(self._placed(query, tracks[cold]))
+        return [next(of_cold if it else reasons) for it in cold]
+
+    def _placed(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+        """Reasons of cold tracks: those of `wrmf`, which told the place, and what they leave."""
+        if not len(tracks):
+            return []
+        queries = Queries.of([query])
+        known = self.cold.wrmf.answerable(queries)[0]
+        reasons = self.cold.wrmf._reasons(query, tracks) if known else [[] for _ in tracks]
+        best = self._best(queries, *queries.excluded(), len(self.catalog))
+        scores = dict(zip(best[0][0].tolist(), best[1][0].tolist(), strict=True))
+        for track, some in zip(tracks.tolist(), reasons, strict=True):
+            score = scores.get(track, 0.0)  # one that is banned has none
+            some.append(Reason("rest", None, score - sum(reason.amount for reason in some)))
+        return reasons
+
+    def _explained(self, query: Queries, tracks: Int32) -> list[list[Reason]]:
+        """Each feature's part of the trees' score (see `Trees.explain`) of learned tracks."""
+        vectors = self.cold.wrmf.query_vectors(query) if self.cold else None
+        _, excluded = self.cold.within(*query.excluded())
+        queries = self.cold.learned_of(query)
+        pool = self.first.pool(queries, excluded, vectors=vectors)
         beyond = self._beyond(tracks, self._scored(queries, pool))
         at = np.searchsorted(pool.tracks, tracks)
         at = np.where(at < len(pool.tracks), at, 0)
@@ -318,11 +394,28 @@ class TwoStage(Recommender):
         """Columns that the trees look at."""
         return features_of(self.names, self.config.albums, self.config.families)
 
+    # Tracks that came through another door
+
+    @property
+    def space(self) -> DotRecommender:
+        return self.cold.wrmf
+
+    def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Self:
+        return self._taking(self.cold.with_tracks(tracks, vectors))
+
+    def placing(self, tracks: Int32, vectors: Float32) -> Self:
+        return self._taking(self.cold.placing(tracks, vectors))
+
+    def _taking(self, cold: Cold) -> Self:
+        more = copy.copy(self)
+        more.cold, more.catalog = cold, cold.wrmf.catalog
+        return more
+
     # Keeping
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         tensors = {"blend": self.first.weights, **self.trees.tensors("trees")}
-        parts: dict[str, Any] = {**self.first.models, "tables": self.tables}
+        parts: dict[str, Any] = {**self.first.models, "tables": self.tables, "cold": self.cold}
         for name, part in parts.items():
             tensors |= {f"{name}/{key}": tensor for key, tensor in part.tensors().items()}
         return tensors
@@ -332,14 +425,19 @@ class TwoStage(Recommender):
         for key, tensor in tensors.items():
             name, _, inner = key.rpartition("/")
             parts.setdefault(name, {})[inner] = tensor
+        catalog, cold = self.catalog, parts.get("cold", {})
+        if cold:  # they are placed beside those that were learned
+            rows = len(expect(parts.get("wrmf", {}), "vectors", np.float32, None, None))
+            catalog = Catalog(catalog.table.slice(0, rows))
         models = {}
         for name in self.names:
             if name in parts or name == "wrmf":
                 models[name] = self._new(name)
-                models[name].catalog = self.catalog
+                models[name].catalog = catalog
                 models[name].restore(parts.get(name, {}))
         self._set_first(models, expect(tensors, "blend", np.float32, len(self.names)))
         self.tables = FeatureTables.restore(
-            parts.get("tables", {}), self.catalog, self.config.albums, self.config.families
+            parts.get("tables", {}), catalog, self.config.albums, self.config.families
         )
         self.trees = Trees.restore(tensors, "trees", len(self.features))
+        self.cold = Cold.restore(cold, self._wrmf, self.catalog)

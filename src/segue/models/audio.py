@@ -33,7 +33,7 @@ from segue.models.audio_towers import WINDOW, Arrays, Form, Tower, lengthened
 from segue.models.bag_of_words import Bag
 from segue.models.base import RECOMMENDERS, Recommender, Run, expect
 from segue.models.playlist_cnn_batches import sequences
-from segue.models.scoring import DotRecommender
+from segue.models.scoring import OpenRecommender
 from segue.models.wrmf import WRMF
 from segue.progress import note
 
@@ -47,7 +47,7 @@ class AudioRecommender(Recommender, AudioDoor):
     name: ClassVar[str] = "audio"
     Config = AudioConfig
     config: AudioConfig
-    base: DotRecommender
+    base: OpenRecommender
     tower: Tower | None
     """None where the artist's mean alone is the vector."""
     unit: float
@@ -77,15 +77,17 @@ class AudioRecommender(Recommender, AudioDoor):
                 f"{config.base} has no confidence", where="AudioConfig.objective",
                 do='take the base "wrmf" or another objective',
             )  # fmt: skip
+        if config.two_stage or config.base == "two-stage":
+            RECOMMENDERS["two-stage"](**config.two_stage)  # which refuses what is wrong
 
     @property
     def sound(self) -> str:
         return self.config.sound
 
-    def _new_base(self) -> DotRecommender:
-        settings = getattr(self.config, self.config.base)
-        base = RECOMMENDERS[self.config.base](**msgspec.structs.asdict(settings))
-        assert isinstance(base, DotRecommender)
+    def _new_base(self) -> OpenRecommender:
+        settings = getattr(self.config, self.config.base.replace("-", "_"))
+        base = RECOMMENDERS[self.config.base](**msgspec.to_builtins(settings))
+        assert isinstance(base, OpenRecommender)
         return base
 
     # Training
@@ -108,12 +110,12 @@ class AudioRecommender(Recommender, AudioDoor):
             sounds = sounds._replace(
                 arrays=[self.bag(sounds.arrays[i]) for i in range(len(sounds.tracks))]
             )
-        lengths = np.square(self.base.vectors[sounds.tracks[at]]).sum(axis=1)
+        lengths = np.square(self.vectors[sounds.tracks[at]]).sum(axis=1)
         self.unit = float(np.float32(max(np.sqrt(lengths.mean()), 1e-6)))  # as a bundle keeps it
         self.scale = 1.0
         artists = self.catalog.artists[sounds.tracks]
         beside = self._beside(artists, sounds.tracks)
-        wanted = self.base.vectors[sounds.tracks] / np.float32(self.unit)
+        wanted = self.vectors[sounds.tracks] / np.float32(self.unit)
         examples = Examples(sounds.tracks, sounds.arrays, beside, wanted)
         rng = np.random.default_rng([run.seed, 3])
         order = at[rng.permutation(len(at))]
@@ -138,17 +140,17 @@ class AudioRecommender(Recommender, AudioDoor):
         return Sounds(rows, np.zeros((len(rows), 0), np.float32))
 
     def _form(self, sounds: Sounds) -> Form:
-        return form_of(self.config, sounds.arrays[0].shape[-1], self.base.vectors.shape[1])
+        return form_of(self.config, sounds.arrays[0].shape[-1], self.vectors.shape[1])
 
     def _calibrate(self, dataset: Dataset, held: Examples, rng: np.random.Generator) -> None:
         predicted = self._vectors(held.sounds, held.beside)
-        self.scale = find_scale(self.base, *sequences(dataset), held.tracks, predicted, rng)
+        self.scale = find_scale(self.base.space, *sequences(dataset), held.tracks, predicted, rng)
 
     # Placing
 
     @property
     def _artists(self) -> Artists:
-        return Artists(self.catalog.artists, self.catalog.plays > 0, self.base.vectors)
+        return Artists(self.catalog.artists, self.catalog.plays > 0, self.vectors)
 
     def _beside(self, artists: Int32, without: Int32 | None = None) -> Float32:
         """What towers are told of artists, in units. (n, factors + 1), or (n, 0)"""
@@ -161,7 +163,7 @@ class AudioRecommender(Recommender, AudioDoor):
     def _vectors(self, sounds: Arrays, beside: Float32) -> Float32:
         """Vectors in the base's space. (n, factors)"""
         if not len(sounds):
-            return np.zeros((0, self.base.vectors.shape[1]), np.float32)
+            return np.zeros((0, self.vectors.shape[1]), np.float32)
         y = beside[:, :-1] if self.tower is None else self.tower(sounds, beside)
         if self.tower is not None and self.config.objective == "contrastive":
             y = lengthened(y)
@@ -185,7 +187,7 @@ class AudioRecommender(Recommender, AudioDoor):
     @property
     def vectors(self) -> Float32:
         """Of all tracks, learned and placed. (tracks, factors)"""
-        return self.base.vectors
+        return self.base.space.vectors
 
     def _step(self) -> int:
         return self.base._step()
@@ -200,6 +202,10 @@ class AudioRecommender(Recommender, AudioDoor):
 
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
         return self.base.answerable(queries)
+
+    def serves(self, queries: Queries) -> list[str]:
+        own = self.base.name
+        return [self.name if model == own else model for model in self.base.serves(queries)]
 
     def _best(
         self, queries: Queries, offsets: Int64, excluded: Int32, n: int
@@ -245,7 +251,7 @@ class AudioRecommender(Recommender, AudioDoor):
         inputs = len(expect(tensors, "tower.shift", np.float32, None))
         if self.sound == "bag-of-words":
             self.bag = Bag.restore(tensors, "bag.", inputs)
-        form = form_of(self.config, inputs, self.base.vectors.shape[1])
+        form = form_of(self.config, inputs, self.vectors.shape[1])
         arrays = {
             name: expect(tensors, f"tower.{name}", np.float32, *shape)
             for name, shape in form.shapes.items()

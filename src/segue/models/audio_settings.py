@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from segue.models.bpr import BprConfig
 from segue.models.sequence_layers import (
@@ -21,13 +21,16 @@ class AudioConfig(Config, frozen=True):
     """Settings of `audio`."""
 
     base: Annotated[
-        Literal["wrmf", "bpr", "sasrec", "bert4rec", "gru4rec", "caser"],
+        Literal["wrmf", "bpr", "two-stage", "sasrec", "bert4rec", "gru4rec", "caser"],
         Meta(description="who learns from plays, and answers"),
     ] = "wrmf"
     wrmf: Annotated[WRMFConfig, Meta(description="settings of the base wrmf")] = WRMFConfig(
         factors=64, confidence="log", alpha=10.0, epsilon=1.0, regularisation=0.02
     )
     bpr: Annotated[BprConfig, Meta(description="of the base bpr")] = BprConfig()
+    two_stage: Annotated[
+        dict[str, Any], Meta(description="of the base two-stage; what it leaves out is as there")
+    ] = field(default_factory=dict)  # two-stage checks them: models come before it
     sasrec: Annotated[TransformerConfig, Meta(description="of the base sasrec")] = (
         TransformerConfig()
     )

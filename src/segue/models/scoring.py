@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from segue.answers import Float32, Int32, Int64, Queries
+from segue.catalog import Catalog
 from segue.errors import UsageError
 from segue.models.base import Recommender
 from segue.models.placing import pair_scores, places_of_products, places_of_scores
@@ -45,7 +46,43 @@ class DenseRecommender(Recommender):
         return self.scores(queries)[owners, tracks]
 
 
-class DotRecommender(Recommender):
+class OpenRecommender(Recommender):
+    """A model that takes in tracks that nobody has played, by vectors from elsewhere.
+
+    They can be answered, and read in a history, like those that training knew.
+    """
+
+    @property
+    @abstractmethod
+    def space(self) -> DotRecommender:
+        """The model whose vectors they have, with all that were taken in."""
+
+    @abstractmethod
+    def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Self:
+        """The same model with further tracks, placed by vectors that came through another door.
+
+        Args:
+            tracks: of the schema of `tracks`; their uris are new to the catalog.
+            vectors: predicted from sound or words. (tracks, factors) float32
+
+        Raises:
+            UsageError: shapes do not fit, a number is not finite, or a uri is not new.
+        """
+
+    @abstractmethod
+    def placing(self, tracks: Int32, vectors: Float32) -> Self:
+        """The same model, in which tracks of the catalog that nobody played have these vectors.
+
+        Args:
+            tracks: distinct. (tracks,)
+            vectors: (tracks, factors) float32
+
+        Raises:
+            UsageError: shapes do not fit, or a number is not finite.
+        """
+
+
+class DotRecommender(OpenRecommender):
     """A model whose score is query vector times track vector, plus a bias of the track."""
 
     batch = 4096
@@ -94,30 +131,23 @@ class DotRecommender(Recommender):
 
     # Tracks that came through another door
 
+    @property
+    def space(self) -> DotRecommender:
+        return self
+
     def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Self:
-        """The same model with further tracks, placed by vectors that came through another door.
-
-        They can be answered, and read in a history, like those that training knew.
-
-        Args:
-            tracks: of the schema of `tracks`; their uris are new to the catalog.
-            vectors: predicted from sound or words. (tracks, factors) float32
-
-        Raises:
-            UsageError: shapes do not fit, a number is not finite, or a uri is not new.
-        """
-        self._check_vectors(len(tracks), vectors)
-        more, size = copy.copy(self), len(self.catalog)
-        more.catalog = self.catalog.with_tracks(tracks)
-        more._extend(len(tracks))
-        more._place(np.arange(size, size + len(tracks), dtype=np.int32), vectors)
-        return more
+        more = self.catalog.with_tracks(tracks)
+        return self.over(more, np.arange(len(self.catalog), len(more), dtype=np.int32), vectors)
 
     def placing(self, tracks: Int32, vectors: Float32) -> Self:
-        """The same model, in which tracks of the catalog that nobody played have these vectors.
+        return self.over(self.catalog, tracks, vectors)
+
+    def over(self, catalog: Catalog, tracks: Int32, vectors: Float32) -> Self:
+        """The same model over a catalog that begins with its own, in which tracks have vectors.
 
         Args:
-            tracks: distinct. (tracks,)
+            catalog: the model's, or one with further tracks.
+            tracks: distinct, all that are new among them. (tracks,)
             vectors: (tracks, factors) float32
 
         Raises:
@@ -125,7 +155,11 @@ class DotRecommender(Recommender):
         """
         self._check_vectors(len(tracks), vectors)
         more = copy.copy(self)
-        more.vectors = self.vectors.copy()
+        more.catalog = catalog
+        if len(catalog) > len(self.catalog):
+            more._extend(len(catalog) - len(self.catalog))
+        else:
+            more.vectors = self.vectors.copy()
         more._place(tracks, vectors)
         return more
 

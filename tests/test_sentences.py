@@ -45,14 +45,15 @@ def test_normalisation_by_hand():
 
 def test_attention_by_hand():
     """q = (1, 0), k = (0, ln 3), v = (0, 4): the first token takes a quarter and three."""
-    qkv = np.array([[[1, 0, 0], [0, np.log(3), 4]]], np.float32)
-    np.testing.assert_allclose(attended(qkv, 1), [[[3], [2]]], rtol=1e-6)
+    qkv = np.array([[1, 0, 0], [0, np.log(3), 4]], np.float32)
+    np.testing.assert_allclose(attended(qkv, 1, 1), [[3], [2]], rtol=1e-6)
+    np.testing.assert_allclose(attended(qkv, 2, 1), [[0], [4]], rtol=1e-6)  # each by itself
 
 
 def test_heads_are_side_by_side_and_products_are_scaled_by_their_length():
     random = np.random.default_rng(0)
     qkv = random.normal(size=(2, 5, 3 * 8)).astype(np.float32)
-    out = attended(qkv, 2)
+    out = attended(qkv.reshape(10, 24), 2, 2).reshape(2, 5, 8)
     for text in range(2):
         for head in range(2):
             q, k, v = (qkv[text][:, part + 4 * head :][:, :4] for part in (0, 8, 16))

@@ -90,16 +90,17 @@ def laid(items: Sequence[Array]) -> Laid:
 def embedded(form: WordsForm, a: Mapping[str, Float32], captions: Laid) -> Float32:
     """Vectors of captions with equally many words."""
     buckets, starts, lengths = captions
+    size, length = len(lengths), int(lengths[0])
     counts: Float32 = np.diff(starts, append=len(buckets)).astype(np.float32)[:, None]
     sums: Float32 = np.add.reduceat(a["features"][buckets], starts, axis=0)
-    x = normed(sums / counts, a["first"], EPSILON).reshape(len(lengths), -1, form.d)
-    x = x + a["places"][: x.shape[1]]
+    x = normed(sums / counts, a["first"], EPSILON) + np.tile(a["places"][:length], (size, 1))
     for i in range(form.layers):
         n = normed(x, a["norms"][i, 0], EPSILON)
-        heard = attended(n @ a["qkv"][i] + a["qkv_bias"][i], form.heads)
+        heard = attended(n @ a["qkv"][i] + a["qkv_bias"][i], size, form.heads)
         x = x + (heard @ a["out"][i] + a["out_bias"][i])
         n = normed(x, a["norms"][i, 1], EPSILON)
         inner = np.maximum(n @ a["up"][i] + a["up_bias"][i], 0)
         x = x + (inner @ a["down"][i] + a["down_bias"][i])
-    vectors: Float32 = normed(x, a["last"], EPSILON).mean(axis=1) @ a["projection"]
-    return vectors + a["projection_bias"]
+    mean = normed(x, a["last"], EPSILON).reshape(size, length, form.d).mean(axis=1)
+    vectors: Float32 = mean @ a["projection"] + a["projection_bias"]
+    return vectors

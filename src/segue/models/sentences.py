@@ -61,9 +61,9 @@ class _Layer(NamedTuple):
     down_norm: Float32
     """Scale and shift. (2, 384)"""
 
-    def __call__(self, x: Float32) -> Float32:
-        """(texts, tokens, 384) to the same shape."""
-        heard = attended(x @ self.qkv + self.qkv_bias, _HEADS) @ self.out + self.out_bias
+    def __call__(self, x: Float32, texts: int) -> Float32:
+        """Tokens of texts of equal length to the next layer's. (texts · tokens, 384)"""
+        heard = attended(x @ self.qkv + self.qkv_bias, texts, _HEADS) @ self.out + self.out_bias
         x = normed(x + heard, self.out_norm, _EPSILON)
         inner = _gelu(x @ self.up + self.up_bias) @ self.down + self.down_bias
         return normed(x + inner, self.down_norm, _EPSILON)
@@ -87,10 +87,12 @@ class Encoder(NamedTuple):
 
     def __call__(self, tokens: Int64) -> Float32:
         """Vectors of length 1 of texts of equal length. (texts, tokens) -> (texts, 384)"""
-        x = normed(self.words[tokens] + self.places[: tokens.shape[1]], self.first, _EPSILON)
+        texts, length = tokens.shape
+        x = (self.words[tokens] + self.places[:length]).reshape(-1, DIMS)
+        x = normed(x, self.first, _EPSILON)
         for layer in self.layers:
-            x = layer(x)
-        mean = x.mean(axis=1)
+            x = layer(x, texts)
+        mean = x.reshape(texts, length, DIMS).mean(axis=1)
         vectors: Float32 = mean / np.linalg.norm(mean, axis=1, keepdims=True)
         return vectors
 

@@ -15,7 +15,7 @@ with a 1 for "there are some", and its gate q are there only where a tower is to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -121,6 +121,23 @@ def windows(sound: Array, size: int) -> Array:
     whole = filled(sound, size)
     count = len(whole) // size
     return whole[: count * size].reshape(count, size, -1)
+
+
+def cropped(sounds: Iterable[Array], frames: int, rng: np.random.Generator | None) -> Float32:
+    """So many frames from anywhere in each clip, or from its middle. (clips, frames, bands)
+
+    Args:
+        sounds: clips; a short one is repeated.
+        frames: of each.
+        rng: None takes the middles.
+    """
+    crops = []
+    for sound in sounds:
+        clip = filled(sound, frames)
+        room = len(clip) - frames
+        first = room // 2 if rng is None else int(rng.integers(room + 1))
+        crops.append(clip[first : first + frames])
+    return np.stack(crops).astype(np.float32)
 
 
 def convolved(x: Float32, weights: Float32, bias: Float32) -> Float32:

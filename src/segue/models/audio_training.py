@@ -16,7 +16,7 @@ from segue.answers import Float32, Int64
 from segue.models.audio_network import Network
 from segue.models.audio_objectives import Rows, contrastive, mse, wpe
 from segue.models.audio_sounds import Examples
-from segue.models.audio_towers import Form, filled
+from segue.models.audio_towers import Form, cropped
 from segue.models.deep import Training
 
 _UNKNOWN_ARTISTS = 0.1
@@ -134,13 +134,7 @@ class Trainer(Training):
         """Sounds of a step, frames cropped to equal length."""
         if not self.frames:
             return np.stack([of.sounds[int(i)] for i in at]).astype(np.float32)
-        crops = []
-        for i in at:
-            clip = filled(of.sounds[int(i)], self.frames)
-            room = len(clip) - self.frames
-            first = room // 2 if rng is None else int(rng.integers(room + 1))
-            crops.append(clip[first : first + self.frames])
-        return np.stack(crops).astype(np.float32)
+        return cropped((of.sounds[int(i)] for i in at), self.frames, rng)
 
     def _identity(self) -> str:
         digest = hashlib.sha256(repr((self.plan, self.network.form)).encode())

@@ -65,7 +65,7 @@ class DropoutNetConfig(TopConfig, frozen=True):
 class ClcRecConfig(TopConfig, frozen=True):
     """Settings of the top "clcrec".
 
-    Published are these, with a regularisation of 0.1.
+    Published are these layers, τ, λ and share, with a regularisation of 0.1.
     """
 
     temperature: Annotated[float, Meta(gt=0, description="τ")] = 2.0

@@ -39,6 +39,17 @@ _NEXT = {
 
 _WRMF = {"factors": 16, "confidence": "log"}
 
+_LARP = {
+    "sound": "musicnn",
+    "text": "none",  # what a track is called says something even of one that nobody plays
+    "stages": ("ttc", "tpc"),
+    "dimensions": 16,
+    "hidden": (16,),
+    "epochs": 30,
+    "batch": 16,
+    "learning_rate": 0.005,
+}
+
 SMALL: dict[str, dict[str, Any]] = {
     "audio": {"wrmf": _WRMF, "sound": "none", "tower": "linear", "objective": "mse"},
     "audio-mlr": {"factors": 8, "epochs": 5},
@@ -49,6 +60,18 @@ SMALL: dict[str, dict[str, Any]] = {
         "epochs": 5,
         "batch": 16,
     },
+    "audio on two stages": {
+        "base": "two-stage",
+        "two_stage": {
+            "wrmf": {"factors": 16, "artist_weight": 0.1, "title_weight": 0.1},
+            "title": {"factors": 8},
+            "folds": 2,
+            "ranker": {"trees": 20, "depth": 3, "leaf_weight": 5.0},
+        },
+        "sound": "musicnn",
+        "tower": "linear",
+        "objective": "mse",
+    },
     "audio by words": {
         "wrmf": _WRMF,
         "sound": "bag-of-words",
@@ -56,6 +79,10 @@ SMALL: dict[str, dict[str, Any]] = {
         "objective": "mse",
     },
     "bpr": {"factors": 16, "epochs": 600},
+    "larp": _LARP,
+    "larp with clcrec": _LARP | {"top": "clcrec"},
+    "larp with dropoutnet": _LARP | {"top": "dropoutnet"},
+    "larp untrained": {"sound": "musicnn", "text": "none", "stages": ()},
     "playlist-cnn": {
         "factors": 16,
         "blocks": 2,
@@ -85,7 +112,11 @@ SMALL: dict[str, dict[str, Any]] = {
 
 CASES = {name: name for name in sorted(RECOMMENDERS)} | {
     "audio by musicnn": "audio",
+    "audio on two stages": "audio",
     "audio by words": "audio",
+    "larp untrained": "larp",
+    "larp with clcrec": "larp",
+    "larp with dropoutnet": "larp",
     "title by name": "title",
     "wrmf in company": "wrmf",
 }
@@ -99,7 +130,7 @@ KNOWS_KINDS = [name for name in HEARS_TRACKS if name not in SEQUENCES]
 
 FEATURE_NAMES = {feature.name for feature in features_of(["wrmf", "user-knn", "item-knn", "title"])}
 
-ORDERED = {"playlist-cnn", "two-stage", *SEQUENCES}
+ORDERED = {"playlist-cnn", "two-stage", "audio on two stages", *SEQUENCES}
 """Those for which the order and repeats of a history mean something."""
 
 QUERIES = [

@@ -16,6 +16,7 @@ HOMES = {
     "caser": "segue.models.sequence",
     "gru4rec": "segue.models.sequence",
     "item-knn": "segue.models.knn",
+    "larp": "segue.models.larp",
     "personal": "segue.models.personal",
     "playlist-cnn": "segue.models.playlist_cnn",
     "popularity": "segue.models.popularity",

@@ -77,22 +77,25 @@ class Dense:
 
     @classmethod
     def restore(
-        cls, tensors: Mapping[str, npt.NDArray[Any]], prefix: str, inputs: int, hidden: int
+        cls,
+        tensors: Mapping[str, npt.NDArray[Any]],
+        prefix: str,
+        inputs: int,
+        layers: int,
+        hidden: int,
     ) -> Self:
-        """From tensors whose names begin with `prefix`.
+        """So many layers from tensors whose names begin with `prefix`.
 
         Raises:
             BundleError: one is missing or does not fit.
         """
         arrays: dict[str, Float32] = {}
-        layer = 0
-        while not layer or f"{prefix}dense{layer}" in tensors:
+        for layer in range(layers):
             name = f"dense{layer}"
             arrays[name] = expect(tensors, f"{prefix}{name}", np.float32, inputs, None)
             inputs = arrays[name].shape[1]
             bias = f"{name}_bias"
             arrays[bias] = expect(tensors, f"{prefix}{bias}", np.float32, inputs)
-            layer += 1
         return cls(arrays, hidden)
 
 
@@ -135,7 +138,9 @@ class Top(Protocol):
         """
 
     @classmethod
-    def restore(cls, tensors: Mapping[str, npt.NDArray[Any]], prefix: str, c: int) -> Self:
+    def restore(
+        cls, tensors: Mapping[str, npt.NDArray[Any]], prefix: str, c: int, config: Any
+    ) -> Self:
         """From `arrays` under names that begin with `prefix`, for content of c numbers.
 
         Raises:
@@ -169,7 +174,9 @@ class ItemKnn:
         return cls()
 
     @classmethod
-    def restore(cls, tensors: Mapping[str, npt.NDArray[Any]], prefix: str, c: int) -> Self:
+    def restore(
+        cls, tensors: Mapping[str, npt.NDArray[Any]], prefix: str, c: int, config: None
+    ) -> Self:
         return cls()
 
 
@@ -201,12 +208,16 @@ class DropoutNet:
         held: Int64 | None = None,
     ) -> Self:  # fmt: skip
         arrays = _training().learn_dropoutnet(content, plays, config, run, held)
-        return cls.restore(arrays, "", content.shape[1])
+        return cls.restore(arrays, "", content.shape[1], config)
 
     @classmethod
-    def restore(cls, tensors: Mapping[str, npt.NDArray[Any]], prefix: str, c: int) -> Self:
+    def restore(
+        cls, tensors: Mapping[str, npt.NDArray[Any]], prefix: str, c: int, config: DropoutNetConfig
+    ) -> Self:
+        layers = len(config.hidden) + 1
         playlist, track = (
-            Dense.restore(tensors, f"{prefix}{side}.", c, _TANH) for side in ("playlist", "track")
+            Dense.restore(tensors, f"{prefix}{side}.", c, layers, _TANH)
+            for side in ("playlist", "track")
         )
         if playlist.outputs != track.outputs:
             raise BundleError(
@@ -243,11 +254,13 @@ class ClcRec:
         held: Int64 | None = None,
     ) -> Self:  # fmt: skip
         arrays = _training().learn_clcrec(content, plays, config, run, held)
-        return cls.restore(arrays, "", content.shape[1])
+        return cls.restore(arrays, "", content.shape[1], config)
 
     @classmethod
-    def restore(cls, tensors: Mapping[str, npt.NDArray[Any]], prefix: str, c: int) -> Self:
-        return cls(Dense.restore(tensors, prefix, c, _LEAKY))
+    def restore(
+        cls, tensors: Mapping[str, npt.NDArray[Any]], prefix: str, c: int, config: ClcRecConfig
+    ) -> Self:
+        return cls(Dense.restore(tensors, prefix, c, len(config.hidden) + 1, _LEAKY))
 
 
 def _training() -> ModuleType:

@@ -163,8 +163,13 @@ class DotRecommender(OpenRecommender):
         more._place(tracks, vectors)
         return more
 
+    @property
+    def placed_by(self) -> int:
+        """Numbers that place a track: the factors."""
+        return self.vectors.shape[1]
+
     def _check_vectors(self, tracks: int, vectors: Float32) -> None:
-        factors = self.vectors.shape[1]
+        factors = self.placed_by
         if vectors.shape != (tracks, factors):
             raise UsageError(
                 f"vectors of shape {vectors.shape} for {tracks} tracks",

@@ -1,0 +1,346 @@
+"""LARP: tracks and playlists that nobody has played, from sound and captions (`larp`).
+
+Salganik, Liu, Ma, Kang and Chua, "LARP: Language Audio Relational Pre-training for Cold-Start
+Playlist Continuation" (KDD 2024). A side that hears and a side that reads are trained to agree on
+each track (WTC), on tracks of a playlist (TTC) and on playlists and their tracks (TPC); losses in
+`larp_losses`, networks in `larp_network`, stages in `larp_training`. Answering needs none of these:
+
+    e_s = mean of what the sides tell of track s        the content of every track
+    e_p = mean of e_s over the tracks of the query
+    score(p, s) = q(e_p) · v(e_s)                       q and v by the top (`larp_tops`)
+
+`docs/larp.md` says what is published and what is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import scipy.sparse as sp
+
+from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
+from segue.data.dataset import Dataset
+from segue.errors import ConfigError, DataError
+from segue.models import audio_sounds
+from segue.models.audio_door import AudioDoor
+from segue.models.audio_towers import Arrays
+from segue.models.base import Run, expect
+from segue.models.captions import captions
+from segue.models.larp_material import Material, Playlists
+from segue.models.larp_settings import LarpConfig
+from segue.models.larp_sides import Side, sides_of
+from segue.models.larp_tops import TOPS, Top
+from segue.models.playlist_cnn_batches import sequences
+from segue.models.scoring import DotRecommender
+from segue.progress import note
+
+_HELD = 0.1
+"""Share of the tracks, and of the playlists, that tell when a stage ends."""
+_HELD_PLAYLISTS = 500
+_LEAST = 4
+"""Tracks that a held playlist needs."""
+
+Sided = dict[str, tuple[Int64, Arrays]]
+"""By side, rows of the tracks that it knows and their items."""
+
+
+class Larp(DotRecommender, AudioDoor):
+    """Content of all tracks, aligned by playlists, and a top that answers from it."""
+
+    name: ClassVar[str] = "larp"
+    Config = LarpConfig
+    config: LarpConfig
+    content: Float32
+    """e_s; zeros where nothing is known. (tracks, d)"""
+    length: float
+    """Mean length of e_s where all sides know a track."""
+    learned: dict[str, dict[str, npt.NDArray[Any]]]
+    """Arrays of each side; none where sides are taken as they are."""
+    top: Top
+
+    def __init__(self, /, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.sides: dict[str, Side] = sides_of(self.config)
+        stages = self.config.stages
+        if not self.sides:
+            raise ConfigError("neither sound nor text is known", where="LarpConfig")
+        if list(stages) != sorted(set(stages), key=("wtc", "ttc", "tpc").index):
+            raise ConfigError(
+                f"stages are {', '.join(stages)}", where="LarpConfig",
+                do='name each once, in the order "wtc", "ttc", "tpc"',
+            )  # fmt: skip
+        if len(self.sides) == 1 and "wtc" in stages:
+            raise ConfigError(
+                'stage "wtc" needs two sides', where="LarpConfig.stages",
+                do='take "ttc" and "tpc", or another side',
+            )  # fmt: skip
+        trained = [name for name, side in self.sides.items() if side.trainable]
+        if len(self.sides) > 1 and not stages:
+            raise ConfigError(
+                "nothing brings the two sides together", where="LarpConfig.stages",
+                do="name a stage, or take one side",
+            )  # fmt: skip
+        if trained and not stages:
+            raise ConfigError(
+                f"nothing trains the side of {trained[0]}", where="LarpConfig.stages",
+                do='name a stage, or take "musicnn" and "minilm", which are trained already',
+            )  # fmt: skip
+
+    @property
+    def sound(self) -> str:
+        return self.config.sound
+
+    @property
+    def _top_settings(self) -> Any:
+        return getattr(self.config, self.config.top, None)
+
+    # Training
+
+    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+        known = self._known(dataset, run)
+        self.learned = {}
+        vars(self).pop("length", None)
+        if self.config.stages:
+            vectors, held = self._train(dataset, known, run)
+        else:
+            vectors, held = {name: _stacked(items) for name, (_, items) in known.items()}, None
+        self.content = self._content(known, vectors, len(self.catalog))
+        self.top = TOPS[self.config.top].learn(
+            self.content, plays, self._top_settings, run.part("top"), held
+        )
+        self.vectors = self._tracks(self.content)
+
+    def _known(self, dataset: Dataset, run: Run) -> Sided:
+        """Rows of the tracks that each side knows, and their items.
+
+        Raises:
+            DataError: a side knows of no track.
+        """
+        known: Sided = {}
+        if "sound" in self.sides:
+            sounds = audio_sounds.extracted(dataset, self.sound, run)
+            known["sound"] = (
+                sounds.tracks.astype(np.int64),
+                self.sides["sound"].items(sounds.arrays),
+            )
+        if "text" in self.sides:
+            told = captions(self.catalog.table, self.config.template)
+            rows = np.flatnonzero([caption is not None for caption in told])
+            if not len(rows):
+                raise DataError(
+                    "no track has a title, an artist or an album", where=dataset.path,
+                    do='take text = "none"',
+                )  # fmt: skip
+            known["text"] = rows, self.sides["text"].items([told[row] for row in rows])
+        return known
+
+    def _train(self, dataset: Dataset, known: Sided, run: Run) -> tuple[dict[str, Float32], Int64]:
+        """What the trained sides tell of the tracks that each knows; and which tracks were held."""
+        material, owners, tracks = self._material(dataset, known)
+        try:
+            from segue.models.larp_training import Held, Stages
+        except ImportError as error:
+            raise ConfigError(
+                "training needs torch", where="larp", do="pip install 'segue[deep]'"
+            ) from error
+        rng = np.random.default_rng([run.seed, 6])
+        held_tracks = np.sort(rng.permutation(len(material))[: round(_HELD * len(material))])
+        count = int(owners.max(initial=-1)) + 1
+        held_lists = np.zeros(count, np.bool_)
+        held_lists[rng.permutation(count)[: min(_HELD_PLAYLISTS, round(_HELD * count))]] = True
+        is_held = np.zeros(len(material), np.bool_)
+        is_held[held_tracks] = True
+        away, kept = held_lists[owners], ~held_lists[owners]
+        learned = material.only(np.flatnonzero(~is_held), owners[kept], tracks[kept])
+        held = material.only(held_tracks, owners[away], tracks[away])
+        if not len(learned.playlists) and self.config.stages != ("wtc",):
+            raise DataError(
+                f"no two of the {len(learned):,} tracks that are known share a playlist",
+                where=dataset.path, do='stage "wtc" alone needs no playlists',
+            )  # fmt: skip
+        shown, wanted = _halves(held.playlists, rng)
+        sides = list(self.sides.values())
+        stages = Stages(sides, learned, Held(held, shown, wanted), self.config, run)
+        stages.train()
+        self.learned = dict(zip(self.sides, stages.arrays(), strict=True))
+        note("larp: embedding all tracks", show=run.progress)
+        vectors = {
+            name: stages.embedded(at, items) for at, (name, (_, items)) in enumerate(known.items())
+        }
+        return vectors, held.tracks.astype(np.int64)
+
+    def _material(self, dataset: Dataset, known: Sided) -> tuple[Material, Int64, Int64]:
+        """Tracks that every side knows; and the rows of playlists, in places among them.
+
+        Raises:
+            DataError: there are too few.
+        """
+        rows = known[next(iter(known))][0]
+        for other, _ in known.values():
+            rows = np.intersect1d(rows, other)
+        if len(rows) < 2:
+            raise DataError(
+                f"{len(rows)} tracks are known to both sides" if len(known) > 1
+                else f"{len(rows)} tracks are known",
+                where=dataset.path, do="take one side only, or give more tracks sound and titles",
+            )  # fmt: skip
+        items = tuple(
+            audio_sounds.Some(found, np.searchsorted(own, rows)) for own, found in known.values()
+        )
+        owners, tracks = dataset.entry_playlists.astype(np.int64), dataset.entries
+        if not len(tracks):  # who listened stands for a playlist, as in the paper's second dataset
+            offsets, tracks = sequences(dataset)
+            owners = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+        place = np.full(len(self.catalog), -1)
+        place[rows] = np.arange(len(rows))
+        kept = place[tracks] >= 0
+        owners, at = owners[kept], place[tracks[kept]]
+        return (
+            Material(rows.astype(np.int32), items, Playlists.of(owners, at, len(rows))),
+            owners, at,
+        )  # fmt: skip
+
+    # Content
+
+    def _content(self, known: Sided, vectors: Mapping[str, Float32], count: int) -> Float32:
+        """e_s: the mean over the sides; where one alone knows a track, as long as of both.
+
+        Args:
+            known: rows of each side.
+            vectors: of these rows, of length 1.
+            count: tracks.
+        """
+        width = next(iter(vectors.values())).shape[1]
+        content, sides = np.zeros((count, width), np.float32), np.zeros(count, np.int64)
+        for name, (rows, _) in known.items():
+            content[rows] += vectors[name] / np.float32(len(self.sides))
+            sides[rows] += 1
+        few = (sides > 0) & (sides < len(self.sides))
+        if not hasattr(self, "length"):
+            whole = np.linalg.norm(content[sides == len(self.sides)], axis=1)
+            self.length = float(np.float32(whole.mean()))  # as a bundle keeps it
+        content[few] *= np.float32(self.length * len(self.sides))
+        return content
+
+    def _tracks(self, content: Float32) -> Float32:
+        """v(e_s); zeros where nothing is known."""
+        vectors = self.top.tracks(content)
+        vectors[~content.any(axis=1)] = 0
+        return vectors
+
+    def _placed(self, sounds: Arrays, tracks: pa.Table) -> Float32:
+        """Content of new tracks, from which `with_tracks` makes the rest."""
+        known: Sided = {}
+        if "sound" in self.sides:
+            known["sound"] = np.arange(len(tracks)), self.sides["sound"].items(sounds)
+        if "text" in self.sides:
+            told = captions(tracks, self.config.template)
+            rows = np.flatnonzero([caption is not None for caption in told])
+            known["text"] = rows, self.sides["text"].items([told[row] for row in rows])
+        vectors = {
+            name: _units(self.sides[name].embed(self.learned[name], items, self.config.dimensions))
+            if self.config.stages
+            else _stacked(items)
+            for name, (_, items) in known.items()
+        }
+        return self._content(known, vectors, len(tracks))
+
+    @property
+    def placed_by(self) -> int:
+        """Numbers of content."""
+        return self.content.shape[1]
+
+    def _extend(self, tracks: int) -> None:
+        super()._extend(tracks)
+        zeros = np.zeros((tracks, self.content.shape[1]), np.float32)
+        self.content = np.concatenate([self.content, zeros])
+
+    def _place(self, tracks: Int32, vectors: Float32) -> None:
+        self.content = self.content.copy()
+        self.content[tracks] = vectors
+        self.vectors[tracks] = self._tracks(vectors)
+
+    # Answers
+
+    def _known_seeds(self, queries: Queries) -> tuple[Int64, Int32, Int64]:
+        """Tracks of the histories that something is known of: offsets, tracks, counts."""
+        offsets, tracks = queries.liked()
+        there = self.content[tracks].any(axis=1)
+        ends = np.concatenate([[0], np.cumsum(there)])[offsets]
+        return ends.astype(np.int64), tracks[there], np.diff(ends)
+
+    def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
+        return self._known_seeds(queries)[2] > 0
+
+    def query_vectors(self, queries: Queries) -> Float32:
+        offsets, tracks, counts = self._known_seeds(queries)
+        weights = np.repeat(1 / np.maximum(counts, 1), counts).astype(np.float32)
+        rows = sp.csr_matrix((weights, tracks, offsets), (len(queries), len(self.content)))
+        return self.top.queries(np.asarray(rows @ self.content, np.float32))
+
+    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+        """Each track of the history's part; of other tops than "item-knn" only their sum."""
+        queries = Queries.of([query])
+        scores = self._products(self.query_vectors(queries), np.array([0, len(tracks)]), tracks)
+        if self.config.top != "item-knn":
+            return [[Reason("rest", None, float(score))] for score in scores]
+        _, seeds, _ = self._known_seeds(queries)
+        parts = self.content[seeds] @ self.vectors[tracks].T / np.float32(max(1, len(seeds)))
+        return [
+            [Reason("track", int(seed), float(part)) for seed, part in zip(seeds, own, strict=True)]
+            for own in parts.T
+        ]
+
+    # Bundles
+
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        tensors: dict[str, npt.NDArray[Any]] = {
+            "content": self.content,
+            "vectors": self.vectors,
+            "length": np.array([self.length], np.float32),
+        }
+        parts = {**self.learned, "top": self.top.arrays}
+        for prefix, part in parts.items():
+            tensors |= {f"{prefix}.{name}": tensor for name, tensor in part.items()}
+        return tensors
+
+    def restore(self, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
+        count = len(self.catalog)
+        width = self.config.dimensions if self.config.stages else None
+        self.content = expect(tensors, "content", np.float32, count, width)
+        c = self.content.shape[1]
+        self.top = TOPS[self.config.top].restore(tensors, "top.", c, self._top_settings)
+        self.vectors = expect(tensors, "vectors", np.float32, count, self.top.outputs(c))
+        self.length = float(expect(tensors, "length", np.float32, 1)[0])
+        self.learned = {}
+        if self.config.stages:
+            self.learned = {
+                name: side.restore(tensors, f"{name}.", self.config.dimensions)
+                for name, side in self.sides.items()
+            }
+
+
+def _units(vectors: Float32) -> Float32:
+    """Of length 1, but for zeros."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+
+
+def _stacked(items: Arrays) -> Float32:
+    """Items that are vectors already, of length 1. (n, numbers)"""
+    return _units(np.stack([items[i] for i in range(len(items))]))
+
+
+def _halves(playlists: Playlists, rng: np.random.Generator) -> tuple[list[Int64], list[Int64]]:
+    """Half of each playlist's tracks, drawn, and the others."""
+    shown, wanted = [], []
+    for first, end in zip(playlists.offsets[:-1], playlists.offsets[1:], strict=True):
+        if end - first >= _LEAST:
+            tracks = rng.permutation(playlists.tracks[first:end])
+            shown.append(tracks[: round(len(tracks) / 2)])
+            wanted.append(tracks[round(len(tracks) / 2) :])
+    return shown, wanted

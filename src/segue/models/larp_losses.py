@@ -1,0 +1,122 @@
+"""The losses of LARP, in the order of the paper (Salganik et al., KDD 2024, section 4).
+
+All vectors have length 1, so a product is a cosine. For queries q with one positive each among
+candidates c_1 ... c_C, the features of the slow networks in the step's batch and in the queue,
+
+    half(q, c) = mean over rows of  CE( y,  softmax_n(q · c_n / τ) )
+
+y is 1 at the positive (the paper), or α softmax_n(q' · c_n / τ) + (1 − α) of that, with q' the slow
+network's feature of the query (the authors' code). With a the sound and t the caption of a track:
+
+    Contrast(a_i, t_j) = ½ [ half(a_i, t) + half(t_j, a) ]
+    WTC = Contrast(a_i, t_i)
+    TTC = ½ [ Contrast(a_i, t_j) + Contrast(t_i, a_j) ]       i and j share a playlist
+    TPC = ½ [ Contrast(a_p, t_i) + Contrast(t_p, a_i) ]       i is in p; candidates: the batch's
+
+With one side only, TTC is half(t_i, t) with the positive j, and TPC is Contrast(t_p, t_i).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def half(
+    queries: Tensor,
+    candidates: Tensor,
+    positive: Tensor,
+    temperature: Tensor,
+    spared: Tensor | None = None,
+    soft: float = 0.0,
+    slow: Tensor | None = None,
+) -> Tensor:
+    """The loss of finding the positive of each query.
+
+    Args:
+        queries: (rows, d)
+        candidates: (candidates, d)
+        positive: column of each row's. (rows,)
+        temperature: τ. ()
+        spared: which candidates are no negatives of a row; its positive always counts.
+            (rows, candidates)
+        soft: α, the share of the target that the slow network's own opinion has.
+        slow: its features of the queries, where α is not 0. (rows, d)
+
+    Returns:
+        ()
+    """
+    logits = queries @ candidates.t() / temperature
+    own = functional.one_hot(positive, len(candidates)).bool()
+    out = None if spared is None else spared & ~own
+    if out is not None:
+        logits = logits.masked_fill(out, -torch.inf)
+    if not soft:
+        return functional.cross_entropy(logits, positive)
+    assert slow is not None
+    with torch.no_grad():
+        opinion = slow @ candidates.t() / temperature
+        if out is not None:
+            opinion = opinion.masked_fill(out, -torch.inf)
+        target = soft * opinion.softmax(1) + (1 - soft) * own.to(opinion.dtype)
+    told = logits.log_softmax(1)
+    return -(target * told.masked_fill(told == -torch.inf, 0.0)).sum(1).mean()
+
+
+def across(
+    queries: Sequence[Tensor],
+    candidates: Sequence[Tensor],
+    positive: Tensor,
+    temperature: Tensor,
+    spared: Tensor | None = None,
+    soft: float = 0.0,
+    slow: Sequence[Tensor] = (),
+) -> Tensor:
+    """Mean of `half` from each side to the other; from the side to itself where there is one.
+
+    With each row's own column as `positive` this is WTC. With that of its partner, where the
+    partners of a batch are each other's, it is TTC: half(a_i, t_j) and half(t_j, a_i) are both
+    among the rows.
+
+    Args:
+        queries: features of the rows by each side. (rows, d) each
+        candidates: slow features of the batch and the queue by each side. (candidates, d) each
+        positive: (rows,)
+        temperature: ()
+        spared: (rows, candidates)
+        soft: α.
+        slow: features of the rows by the slow networks, where α is not 0.
+    """
+    losses = []
+    for side, some in enumerate(queries):
+        found = candidates[(side + 1) % len(queries)]
+        opinion = slow[side] if slow else None
+        losses.append(half(some, found, positive, temperature, spared, soft, opinion))
+    return torch.stack(losses).mean()
+
+
+def track_playlist(
+    pooled: Sequence[Tensor],
+    fast: Sequence[Tensor],
+    temperature: Tensor,
+    spared: Tensor | None,
+) -> Tensor:
+    """TPC: each playlist against the batch's tracks, and each track against its playlists.
+
+    Args:
+        pooled: a_p and t_p of each row's playlist, without the row's track. (rows, d) each
+        fast: features of the rows' tracks. (rows, d) each
+        temperature: ()
+        spared: which tracks (columns) are in the playlist of a row. (rows, rows)
+    """
+    own = torch.arange(len(fast[0]), device=fast[0].device)
+    losses = []
+    for side, playlists in enumerate(pooled):
+        tracks = fast[(side + 1) % len(fast)]
+        back = None if spared is None else spared.t()
+        losses.append(half(playlists, tracks, own, temperature, spared))
+        losses.append(half(tracks, playlists, own, temperature, back))
+    return torch.stack(losses).mean()

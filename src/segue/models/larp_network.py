@@ -1,0 +1,220 @@
+"""What LARP trains, in torch: a network for each side, their slow copies, queues, aggregators.
+
+Salganik et al., KDD 2024, section 4; the slow copies and queues are those of He et al. 2020 (MoCo)
+and Li et al. 2021 (ALBEF).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from segue.answers import Float32
+from segue.models.audio_network import Network
+from segue.models.audio_towers import Array, Form, filled
+from segue.models.larp_settings import LarpConfig
+
+_COLDEST, _WARMEST = 0.001, 0.5
+"""Bounds of a temperature that is learned."""
+_HEADS = 4
+
+
+class Mean(nn.Module):
+    """a_p: the mean of the seeds."""
+
+    def forward(self, seeds: Tensor, there: Tensor) -> Tensor:
+        """Seeds (rows, most, d), which of them are there (rows, most), to (rows, d)."""
+        some = seeds * there[:, :, None]
+        return some.sum(1) / there.sum(1, keepdim=True).clamp(min=1)
+
+
+class Fusion(Mean):
+    """One layer of self-attention, then the mean (equation of section 4.3; no bias, no norm).
+
+    F = softmax( A W_Qᵀ (A W_Kᵀ)ᵀ / √d ) A W_Vᵀ
+    """
+
+    def __init__(self, d: int, most: int) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(d, d, bias=False) for _ in range(3))
+        for layer in (self.query, self.key, self.value):
+            nn.init.xavier_normal_(layer.weight)
+
+    def forward(self, seeds: Tensor, there: Tensor) -> Tensor:
+        """As `Mean`."""
+        logits = self.query(seeds) @ self.key(seeds).transpose(1, 2) / math.sqrt(seeds.shape[2])
+        attention = logits.masked_fill(~there[:, None, :], -1e9).softmax(2)
+        return super().forward(attention @ self.value(seeds), there)
+
+
+class Transformer(Mean):
+    """A whole layer of a transformer (Vaswani et al. 2017), then the mean; ours."""
+
+    def __init__(self, d: int, most: int) -> None:
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(
+            d, _HEADS, 2 * d, dropout=0.0, batch_first=True, norm_first=True
+        )
+
+    def forward(self, seeds: Tensor, there: Tensor) -> Tensor:
+        """As `Mean`."""
+        return super().forward(self.layer(seeds, src_key_padding_mask=~there), there)
+
+
+class Ordered(Transformer):
+    """The same, told where in the playlist each seed stands, counted back from the last; ours."""
+
+    def __init__(self, d: int, most: int) -> None:
+        super().__init__(d, most)
+        self.positions = nn.Parameter(torch.randn(most, d) * 0.02)
+
+    def forward(self, seeds: Tensor, there: Tensor) -> Tensor:
+        """As `Mean`."""
+        back = there.sum(1, keepdim=True) - 1 - torch.arange(seeds.shape[1], device=seeds.device)
+        return super().forward(seeds + self.positions[back.clamp(min=0)], there)
+
+
+AGGREGATORS: dict[str, Callable[[int, int], Mean]] = {
+    "mean": lambda d, most: Mean(),
+    "fusion": Fusion,
+    "transformer": Transformer,
+    "ordered": Ordered,
+}
+
+
+class TowerNetwork(Network):
+    """A tower as a side of LARP (see `larp_sides.Side`).
+
+    Args:
+        form, levels, dropout: as for `Network`.
+        frames: that a step hears of each clip, from anywhere in it; 0: items are vectors.
+        half: whether to convolve in bfloat16.
+    """
+
+    def __init__(
+        self, form: Form, levels: dict[str, Float32], dropout: float, frames: int, *, half: bool
+    ) -> None:
+        super().__init__(form, levels, dropout)
+        self.frames, self.half = frames, half and bool(frames)
+
+    def collate(self, items: Sequence[Array], rng: np.random.Generator | None) -> tuple[Tensor]:
+        """Items side by side: crops, or from the middle all that the shortest has."""
+        if not self.frames:
+            return (torch.from_numpy(np.stack(items).astype(np.float32)),)
+        frames = self.frames if rng is not None else max(self.frames, min(map(len, items)))
+        crops = []
+        for item in items:
+            clip = filled(item, frames)
+            room = len(clip) - frames
+            first = room // 2 if rng is None else int(rng.integers(room + 1))
+            crops.append(clip[first : first + frames])
+        return (torch.from_numpy(np.stack(crops).astype(np.float32)),)
+
+    def forward(self, sounds: Tensor) -> Tensor:  # type: ignore[override]
+        """Items (tracks, inputs) or (tracks, frames, inputs), to (tracks, outputs)."""
+        with torch.autocast(sounds.device.type, torch.bfloat16, enabled=self.half):
+            return super().forward(sounds, sounds.new_zeros(len(sounds), 0)).float()
+
+
+class LarpNetwork(nn.Module):
+    """Everything that a stage changes.
+
+    Args:
+        sides: a network for each side (see `larp_sides.Side`).
+        tracks: that are learned from.
+        config: settings.
+    """
+
+    def __init__(self, sides: Sequence[nn.Module], tracks: int, config: LarpConfig) -> None:
+        super().__init__()
+        self.config = config
+        d, count = config.dimensions, len(sides)
+        self.fast = nn.ModuleList(sides)
+        self.slow = nn.ModuleList(copy.deepcopy(side) for side in sides)
+        self.slow.requires_grad_(False)
+        kind = AGGREGATORS[config.aggregator]
+        self.aggregators = nn.ModuleList(kind(d, config.seeds) for _ in sides)
+        told = torch.tensor(float(config.temperature))
+        if config.learned_temperature:
+            self.tau = nn.Parameter(told)
+        else:
+            self.register_buffer("tau", told)
+        queues = functional.normalize(torch.randn(count, config.queue, d), dim=2)
+        self.register_buffer("queues", queues)
+        self.register_buffer("queued", torch.full((config.queue,), -1))  # nobody's
+        self.register_buffer("at", torch.tensor(0))
+        self.register_buffer("tables", torch.zeros(count, tracks, d))
+
+    @property
+    def temperature(self) -> Tensor:
+        """τ."""
+        return self.tau.clamp(_COLDEST, _WARMEST) if self.config.learned_temperature else self.tau
+
+    def learned(self) -> Iterator[nn.Parameter]:
+        """What gradients reach."""
+        return (p for p in self.parameters() if p.requires_grad)
+
+    def features(self, batches: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+        """By each side, of length 1. (rows, d) each"""
+        return [
+            functional.normalize(side(*batch), dim=1)
+            for side, batch in zip(self.fast, batches, strict=True)
+        ]
+
+    @torch.no_grad()
+    def slow_features(self, batches: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+        """The same by the slow networks."""
+        return [
+            functional.normalize(side(*batch), dim=1)
+            for side, batch in zip(self.slow, batches, strict=True)
+        ]
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Slow networks come nearer: θ' = m θ' + (1 − m) θ; running levels are taken over."""
+        for slow, fast in zip(self.slow.parameters(), self.fast.parameters(), strict=True):
+            slow.lerp_(fast.to(slow.dtype), 1 - self.config.momentum)
+        for slow, fast in zip(self.slow.buffers(), self.fast.buffers(), strict=True):
+            slow.copy_(fast)
+
+    @torch.no_grad()
+    def enqueue(self, slow: Sequence[Tensor], tracks: Tensor) -> None:
+        """The newest slow features take the places of the oldest.
+
+        Args:
+            slow: by each side. (rows, d) each
+            tracks: whose they are. (rows,)
+        """
+        size = len(self.queued)
+        if not size:
+            return
+        tracks = tracks[-size:]
+        places = (int(self.at) + torch.arange(len(tracks), device=tracks.device)) % size
+        for queue, features in zip(self.queues, slow, strict=True):
+            queue[places] = features[-size:].to(queue.dtype)
+        self.queued[places] = tracks
+        self.at.copy_((self.at + len(tracks)) % size)
+
+    @torch.no_grad()
+    def remember(self, fast: Sequence[Tensor], tracks: Tensor) -> None:
+        """The tables A and T hold the latest features of every track."""
+        for table, features in zip(self.tables, fast, strict=True):
+            table[tracks] = features.detach().to(table.dtype)
+
+    def pooled(self, tracks: Tensor, there: Tensor) -> list[Tensor]:
+        """a_p and t_p, of length 1, from the tables. (rows, d) each
+
+        Args:
+            tracks: seeds. (rows, most)
+            there: which of them are. (rows, most)
+        """
+        return [
+            functional.normalize(pool(table[tracks], there), dim=1)
+            for pool, table in zip(self.aggregators, self.tables, strict=True)
+        ]

@@ -35,10 +35,33 @@ def heard(dataset: Dataset, _sound: str, _run: object) -> Sounds:
     return Sounds(np.arange(dataset.track_count, dtype=np.int32), arrays)
 
 
+SETTINGS: dict[str, dict[str, Any]] = {
+    "wrmf": {"wrmf": {"factors": 8, "confidence": "log"}},
+    "two-stage": {
+        "base": "two-stage",
+        "two_stage": {
+            "wrmf": {"factors": 8, "confidence": "log", "title_weight": 0},
+            "title": {"factors": 8},
+            "folds": 2,
+            "ranker": {"trees": 10, "leaf_weight": 5.0},
+        },
+    },
+}
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that learned that playlists keep to a genre, and what genres sound like."""
-    folder = tmp_path_factory.mktemp("adding")
+    return learned(tmp_path_factory.mktemp("adding"), "wrmf")
+
+
+@pytest.fixture(scope="module")
+def in_two_stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another, whose base is two-stage."""
+    return learned(tmp_path_factory.mktemp("adding"), "two-stage")
+
+
+def learned(folder: Path, base: str) -> Path:
     rng = np.random.default_rng(0)
     tracks = [
         {
@@ -55,14 +78,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for p in range(200)
     ]
     dataset = write_dataset(folder / "d", lists, [None] * len(lists), tracks)
-    settings = {
-        "tower": "linear",
-        "objective": "mse",
-        "artist": False,
-        "wrmf": {"factors": 8, "confidence": "log"},
-    }
+    settings = {"tower": "linear", "objective": "mse", "artist": False} | SETTINGS[base]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(audio_sounds, "extracted", heard)
+        patch.setitem(adding.SOUNDS, "musicnn", ToneEar())
         bundle, _ = train(Recipe(name="tones", recommender="audio", settings=settings), dataset)
     bundle.save(folder / "bundle")
     return folder / "bundle"
@@ -79,7 +98,11 @@ def song(path: Path, genre: int, **tags: str) -> Path:
     return sounds.encode(path, tone(genre), 8000, tags=tags)
 
 
-def test_a_new_file_is_recommended_where_it_sounds_right(trained: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("base", ["trained", "in_two_stages"])
+def test_a_new_file_is_recommended_where_it_sounds_right(
+    base: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    trained: Path = request.getfixturevalue(base)
     for genre in range(GENRES):
         song(tmp_path / "new" / f"genre {genre}.flac", genre, title=f"New {genre}", artist="N")
     before = (trained / "manifest.json").read_bytes()
@@ -182,6 +205,20 @@ def test_a_bundle_that_does_not_hear_says_so(trained: Path, tmp_path: Path) -> N
         add(trained, [])
     with pytest.raises(DataError, match="no such file"):
         add(trained, [tmp_path / "missing.flac"])
+
+
+def test_another_version_of_the_ear_is_refused(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Bundle.load(trained).manifest.extractor == "tone-ear-1"
+    file = song(tmp_path / "one.flac", 0)
+    monkeypatch.setitem(adding.SOUNDS, "musicnn", ToneEar("tone-ear-2"))
+    with pytest.raises(BundleError, match=r"tone-ear-1 hears, this segue hears by tone-ear-2"):
+        add(trained, [file], out=tmp_path / "more")
+    old = Bundle.load(trained)
+    old.manifest.extractor = None  # as bundles were that did not say
+    old.save(tmp_path / "old")
+    assert add(tmp_path / "old", [file]).added == 1
 
 
 def test_a_damaged_bundle_stops_before_anything_is_written(trained: Path, tmp_path: Path) -> None:

@@ -72,6 +72,18 @@ def test_the_past_is_the_latest_that_a_query_may_have(tmp_path: Path) -> None:
     assert past[-3:] == [37, 38, 39]
 
 
+def test_a_past_of_unknown_tracks_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    learned = write_sessions(tmp_path / "a", [(0, 0, plain(0, 1, 2))], tracks=3)
+    write_sessions(tmp_path / "b", [(0, 0, plain(7, 8))])
+    train_bundle(learned).save(tmp_path / "bundle")
+    asked = ["continue", str(tmp_path / "bundle"), "--past", str(tmp_path / "b")]
+    assert run([*asked, "--track", "Title 1"]) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "past" in line]
+    assert line.endswith("b: nothing of this past is in the catalog: --past changes nothing")
+
+
 def test_a_past_is_that_of_one_listener(tmp_path: Path) -> None:
     two = write_sessions(tmp_path / "d", [(0, 0, plain(0, 1)), (1, 0, plain(2, 3))])
     with pytest.raises(UsageError, match="d: has 2 listeners; a past is that of one"):

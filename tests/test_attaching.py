@@ -195,6 +195,19 @@ def test_outcomes_can_be_derived_again_and_the_sound_stays(tmp_path: Path) -> No
     assert sound(Dataset.open(tmp_path / "d")) == before
 
 
+def test_without_add_plays_are_not_replaced_by_sound_alone(tmp_path: Path) -> None:
+    path, folder = behaviour(tmp_path / "d"), music(tmp_path / "music")
+    before = Dataset.open(path).info.fingerprint
+    with pytest.raises(DataError, match=r"d: holds plays, which would be lost; .* --add"):
+        ingest("audio", [folder], path)
+    assert Dataset.open(path).info.fingerprint == before
+    ingest("audio", [folder], tmp_path / "sound")
+    ingest("audio", [folder], tmp_path / "sound")  # no plays are lost
+    (path / "tracks.parquet").unlink()
+    ingest("audio", [folder], path)  # a damaged one cannot be read anyway
+    assert Dataset.open(path).info.rows["playlist_tracks"] == 0
+
+
 def test_what_fails_leaves_the_dataset_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

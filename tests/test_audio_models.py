@@ -453,8 +453,21 @@ DOORS: dict[str, Callable[[], AudioRecommender | AudioMlr]] = {
         base="bpr", bpr={"factors": 8, "epochs": 200}, sound="musicnn", tower="linear",
         objective="mse", artist=False,
     ),
+    "two-stage": lambda: AudioRecommender(
+        base="two-stage",
+        two_stage={
+            "wrmf": {"factors": 8, "artist_weight": 0.1, "title_weight": 0.1},
+            "title": {"factors": 8}, "folds": 2, "ranker": {"trees": 10, "leaf_weight": 5.0},
+        },
+        sound="musicnn", tower="linear", objective="mse", artist=False,
+    ),
     "mlr": lambda: AudioMlr(sound="musicnn", factors=4, epochs=10),
 }  # fmt: skip
+
+
+def reader_of(name: str, recommender: AudioRecommender | AudioMlr) -> str:
+    """Who answers a history of cold tracks alone."""
+    return "wrmf" if name == "two-stage" else recommender.name
 
 
 @pytest.mark.parametrize("name", DOORS)
@@ -467,6 +480,14 @@ def test_tracks_that_nobody_played_come_to_those_who_like_their_genre(name, cold
     assert set(recommender.serves(queries)) == {recommender.name}
     assert places[0].mean() < 20
     assert (places[1:].mean(axis=1) > places[0].mean() + 12).all()
+
+
+@pytest.mark.parametrize(("name", "said"), [("linear", True), ("artist", False)])
+def test_learning_from_few_sounds_is_said(name, said, genres, capsys):
+    DOORS[name]().fit(genres, Run(seed=1, progress=True))
+    lines = [line for line in capsys.readouterr().err.splitlines() if "to learn from" in line]
+    told = "segue: audio: only 114 tracks with sound and plays to learn from"
+    assert lines == ([f"{told}: what it tells of others is a guess"] if said else [])
 
 
 def test_base_and_tower_each_go_on_from_a_checkpoint_of_their_own(genres, tmp_path, monkeypatch):
@@ -491,7 +512,7 @@ def test_base_and_tower_each_go_on_from_a_checkpoint_of_their_own(genres, tmp_pa
 def test_a_history_of_a_cold_track_is_read(name, cold_genres):
     recommender = DOORS[name]().fit(cold_genres, Run(seed=1))
     slate = recommender.recommend(Queries.of([Query(tracks=(24,))]), 10)[0]
-    assert slate.served_by == recommender.name
+    assert slate.served_by == reader_of(name, recommender)
     assert (slate.tracks < 30).mean() >= 0.9
 
 
@@ -510,8 +531,11 @@ def test_a_file_that_arrives_is_placed_like_those_that_were_there(name, cold_gen
     queries = Queries.of([Query(tracks=(0, 1, 2)), Query(tracks=(121,))])
     slates = more.recommend(queries, 123)
     at = [list(slates[0].tracks).index(t) for t in (4, 121)]
-    assert slates[0].scores[at[0]] == pytest.approx(slates[0].scores[at[1]], rel=1e-3, abs=1e-5)
-    assert slates[1].served_by == recommender.name
+    if name == "two-stage":  # which has scores of its own for what is at these places
+        assert abs(at[0] - at[1]) <= 2
+    else:
+        assert slates[0].scores[at[0]] == pytest.approx(slates[0].scores[at[1]], 1e-3, 1e-5)
+    assert slates[1].served_by == reader_of(name, recommender)
     restored = type(recommender)(**settings_of(name))
     restored.catalog = more.catalog
     restored.restore(more.tensors())
@@ -589,6 +613,9 @@ def test_without_audio_it_says_what_to_do(genres, monkeypatch):
         {"sound": "musicnn", "tower": "mean"},
         {"objective": "wpe", "base": "bpr"},
         {"wrmf": {"colour": 1}},
+        {"two_stage": {"colour": 1}},
+        {"base": "two-stage", "two_stage": {"ranker": {"trees": -1}}},
+        {"base": "two-stage", "two_stage": {"models": ["title"]}},
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(settings):

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from segue.catalog import CATALOG_SCHEMA, Catalog
+from segue.data.schema import TABLES
 from segue.errors import UsageError
 
 
@@ -69,6 +70,22 @@ def test_an_empty_track_is_an_error(text):
 def test_a_track_that_is_not_there_is_an_error(text):
     with pytest.raises(UsageError, match="no track matches"):
         catalog(("Ann", "Song"), (None, None)).find(text)
+
+
+def test_tracks_are_added_once():
+    known = catalog(("Ann", "One"), ("Bob", "Two"))
+
+    def with_uris(*uris: str) -> Catalog:
+        rows = [{"uri": uri} for uri in uris]
+        return known.with_tracks(pa.Table.from_pylist(rows, TABLES["tracks"]))
+
+    assert with_uris("a", "b").uris == ["t0", "t1", "a", "b"]
+    assert with_uris("a").plays.tolist() == [1, 1, 0]
+    for uris in (("a", "t1"), ("a", "t1", "t1"), ("t1",)):
+        with pytest.raises(UsageError, match="t1: is in the catalog already, or twice"):
+            with_uris(*uris)
+    with pytest.raises(UsageError, match="b: is in the catalog already, or twice"):
+        with_uris("a", "b", "b")
 
 
 def test_tracks_of_an_artist_by_name_and_by_uri():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -86,6 +88,22 @@ def test_imports_point_backwards(module):
     }
     assert not ahead
     assert not beside
+
+
+@pytest.mark.parametrize(
+    ("module", "slow"),
+    [
+        ("cli.verbs", ["numpy", "pyarrow", "rich"]),
+        ("audio.listening", ["pyarrow", "scipy.fft", "rich", "segue.data"]),
+        ("adding", ["numba", "scipy.sparse", "scipy.fft", "rich", "segue.data.formats"]),
+        ("asking", ["scipy.sparse", "scipy.fft", "rich", "segue.evaluation", "segue.models.wrmf"]),
+    ],
+)
+def test_what_loads_fast_loads_nothing_that_is_slow(module, slow):
+    loaded = f"[name for name in {slow} if name in sys.modules]"
+    code = f"import sys, segue.{module}; print({loaded})"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
 
 
 def test_no_circle():

@@ -137,6 +137,22 @@ def test_bad_files_are_counted_and_the_good_ones_stay(tmp_path: Path) -> None:
     assert receipt.adds_up()
 
 
+def test_five_bad_files_of_each_reason_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    music = folder(tmp_path)
+    for number in range(7):
+        (music / f"{number}.mp3").touch()
+    (music / "Homogenic" / "text\n.mp3").write_text("text" * 100)
+    ingest("audio", [music], tmp_path / "d")
+    assert not capsys.readouterr().err
+    ingest("audio", [music], tmp_path / "d", progress=True)
+    assert capsys.readouterr().err.splitlines() == [
+        "segue: empty file: 0.mp3, 1.mp3, 2.mp3, 3.mp3, 4.mp3, and 2 more",
+        "segue: not audio: Homogenic/text .mp3",
+    ]
+
+
 ODD: dict[str, Callable[[Path], object]] = {
     "claims.wav": lambda path: path.write_bytes(wav_header(2 * 10**9) + bytes(1000)),
     "bit.wav": lambda path: wav(path, bytes(1000), bits=1),

@@ -13,6 +13,7 @@ from segue.continuation.settings import TwoStageConfig
 from segue.errors import ConfigError, SegueError, UsageError
 from segue.models.base import RECOMMENDERS
 from segue.recipe import load_recipe, parse_override, shipped
+from segue.recommenders import HOMES
 
 SHIPPED = [
     "audio",
@@ -78,6 +79,12 @@ def test_a_shipped_recipe_makes_its_recommender(name):
     assert recipe.make().name == recipe.recommender
 
 
+def test_every_recommender_is_where_the_table_says():
+    for name, home in HOMES.items():
+        assert (RECOMMENDERS[name].name, RECOMMENDERS[name].__module__) == (name, home)
+    assert RECOMMENDERS.get("wmrf") is None
+
+
 def test_every_recommender_has_a_recipe():
     assert {load_recipe(name).recommender for name in SHIPPED} == set(RECOMMENDERS)
 
@@ -139,8 +146,14 @@ def test_a_dot_in_an_override_leads_into_a_table(recipe_file):
         ("seed_kept=1", r"unknown setting seed_kept; the nearest is seeds_kept$"),
         ("ranker=3", r"ranker: expected a table, got a whole number$"),
         ("wrmf.factors=many", r"wrmf\.factors: expected a whole number, got text"),
-        ("playlist_cnn.loss=hinge", r"playlist_cnn\.loss: invalid enum value 'hinge'"),
-        ('models=["bpr"]', r"models\[0\]: invalid enum value 'bpr'"),
+        (
+            "playlist_cnn.loss=hinge",
+            r"playlist_cnn\.loss: invalid enum value 'hinge'; it may be 'softmax', 'logistic'$",
+        ),
+        (
+            'models=["bpr"]',
+            r"models\[0\]: invalid enum value 'bpr'; it may be 'wrmf', 'playlist-cnn'",
+        ),
         ("colour.deep=1", r"unknown setting colour; settings are: models"),
         ("wrmf.=1", r"unknown setting wrmf\.; settings"),
     ],

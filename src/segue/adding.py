@@ -104,7 +104,7 @@ def add(
                 loading.result()  # raises, if it could not be loaded
             advance(size / _MB)
 
-        found = scan(inputs, limits, receipt, tick, look)
+        found = scan(inputs, limits, receipt, tick, look, progress=progress)
         bundle, door = loading.result()
     files = _new(without_doubles(found, receipt, known=lambda uri: False), bundle.catalog, receipt)
     features: Sequence[npt.NDArray[Any]] | Features = [np.zeros(0, np.float32)] * len(files)
@@ -141,13 +141,15 @@ class _Heard(msgspec.Struct):
 
     recommender: str
     config: dict[str, object]
+    extractor: str | None = None
 
 
 def _heard_by(path: Path) -> Extractor | None:
     """What the model of a bundle hears, before all of it is loaded; None: nothing.
 
     Raises:
-        BundleError: not a bundle, or one whose model places no tracks.
+        BundleError: not a bundle, one whose model places no tracks, or one that learned from what
+            another version of its extractor hears.
     """
     try:
         heard = msgspec.json.decode(_manifest(path), type=_Heard)
@@ -161,7 +163,14 @@ def _heard_by(path: Path) -> Extractor | None:
             where=path,
             do="train the recipe audio",
         )
-    return SOUNDS.get(sound)
+    extractor = SOUNDS.get(sound)
+    if extractor is not None and heard.extractor not in (None, extractor.name):
+        raise BundleError(
+            f"learned from what {heard.extractor} hears, this segue hears by {extractor.name}",
+            where=path,
+            do="train it again, or use the segue that it was trained with",
+        )
+    return extractor
 
 
 def _manifest(path: Path) -> bytes:

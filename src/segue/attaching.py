@@ -54,7 +54,7 @@ def attach_audio(
     refuse_unwritable(path, DATASET_FILE)
     with ExitStack() as stack:
         inputs, receipt, tick = inputs_of("audio", sources, limits, "adding audio", stack, progress)
-        found = scan(inputs, limits, receipt, tick)
+        found = scan(inputs, limits, receipt, tick, progress=progress)
     uris = set(dataset.tracks["uri"].to_pylist())
     files = without_doubles(found, receipt, known=uris.__contains__)
     refuse_nothing(receipt)

@@ -59,6 +59,8 @@ class Manifest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """True where it learned from a simulated world."""
     trained_at: str
     """UTC, ISO 8601."""
+    extractor: str | None = None
+    """Name of the extractor that made the sounds it learned from; None: it hears nothing."""
     metrics: dict[str, float] = {}
     libraries: dict[str, str] = {}
     files: dict[str, str] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args, get_origin
 
 import msgspec
 import numpy as np
@@ -71,7 +71,9 @@ def _refusal(kind: type[Config], message: str) -> ConfigError:
     if not unknown:
         plain = re.sub("`(.*?)`", lambda word: _PLAIN.get(word[1], word[1]), message)
         return ConfigError(
-            f"{'.'.join(names)}: {plain[:1].lower()}{plain[1:]}", where=kind.__name__
+            f"{'.'.join(names)}: {plain[:1].lower()}{plain[1:]}",
+            where=kind.__name__,
+            do=_choice(kind, names[-1]) if message.startswith("Invalid enum value") else None,
         )
     what = f"unknown setting {'.'.join([*names, unknown[1]])}"
     known = [field.name for field in msgspec.structs.fields(kind)]
@@ -81,6 +83,20 @@ def _refusal(kind: type[Config], message: str) -> ConfigError:
     else:
         do = f"settings are: {', '.join(known) or 'none'}"
     return ConfigError(what, where=kind.__name__, do=do)
+
+
+def _choice(kind: type[Config], name: str) -> str:
+    """What a setting with a fixed set of values may be."""
+    name = name.partition("[")[0]  # one of a list
+    (field,) = (field for field in msgspec.structs.fields(kind) if field.name == name)
+    return f"it may be {', '.join(map(repr, _literals(field.type)))}"
+
+
+def _literals(kind: Any) -> list[Any]:
+    """The values of a `Literal`, wherever it is in a type."""
+    if get_origin(kind) is Literal:
+        return list(get_args(kind))
+    return [value for part in get_args(kind) for value in _literals(part)]
 
 
 def _refuse_too_large(settings: Config, where: str) -> None:

@@ -200,6 +200,9 @@ _REMASTER_NOTE = re.compile(
 )
 
 
+_ASCII_WORD = re.compile("[a-z0-9]+")
+
+
 def _without_remaster(title: str) -> str:
     return _REMASTER_NOTE.sub("", title)
 
@@ -207,5 +210,7 @@ def _without_remaster(title: str) -> str:
 def _words(name: str) -> str:
     """Letters and digits of a name, lower case; the name itself where it has none."""
     plain = unicodedata.normalize("NFKC", name).casefold()
+    if plain.isascii():  # the same, in a tenth of the time
+        return " ".join(_ASCII_WORD.findall(plain)) or plain.strip()
     words = "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in plain)
     return " ".join(words.split()) or plain.strip()

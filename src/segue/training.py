@@ -11,12 +11,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from segue.audio.extractors import SOUNDS
 from segue.bundle import Bundle, Holdout, Manifest, libraries
 from segue.data.dataset import Dataset
 from segue.errors import ConfigError
 from segue.evaluation.learned import learned_hashes
 from segue.evaluation.protocols import find_protocol
-from segue.models.base import Run
+from segue.models.audio_door import AudioDoor
+from segue.models.base import Recommender, Run
 from segue.recipe import Recipe
 
 
@@ -83,6 +85,7 @@ def train(
         dataset=dataset.info.fingerprint,
         simulated=dataset.info.simulated,
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        extractor=_extractor(recommender),
         metrics=metrics,
         libraries=libraries(),
     )
@@ -93,6 +96,12 @@ def train(
         metrics=metrics,
     )
     return bundle, facts
+
+
+def _extractor(recommender: Recommender) -> str | None:
+    if isinstance(recommender, AudioDoor) and recommender.sound in SOUNDS:
+        return SOUNDS[recommender.sound].name
+    return None
 
 
 def _learned(

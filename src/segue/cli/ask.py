@@ -9,6 +9,7 @@ import typer
 
 from segue.cli.output import SIMULATED, Json, emit, facts, say, table
 from segue.errors import UsageError
+from segue.files import shown
 
 if TYPE_CHECKING:
     from segue.asking import Answer, NamedReason
@@ -85,7 +86,7 @@ def continue_(
 
         heard = past_of(Dataset.open(past), loaded.catalog)
         if not heard:
-            say(f"{past}: nothing that was heard is in the catalog: --past changes nothing")
+            say(f"{shown(past)}: nothing of this past is in the catalog: --past changes nothing")
     query = query_of(
         loaded.catalog,
         tracks=tracks or (),
@@ -99,7 +100,7 @@ def continue_(
     slate = continue_playlist(loaded.recommender, query, n, stage)
     if title and not loaded.recommender.reads_titles:
         say(f"{loaded.manifest.recommender} does not read titles: --title changes nothing")
-    if past and not loaded.recommender.reads_past:
+    if heard and not loaded.recommender.reads_past:
         say(f"this {loaded.manifest.recommender} does not read the past: --past changes nothing")
     if loaded.manifest.simulated:
         say(SIMULATED)

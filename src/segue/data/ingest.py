@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from segue.data.dataset import Receipt
+from segue.data.dataset import DATASET_FILE, Dataset, Receipt
 from segue.data.formats import FORMATS
 from segue.data.outcomes import OutcomeRule
 from segue.data.readers._open import Input, Tick, find
@@ -47,8 +47,8 @@ def ingest(
     Raises:
         UsageError: no such format, no source, or a mapping that the format or file does not have.
         ConfigError: a setting that the format does not have, or a wrong value.
-        DataError: a source cannot be read or lies in the folder that is replaced, or nothing in it
-            can be kept. `dataset` is as before.
+        DataError: a source cannot be read or lies in the folder that is replaced, nothing in it can
+            be kept, or plays would be replaced by sound alone. `dataset` is as before.
     """
     reader = FORMATS.get(format)
     if reader is None:
@@ -58,17 +58,35 @@ def ingest(
     if settings and reader.Settings is None:
         raise UsageError(f"{format} has no settings", where="--set")
     made = (reader.Settings or OutcomeRule).make(settings or {})
+    if not reader.plays:
+        _refuse_to_lose_plays(dataset)
     with ExitStack() as stack:
         inputs, receipt, tick = inputs_of(
             format, sources, made, f"ingesting {format}", stack, progress
         )
         writer = stack.enter_context(writing_dataset(dataset))
         refuse_inside(dataset, [source.path for source in inputs])
-        reading = Reading(writer, receipt, columns or {}, tick, made)
+        reading = Reading(writer, receipt, columns or {}, tick, progress, made)
         reader.read(inputs, reading)
         refuse_nothing(receipt)
         writer.finish([receipt], simulated=False)
     return receipt
+
+
+def _refuse_to_lose_plays(path: Path) -> None:
+    """Raises DataError where a dataset with plays would be replaced by one without."""
+    if not (path / DATASET_FILE).is_file():
+        return
+    try:
+        rows = Dataset.open(path).info.rows
+    except DataError:
+        return  # nothing of it can be read
+    if any(rows.get(table) for table in ("playlist_tracks", "listens")):
+        raise DataError(
+            "holds plays, which would be lost",
+            where=path,
+            do="give its tracks their sound with --add, or name another folder",
+        )
 
 
 def inputs_of(

@@ -40,6 +40,9 @@ from segue.progress import note
 _HELD = 0.05
 """Share of the tracks that tell when to stop and how long vectors are."""
 
+_FEW = 200
+"""Tracks below which training says that it learned from few."""
+
 
 class AudioRecommender(Recommender, AudioDoor):
     """The base's answers, in which tracks that nobody played have a place."""
@@ -121,6 +124,9 @@ class AudioRecommender(Recommender, AudioDoor):
         order = at[rng.permutation(len(at))]
         held = np.sort(order[: round(_HELD * len(at)) or (len(at) > 1)])
         learned = np.setdiff1d(at, held)
+        if self.sound != "none" and len(learned) < _FEW:
+            told = f"audio: only {len(learned)} tracks with sound and plays to learn from"
+            note(f"{told}: what it tells of others is a guess", show=run.progress)
         self.tower = learn_tower(
             self.config, self._form(sounds), examples.only(learned), examples.only(held),
             self.base if isinstance(self.base, WRMF) else None, dataset, plays, self.unit, run,

@@ -7,6 +7,7 @@ from typing import Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from segue.answers import Float32, Int32
 from segue.catalog import Catalog
@@ -53,13 +54,13 @@ class AudioDoor(ABC):
         """Numbers of the catalog's artists, by uri or by name, -1 where it has none. (tracks,)"""
         codes = np.full(len(tracks), -1, np.int32)
         for column in ("artist", "artist_uri"):
-            names = tracks[column].to_pylist()
-            if any(names):
-                known = self.catalog.table[column].to_pylist()
-                by_name = dict(zip(known[::-1], self.catalog.artists[::-1].tolist(), strict=True))
-                by_name.pop(None, None)
-                found = [by_name.get(name, -1) for name in names]
-                codes = np.where(np.array(found) >= 0, found, codes).astype(np.int32)
+            known = self.catalog.table[column]
+            # Only rows of these names are looked at one by one: a catalog has many others.
+            rows = np.flatnonzero(pc.is_in(known, value_set=tracks[column].drop_null()))[::-1]
+            artists = self.catalog.artists[rows].tolist()
+            by_name = dict(zip(known.take(rows).to_pylist(), artists, strict=True))
+            found = np.array([by_name.get(name, -1) for name in tracks[column].to_pylist()])
+            codes = np.where(found >= 0, found, codes).astype(np.int32)
         return codes
 
     @abstractmethod

@@ -26,6 +26,8 @@ class Reading:
     """Column of each role, as the user mapped them (tables only)."""
     tick: Tick
     """Call with packed bytes read."""
+    progress: bool
+    """Whether to report on stderr."""
     settings: Config
     """Of this ingest: of the kind that the format takes."""
 
@@ -53,6 +55,8 @@ class Reader:
     wanted: Callable[[str], bool]
     """Whether a path in a folder or zip is a file of this format."""
     read: Callable[[list[Input], Reading], None]
+    plays: bool = True
+    """Whether its files tell what was played, or put in playlists."""
     mapped: bool = False
     """Whether it takes a column mapping."""
     Settings: type[Config] | None = None

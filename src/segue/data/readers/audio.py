@@ -19,7 +19,11 @@ from segue.data.schema import TABLES
 from segue.data.writing import DatasetWriter
 from segue.errors import DataError
 from segue.files import shown
+from segue.playlist_files import one_line
+from segue.progress import note
 
+_NAMED = 5
+"""Bad files that are named, of each reason."""
 NOT_MUSIC = ("@eaDir", "__MACOSX")
 """Folders that devices and systems fill beside the music."""
 
@@ -51,6 +55,8 @@ def scan(
     receipt: Receipt,
     tick: Tick,
     look: Callable[[Path], Looked] | None = None,
+    *,
+    progress: bool = False,
 ) -> list[Found]:
     """Look at sound files; the bad ones are counted in the receipt as dropped.
 
@@ -60,6 +66,7 @@ def scan(
         receipt: counts files.
         tick: called with the size of each file when it is done.
         look: looks at a file, in a process; `Look` by default.
+        progress: name bad files on stderr.
 
     Returns:
         The good ones, in order. They are not counted yet.
@@ -82,11 +89,16 @@ def scan(
         else:
             found[at] = Found(sources[at].name, path, looked)
     kept = []
-    for _, one in sorted(found.items()):  # in the order of the files, not as workers were done
+    bad: dict[str, list[str]] = {}
+    for at, one in sorted(found.items()):  # in the order of the files, not as workers were done
         if isinstance(one, str):
             receipt.drop(one)
+            bad.setdefault(one, []).append(sources[at].name)
         else:
             kept.append(one)
+    for reason, names in bad.items():
+        more = f", and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+        note(one_line(f"{reason}: {', '.join(names[:_NAMED])}{more}"), show=progress)
     return kept
 
 
@@ -144,7 +156,9 @@ def without_doubles(
 
 def _read(sources: list[Input], reading: Reading) -> None:
     assert isinstance(reading.settings, Limits)
-    found = scan(sources, reading.settings, reading.receipt, reading.tick)
+    found = scan(
+        sources, reading.settings, reading.receipt, reading.tick, progress=reading.progress
+    )
     kept = without_doubles(found, reading.receipt, known=lambda uri: False)
     tracks = [one.track for one in kept]
     rows = reading.writer.track_ids([t.uri for t in tracks], lambda i: tracks[i][1:])
@@ -165,5 +179,6 @@ READER = Reader(
     unit="files",
     wanted=wanted,
     read=_read,
+    plays=False,
     Settings=Limits,
 )

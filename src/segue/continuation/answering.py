@@ -105,7 +105,7 @@ class Stages(OpenRecommender):
         wrmf = self.cold.wrmf
         if model == "wrmf":
             return wrmf._best(queries, offsets, excluded, n)
-        vectors = wrmf.query_vectors(queries) if self.cold else None
+        vectors = self._vectors(queries)
         learned = self.cold.learned_of(queries)
         ends, out = self.cold.within(offsets, excluded)
         if model == "title":
@@ -116,6 +116,18 @@ class Stages(OpenRecommender):
             return best
         known = wrmf.answerable(queries)
         return self.cold.dealt_in(best, known, vectors, offsets, excluded, n)
+
+    def _vectors(self, queries: Queries) -> Float32 | None:
+        """Of the queries by `wrmf`; None where no track is cold: the first stage finds them.
+
+        A history of learned tracks has the vector that it had before: with more columns in the
+        catalog `wrmf` would pull it a little more.
+        """
+        if not self.cold:
+            return None
+        vectors, learned = self.cold.wrmf.query_vectors(queries), self.cold.learned_of(queries)
+        same = np.diff(learned.offsets) == np.diff(queries.offsets)
+        return np.where(same[:, None], self._wrmf.query_vectors(learned), vectors)
 
     def _ordered(
         self,
@@ -217,7 +229,7 @@ class Stages(OpenRecommender):
 
     def _explained(self, query: Queries, tracks: Int32) -> list[list[Reason]]:
         """Each feature's part of the trees' score (see `Trees.explain`) of learned tracks."""
-        vectors = self.cold.wrmf.query_vectors(query) if self.cold else None
+        vectors = self._vectors(query)
         _, excluded = self.cold.within(*query.excluded())
         queries = self.cold.learned_of(query)
         pool = self.first.pool(queries, excluded, vectors=vectors)

@@ -127,8 +127,8 @@ class Cold:
         ranked: the best n of all tracks by `wrmf`, best first.
 
         A cold track has the score of the one above it, less a step for each cold track that shares
-        its place. Where learned tracks have equal scores it comes after all of them: between them
-        their numbers decide.
+        its place. Where learned tracks have equal scores, or less than a step apart, it comes after
+        all of them: between equal ones their numbers decide.
         """
         at = np.flatnonzero(self.mask[ranked])
         above = at - np.arange(len(at)) if known else np.full(len(at), len(tracks))

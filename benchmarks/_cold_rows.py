@@ -15,6 +15,7 @@ import scipy.sparse as sp
 
 from segue.answers import Float32, Int32, Queries, Query, Reason
 from segue.bundle import Bundle, Manifest
+from segue.catalog import Catalog
 from segue.data.dataset import Dataset
 from segue.evaluation.protocols import Split
 from segue.evaluation.translate import translate
@@ -119,10 +120,10 @@ class Given(DotRecommender):
     biases: Float32
 
     @classmethod
-    def of(cls, setting: Setting, vectors: Array, biases: Array | None = None) -> Given:
-        """Over the catalog of a setting."""
+    def over(cls, catalog: Catalog, vectors: Array, biases: Array | None = None) -> Given:
+        """Vectors of all tracks of a catalog."""
         given = cls()
-        given.catalog = setting.base.catalog
+        given.catalog = catalog
         given.vectors = vectors.astype(np.float32)
         given.biases = np.zeros(len(vectors), np.float32)
         if biases is not None:
@@ -163,7 +164,9 @@ Given.name = "given"  # given late, so that it is not registered as one of the p
 def _random(setting: Setting, seed: int) -> Bundle:
     """Random vectors, as in the paper's table."""
     rng = np.random.default_rng(seed)
-    return setting.bundle(Given.of(setting, rng.normal(size=(setting.dataset.track_count, 64))))
+    return setting.bundle(
+        Given.over(setting.base.catalog, rng.normal(size=(setting.dataset.track_count, 64)))
+    )
 
 
 def _artist_popularity(setting: Setting, seed: int) -> Bundle:
@@ -175,7 +178,7 @@ def _artist_popularity(setting: Setting, seed: int) -> Bundle:
     sums = np.bincount(artists, catalog.plays[known], minlength=count)
     means = np.append(sums / np.maximum(np.bincount(artists, minlength=count), 1), 0)
     nothing = np.zeros((len(catalog), 1))
-    return setting.bundle(Given.of(setting, nothing, means[catalog.artists]))
+    return setting.bundle(Given.over(setting.base.catalog, nothing, means[catalog.artists]))
 
 
 def _artist_mean(setting: Setting, seed: int) -> Bundle:
@@ -228,7 +231,7 @@ def _nearest(setting: Setting, seed: int) -> Bundle:
     arrays -= arrays.mean(axis=0)
     vectors = np.zeros((setting.dataset.track_count, arrays.shape[1]), np.float32)
     vectors[sounds.tracks] = arrays / np.maximum(np.linalg.norm(arrays, axis=1), 1e-9)[:, None]
-    return setting.bundle(Given.of(setting, vectors))
+    return setting.bundle(Given.over(setting.base.catalog, vectors))
 
 
 def _upper(setting: Setting, seed: int) -> Bundle:

@@ -174,7 +174,7 @@ def test_an_epoch_takes_every_playlist_once():
 
 @pytest.mark.parametrize("given", [True, False])
 def test_what_is_kept_aside_is_not_learned_from(given):
-    content, plays, _ = planted(0, playlists=1200)
+    content, plays, _ = planted(0, playlists=3000)
     held = np.arange(0, 600, 7) if given else None
     drawing = Drawing(content, plays, TopConfig(), 0, held)
     assert drawing.held is not None
@@ -301,7 +301,7 @@ def test_a_bundle_keeps_a_top(name):
     content, plays, _ = planted(2)
     top = TOPS[name].learn(content, plays, quick(name), Run(1))
     tensors = {f"top.{n}": array for n, array in top.arrays.items()}
-    again = TOPS[name].restore(tensors, "top.", content.shape[1])
+    again = TOPS[name].restore(tensors, "top.", content.shape[1], quick(name))
     assert again.arrays.keys() == top.arrays.keys()
     assert again.outputs(content.shape[1]) == 8
     assert again.tracks(content).tobytes() == top.tracks(content).tobytes()
@@ -347,14 +347,14 @@ def test_damaged_arrays_are_refused_by_name(name, damage):
     else:
         arrays[which][0] = np.nan
     with pytest.raises(BundleError, match=which):
-        TOPS[name].restore(arrays, "", 4)
+        TOPS[name].restore(arrays, "", 4, quick(name))
 
 
 def test_sides_of_different_lengths_are_refused():
     arrays = arrays_of("dropoutnet")
     arrays |= {"track.dense1": np.ones((3, 5), np.float32), "track.dense1_bias": np.ones(5, "f4")}
     with pytest.raises(BundleError, match="gives 2 numbers, tracks have 5"):
-        DropoutNet.restore(arrays, "", 4)
+        DropoutNet.restore(arrays, "", 4, quick("dropoutnet"))
 
 
 # Bad input
@@ -394,6 +394,6 @@ def test_a_training_that_diverges_says_what_to_do():
 
 
 def test_clcrec_has_one_encoder():
-    top = ClcRec.restore(arrays_of("clcrec"), "", 4)
+    top = ClcRec.restore(arrays_of("clcrec"), "", 4, quick("clcrec"))
     x = np.ones((1, 4), np.float32)
     assert (top.queries(x) == top.tracks(x)).all()

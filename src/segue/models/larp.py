@@ -14,9 +14,11 @@ each track (WTC), on tracks of a playlist (TTC) and on playlists and their track
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -61,6 +63,10 @@ class Larp(DotRecommender, AudioDoor):
     learned: dict[str, dict[str, npt.NDArray[Any]]]
     """Arrays of each side; none where sides are taken as they are."""
     top: Top
+    told: dict[str, tuple[Int64, Float32]]
+    """After `fit`: by side, rows of the tracks that it knows and their vectors of length 1."""
+    held: Int64 | None
+    """After `fit`: tracks that no stage has learned from."""
 
     def __init__(self, /, **settings: Any) -> None:
         super().__init__(**settings)
@@ -108,11 +114,24 @@ class Larp(DotRecommender, AudioDoor):
             vectors, held = self._train(dataset, known, run)
         else:
             vectors, held = {name: _stacked(items) for name, (_, items) in known.items()}, None
-        self.content = self._content(known, vectors, len(self.catalog))
+        self.told = {name: (rows, vectors[name]) for name, (rows, _) in known.items()}
+        self.content = self._content(self.told, len(self.catalog))
+        self._learn_top(plays, run, held)
+
+    def _learn_top(self, plays: Any, run: Run, held: Int64 | None) -> None:
+        """Let a top learn from the content; `held` tracks tell when it has."""
+        self.held = held
         self.top = TOPS[self.config.top].learn(
             self.content, plays, self._top_settings, run.part("top"), held
         )
         self.vectors = self._tracks(self.content)
+
+    def with_top(self, top: str, plays: Any, run: Run) -> Larp:
+        """The same content, answered from by another top, right after `fit`."""
+        other = copy.copy(self)
+        other.config = msgspec.structs.replace(self.config, top=top)
+        other._learn_top(plays, run, self.held)
+        return other
 
     def _known(self, dataset: Dataset, run: Run) -> Sided:
         """Rows of the tracks that each side knows, and their items.
@@ -128,15 +147,19 @@ class Larp(DotRecommender, AudioDoor):
                 self.sides["sound"].items(sounds.arrays),
             )
         if "text" in self.sides:
-            told = captions(self.catalog.table, self.config.template)
-            rows = np.flatnonzero([caption is not None for caption in told])
-            if not len(rows):
+            known["text"] = self._read(self.catalog.table)
+            if not len(known["text"][0]):
                 raise DataError(
                     "no track has a title, an artist or an album", where=dataset.path,
                     do='take text = "none"',
                 )  # fmt: skip
-            known["text"] = rows, self.sides["text"].items([told[row] for row in rows])
         return known
+
+    def _read(self, tracks: pa.Table) -> tuple[Int64, Arrays]:
+        """Rows of the tracks that have captions, and their items."""
+        told = captions(tracks, self.config.template)
+        rows = np.flatnonzero([caption is not None for caption in told])
+        return rows, self.sides["text"].items([told[row] for row in rows])
 
     def _train(self, dataset: Dataset, known: Sided, run: Run) -> tuple[dict[str, Float32], Int64]:
         """What the trained sides tell of the tracks that each knows; and which tracks were held."""
@@ -206,18 +229,17 @@ class Larp(DotRecommender, AudioDoor):
 
     # Content
 
-    def _content(self, known: Sided, vectors: Mapping[str, Float32], count: int) -> Float32:
+    def _content(self, told: Mapping[str, tuple[Int64, Float32]], count: int) -> Float32:
         """e_s: the mean over the sides; where one alone knows a track, as long as of both.
 
         Args:
-            known: rows of each side.
-            vectors: of these rows, of length 1.
+            told: by side, rows and their vectors of length 1.
             count: tracks.
         """
-        width = next(iter(vectors.values())).shape[1]
+        width = next(iter(told.values()))[1].shape[1]
         content, sides = np.zeros((count, width), np.float32), np.zeros(count, np.int64)
-        for name, (rows, _) in known.items():
-            content[rows] += vectors[name] / np.float32(len(self.sides))
+        for rows, vectors in told.values():
+            content[rows] += vectors / np.float32(len(self.sides))
             sides[rows] += 1
         few = (sides > 0) & (sides < len(self.sides))
         if not hasattr(self, "length"):
@@ -238,16 +260,15 @@ class Larp(DotRecommender, AudioDoor):
         if "sound" in self.sides:
             known["sound"] = np.arange(len(tracks)), self.sides["sound"].items(sounds)
         if "text" in self.sides:
-            told = captions(tracks, self.config.template)
-            rows = np.flatnonzero([caption is not None for caption in told])
-            known["text"] = rows, self.sides["text"].items([told[row] for row in rows])
-        vectors = {
-            name: _units(self.sides[name].embed(self.learned[name], items, self.config.dimensions))
-            if self.config.stages
-            else _stacked(items)
-            for name, (_, items) in known.items()
-        }
-        return self._content(known, vectors, len(tracks))
+            known["text"] = self._read(tracks)
+        told = {}
+        for name, (rows, items) in known.items():
+            if self.config.stages:
+                side, d = self.sides[name], self.config.dimensions
+                told[name] = rows, _units(side.embed(self.learned[name], items, d))
+            else:
+                told[name] = rows, _stacked(items)
+        return self._content(told, len(tracks))
 
     @property
     def placed_by(self) -> int:

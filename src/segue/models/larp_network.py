@@ -138,8 +138,7 @@ class LarpNetwork(nn.Module):
         self.fast = nn.ModuleList(sides)
         self.slow = nn.ModuleList(copy.deepcopy(side) for side in sides)
         self.slow.requires_grad_(False)
-        kind = AGGREGATORS[config.aggregator]
-        self.aggregators = nn.ModuleList(kind(d, config.seeds) for _ in sides)
+        self.aggregators = nn.ModuleList()  # until the stage that has playlists
         told = torch.tensor(float(config.temperature))
         if config.learned_temperature:
             self.tau = nn.Parameter(told)
@@ -150,6 +149,12 @@ class LarpNetwork(nn.Module):
         self.register_buffer("queued", torch.full((config.queue,), -1))  # nobody's
         self.register_buffer("at", torch.tensor(0))
         self.register_buffer("tables", torch.zeros(count, tracks, d))
+
+    def aggregate(self) -> None:
+        """Begin to make playlists of tracks."""
+        kind, config = AGGREGATORS[self.config.aggregator], self.config
+        device = self.tau.device
+        self.aggregators.extend(kind(config.dimensions, config.seeds).to(device) for _ in self.fast)
 
     @property
     def temperature(self) -> Tensor:

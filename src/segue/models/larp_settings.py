@@ -78,11 +78,11 @@ class LarpConfig(Config, frozen=True):
         Meta(description="whether other tracks of the pair's playlist are no negatives"),
     ] = True
     epochs: Annotated[int, Meta(ge=1, description="passes over the tracks in a stage, at most")] = (
-        15
+        20
     )
     patience: Annotated[
         int, Meta(ge=0, description="epochs without gain before a stage ends; 0 = never")
-    ] = 5
+    ] = 10
     batch: Annotated[int, Meta(ge=2, description="pairs in a step")] = 64
     learning_rate: Annotated[
         float, Meta(gt=0, description="size of a step at its largest, after the warm-up")

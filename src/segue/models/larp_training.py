@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -73,24 +74,34 @@ class Stages:
         Raises:
             ConfigError: it diverged.
         """
-        told = hashlib.sha256(repr((self.config, self.run.seed)).encode())
-        told.update(self.learned.tracks.tobytes() + self.learned.playlists.tracks.tobytes())
         for number, stage in enumerate(self.config.stages, 1):
             title = f"fitting larp, stage {stage}", self.config.epochs, "epochs"
-            told.update(stage.encode())
             with (
                 task(*title, show=self.run.progress) as advance,
                 reproducible(warn_only=True),
             ):
                 training = StageTraining(
                     self.network, self.learned, self.held, self.config,
-                    self.config.stages[:number], self.run.seed, told.hexdigest(),
+                    self.config.stages[:number], self.run.seed, self._identity(number),
                 )  # fmt: skip
                 training.run(
                     advance,
                     lambda line, stage=stage: note(f"larp {stage} {line}", show=self.run.progress),
                     self.run.part(stage).checkpoint,
                 )
+
+    def _identity(self, number: int) -> str:
+        """Of the first stages: what they depend on, so that others may go on from them."""
+        config = msgspec.structs.replace(self.config, stages=self.config.stages[:number])
+        told = msgspec.structs.asdict(config)
+        later = {"top", "dropoutnet", "clcrec"}
+        if "tpc" not in config.stages:
+            later |= {"aggregator", "seeds"}
+        shown = {name: value for name, value in told.items() if name not in later}
+        digest = hashlib.sha256(repr((shown, self.run.seed)).encode())
+        for part in (self.learned, self.held.material):
+            digest.update(part.tracks.tobytes() + part.playlists.tracks.tobytes())
+        return digest.hexdigest()
 
     def arrays(self) -> list[dict[str, npt.NDArray[np.generic]]]:
         """Arrays of each side's network."""
@@ -132,10 +143,12 @@ class StageTraining(Training):
         self, network: LarpNetwork, learned: Material, held: Held, config: LarpConfig,
         stages: Sequence[Stage], seed: int, identity: str,
     ) -> None:  # fmt: skip
-        super().__init__("larp", seed, config.epochs, config.patience)
+        super().__init__("larp", seed + len(stages), config.epochs, config.patience)
         self.network = network.to(self.device)
+        if stages[-1] == "tpc":
+            torch.manual_seed(self.seed)
+            network.aggregate()
         self.learned, self.held, self.config, self.stages = learned, held, config, stages
-        self.seed = seed + len(stages)
         self.identity = identity
         self.optimiser = torch.optim.AdamW(
             network.learned(), lr=config.learning_rate, weight_decay=config.weight_decay,

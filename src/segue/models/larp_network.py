@@ -43,8 +43,9 @@ class Fusion(Mean):
     def __init__(self, d: int, most: int) -> None:
         super().__init__()
         self.query, self.key, self.value = (nn.Linear(d, d, bias=False) for _ in range(3))
-        for layer in (self.query, self.key, self.value):
+        for layer in (self.query, self.key):
             nn.init.xavier_normal_(layer.weight)
+        nn.init.eye_(self.value.weight)
 
     def forward(self, seeds: Tensor, there: Tensor) -> Tensor:
         """As `Mean`."""
@@ -156,10 +157,10 @@ class LarpNetwork(nn.Module):
         device = self.tau.device
         self.aggregators.extend(kind(config.dimensions, config.seeds).to(device) for _ in self.fast)
 
-    @property
-    def temperature(self) -> Tensor:
-        """τ."""
-        return self.tau.clamp(_COLDEST, _WARMEST) if self.config.learned_temperature else self.tau
+    @torch.no_grad()
+    def bound(self) -> None:
+        """Take a learned τ back into its bounds, where gradients reach it still."""
+        self.tau.clamp_(_COLDEST, _WARMEST)
 
     def learned(self) -> Iterator[nn.Parameter]:
         """What gradients reach."""

@@ -100,7 +100,9 @@ class Stages:
         shown = {name: value for name, value in told.items() if name not in later}
         digest = hashlib.sha256(repr((shown, self.run.seed)).encode())
         for part in (self.learned, self.held.material):
-            digest.update(part.tracks.tobytes() + part.playlists.tracks.tobytes())
+            shared = part.playlists
+            for array in (part.tracks, shared.offsets, shared.tracks):
+                digest.update(array.tobytes())
         return digest.hexdigest()
 
     def arrays(self) -> list[dict[str, npt.NDArray[np.generic]]]:
@@ -160,7 +162,11 @@ class StageTraining(Training):
     def steps(self, rng: np.random.Generator) -> Iterator[tuple[Tensor, float]]:
         if not self.epoch and self.stages[-1] == "tpc":
             self._fill_tables()
-        order = rng.permutation(len(self.learned))
+        # Without "wtc" a track that shares no playlist has no loss.
+        some = np.arange(len(self.learned))
+        order = rng.permutation(
+            some if "wtc" in self.stages else self.learned.playlists.partnered()
+        )
         steps = max(1, round(len(order) / self.config.batch))
         for step, at in enumerate(np.array_split(order, steps)):
             size = _step_size((self.epoch + step / steps) / self.config.epochs, self.config.warm_up)
@@ -168,6 +174,10 @@ class StageTraining(Training):
                 group["lr"] = size * self.config.learning_rate
             soft = self.config.soft * min(1.0, (self.epoch + step / steps) / _SOFTENED)
             yield self._step(at, soft, rng), 1 / steps
+
+    def descend(self, loss: Tensor) -> None:
+        super().descend(loss)
+        self.network.bound()
 
     def _step(self, at: Int64, soft: float, rng: np.random.Generator) -> Tensor:
         """A step of the optimiser on some tracks and, from "ttc" on, a partner of each."""
@@ -193,8 +203,9 @@ class StageTraining(Training):
         losses = [self._within(batch)] if "wtc" in self.stages else []
         if entries.size:
             rows = np.stack([np.arange(entries.shape[1]), np.arange(len(at), len(tracks))])
-            losses.append(self._tracks(batch, rows, entries))
-            if self.stages[-1] == "tpc":
+            if "ttc" in self.stages:
+                losses.append(self._tracks(batch, rows, entries))
+            if "tpc" in self.stages:
                 losses.append(self._playlists(batch, rows, entries, rng))
         loss = torch.stack(losses).mean()
         self.descend(loss)
@@ -233,16 +244,14 @@ class StageTraining(Training):
             if self.config.spare:
                 spared = self._inside(self.learned.playlists.owners[own], batch.tracks[at])
             fast = [features[self._on(at)] for features in batch.fast]
-            losses.append(
-                track_playlist(pooled, fast, self.network.temperature, self._maybe(spared))
-            )
+            losses.append(track_playlist(pooled, fast, self.network.tau, self._maybe(spared)))
         return torch.stack(losses).mean()
 
     def _across(self, batch: _Batch, rows: Int64, positive: Int64, spared: Bools | None) -> Tensor:
         at = self._on(rows)
         return across(
             [features[at] for features in batch.fast], batch.slow_candidates, self._on(positive),
-            self.network.temperature, self._maybe(spared), batch.soft,
+            self.network.tau, self._maybe(spared), batch.soft,
             [features[at] for features in batch.slow],
         )  # fmt: skip
 

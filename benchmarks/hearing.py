@@ -30,7 +30,7 @@ _SIDE = 2048
 
 
 def _form() -> Any:
-    from segue.models.audio import form_of
+    from segue.models.audio_settings import form_of
     from segue.recipe import load_recipe
 
     return form_of(load_recipe("audio-cnn").make().config, _BANDS, _FACTORS)

@@ -25,7 +25,7 @@ from segue.models.audio_mlr import AudioMlr, _neighbours, _slope
 from segue.models.audio_network import Network
 from segue.models.audio_objectives import Rows, contrastive, mse, wpe
 from segue.models.audio_ridge import ridge
-from segue.models.audio_settings import AudioConfig
+from segue.models.audio_settings import AudioConfig, form_of
 from segue.models.audio_sounds import Artists, Examples, levels
 from segue.models.audio_towers import (
     Form,
@@ -350,8 +350,6 @@ def known_world(count: int) -> Examples:
     ("sound", "objective"), [("mel", "mse"), ("mel", "contrastive"), ("mel-windows", "mse")]
 )
 def test_a_cnn_learns_how_fast_a_band_moves(sound, objective, tmp_path):
-    from segue.models.audio import form_of
-
     config = AudioConfig.make(
         {
             "sound": sound, "tower": "cnn", "objective": objective, "artist": False,
@@ -372,7 +370,6 @@ def test_a_cnn_learns_how_fast_a_band_moves(sound, objective, tmp_path):
 
 
 def test_training_goes_on_from_a_checkpoint_to_the_same_tower(tmp_path):
-    from segue.models.audio import form_of
     from segue.models.audio_training import Plan, Trainer
 
     rng = np.random.default_rng(15)

@@ -157,6 +157,9 @@ def _heard_by(path: Path) -> Extractor | None:
         where = path / _MANIFEST
         raise BundleError(f"is not the manifest of a bundle ({error})", where=where) from error
     sound = heard.config.get("sound")
+    larp = heard.config.get("larp")
+    if sound == "larp" and isinstance(larp, dict):
+        sound = larp.get("sound")
     if not isinstance(sound, str):
         raise BundleError(
             f"holds {heard.recommender}, which places no new tracks",

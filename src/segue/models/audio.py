@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import msgspec
 import numpy as np
@@ -27,15 +27,18 @@ from segue.models import audio_sounds
 from segue.models.audio_calibration import find_scale
 from segue.models.audio_door import AudioDoor
 from segue.models.audio_learning import learn_tower
-from segue.models.audio_settings import AudioConfig
+from segue.models.audio_settings import AudioConfig, form_of
 from segue.models.audio_sounds import Artists, Examples, Some, Sounds
-from segue.models.audio_towers import WINDOW, Arrays, Form, Tower, lengthened
+from segue.models.audio_towers import Arrays, Form, Tower, lengthened
 from segue.models.bag_of_words import Bag
 from segue.models.base import RECOMMENDERS, Recommender, Run, expect
 from segue.models.playlist_cnn_batches import sequences
 from segue.models.scoring import OpenRecommender
 from segue.models.wrmf import WRMF
 from segue.progress import note
+
+if TYPE_CHECKING:
+    from segue.models.audio_larp import Content
 
 _HELD = 0.05
 """Share of the tracks that tell when to stop and how long vectors are."""
@@ -51,6 +54,8 @@ class AudioRecommender(Recommender, AudioDoor):
     Config = AudioConfig
     config: AudioConfig
     base: OpenRecommender
+    content: Content | None = None
+    """Of the sound "larp"."""
     tower: Tower | None
     """None where the artist's mean alone is the vector."""
     unit: float
@@ -82,10 +87,14 @@ class AudioRecommender(Recommender, AudioDoor):
             )  # fmt: skip
         if config.two_stage or config.base == "two-stage":
             RECOMMENDERS["two-stage"](**config.two_stage)  # which refuses what is wrong
+        if config.sound == "larp":
+            from segue.models.audio_larp import Content  # no other sound needs it
+
+            self.content = Content(config.larp)
 
     @property
     def sound(self) -> str:
-        return self.config.sound
+        return self.config.sound if self.config.sound != "larp" else self.config.larp.sound
 
     def _new_base(self) -> OpenRecommender:
         settings = getattr(self.config, self.config.base.replace("-", "_"))
@@ -96,7 +105,7 @@ class AudioRecommender(Recommender, AudioDoor):
     # Training
 
     def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
-        sounds = self._sounds(dataset, run)
+        sounds, unseen = self._sounds(dataset, plays, run)
         self.base = self._new_base()
         self.base.learn(dataset, plays, self.catalog, run.part("base"))
         played = self.catalog.plays > 0
@@ -108,7 +117,7 @@ class AudioRecommender(Recommender, AudioDoor):
                 do="segue ingest audio --add finds tracks by uri, or by artist and title",
             )
         self.bag = None
-        if self.sound == "bag-of-words":
+        if self.config.sound == "bag-of-words":
             self.bag = Bag.learn(Some(sounds.arrays, at), run.seed)
             sounds = sounds._replace(
                 arrays=[self.bag(sounds.arrays[i]) for i in range(len(sounds.tracks))]
@@ -123,8 +132,10 @@ class AudioRecommender(Recommender, AudioDoor):
         rng = np.random.default_rng([run.seed, 3])
         order = at[rng.permutation(len(at))]
         held = np.sort(order[: round(_HELD * len(at)) or (len(at) > 1)])
+        if np.isin(sounds.tracks[at], unseen).any():
+            held = at[np.isin(sounds.tracks[at], unseen)]
         learned = np.setdiff1d(at, held)
-        if self.sound != "none" and len(learned) < _FEW:
+        if self.config.sound != "none" and len(learned) < _FEW:
             told = f"audio: only {len(learned)} tracks with sound and plays to learn from"
             note(f"{told}: what it tells of others is a guess", show=run.progress)
         self.tower = learn_tower(
@@ -134,16 +145,20 @@ class AudioRecommender(Recommender, AudioDoor):
         self._calibrate(dataset, examples.only(held), rng)
         note(f"audio: predicted vectors times {self.scale:.3g}", show=run.progress)
         cold = np.flatnonzero(
-            ~played[sounds.tracks] & (self.sound != "none" or beside[:, -1:].any(axis=1))
+            ~played[sounds.tracks] & (self.config.sound != "none" or beside[:, -1:].any(axis=1))
         )
         vectors = self._vectors(Some(sounds.arrays, cold), beside[cold])
         self.base = self.base.placing(sounds.tracks[cold], vectors)
 
-    def _sounds(self, dataset: Dataset, run: Run) -> Sounds:
+    def _sounds(self, dataset: Dataset, plays: Any, run: Run) -> tuple[Sounds, Int64]:
+        """What is heard; and tracks that what hears has not learned from, where it learns."""
+        if self.content is not None:
+            return self.content.learn(dataset, plays, self.catalog, run.part("larp"))
+        nothing = np.zeros(0, np.int64)
         if self.sound != "none":
-            return audio_sounds.extracted(dataset, self.sound, run)
+            return audio_sounds.extracted(dataset, self.sound, run), nothing
         rows = np.arange(len(self.catalog), dtype=np.int32)
-        return Sounds(rows, np.zeros((len(rows), 0), np.float32))
+        return Sounds(rows, np.zeros((len(rows), 0), np.float32)), nothing
 
     def _form(self, sounds: Sounds) -> Form:
         return form_of(self.config, sounds.arrays[0].shape[-1], self.vectors.shape[1])
@@ -177,6 +192,9 @@ class AudioRecommender(Recommender, AudioDoor):
 
     def _placed(self, sounds: Arrays, tracks: pa.Table) -> Float32:
         beside = self._beside(self._artists_of(tracks))
+        if self.content is not None:
+            content = self.content(sounds, tracks)
+            return self._vectors(content, beside) * content.any(axis=1, keepdims=True)
         vectors = self._vectors(sounds, beside)
         if self.sound == "none":
             vectors[beside[:, -1] == 0] = 0
@@ -241,6 +259,8 @@ class AudioRecommender(Recommender, AudioDoor):
             parts["tower"] = self.tower.arrays
         if self.bag is not None:
             parts["bag"] = self.bag.tensors()
+        if self.content is not None:
+            parts["larp"] = self.content.tensors()
         for prefix, part in parts.items():
             tensors |= {f"{prefix}.{name}": tensor for name, tensor in part.items()}
         return tensors
@@ -249,13 +269,15 @@ class AudioRecommender(Recommender, AudioDoor):
         self.unit, self.scale = map(float, expect(tensors, "units", np.float32, 2))
         self.base = self._new_base()
         self.base.catalog = self.catalog
-        inner = {n.removeprefix("base."): t for n, t in tensors.items() if n.startswith("base.")}
-        self.base.restore(inner)
+        self.base.restore(_part(tensors, "base."))
         self.bag = self.tower = None
         if self.config.tower == "mean":
             return
         inputs = len(expect(tensors, "tower.shift", np.float32, None))
-        if self.sound == "bag-of-words":
+        if self.content is not None:
+            self.content.restore(_part(tensors, "larp."))
+            inputs = self.content.numbers
+        if self.config.sound == "bag-of-words":
             self.bag = Bag.restore(tensors, "bag.", inputs)
         form = form_of(self.config, inputs, self.vectors.shape[1])
         arrays = {
@@ -265,25 +287,6 @@ class AudioRecommender(Recommender, AudioDoor):
         self.tower = Tower(form, arrays)
 
 
-def form_of(config: AudioConfig, inputs: int, factors: int) -> Form:
-    """Sizes of the layers of a tower.
-
-    Args:
-        config: of the recommender.
-        inputs: numbers of a sound, or bands of its frames.
-        factors: of the base.
-    """
-    c = config.channels
-    convolutions: tuple[tuple[int, int], ...] = ()
-    if config.sound == "mel":
-        convolutions = ((c, 4), (c, 2), (2 * c, 2), (2 * c, 1))
-    elif config.sound == "mel-windows":
-        convolutions = ((c, 4), (c, 4))
-    return Form(
-        inputs=inputs,
-        convolutions=convolutions,
-        window=WINDOW if config.sound == "mel-windows" else 0,
-        hidden=() if config.tower == "linear" else config.hidden,
-        outputs=factors + (config.objective == "contrastive"),
-        artist=factors if config.artist else 0,
-    )
+def _part(tensors: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
+    """Tensors of a model within this one."""
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

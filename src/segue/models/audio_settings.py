@@ -1,4 +1,4 @@
-"""Settings of `audio`."""
+"""Settings of `audio`, and the sizes that follow from them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
 
+from segue.models.audio_towers import WINDOW, Form
 from segue.models.bpr import BprConfig
+from segue.models.larp_settings import LarpConfig
 from segue.models.sequence_layers import (
     Bert4RecConfig,
     CaserConfig,
@@ -38,9 +40,12 @@ class AudioConfig(Config, frozen=True):
     gru4rec: Annotated[SequenceConfig, Meta(description="of the base gru4rec")] = SequenceConfig()
     caser: Annotated[CaserConfig, Meta(description="of the base caser")] = CaserConfig()
     sound: Annotated[
-        Literal["bag-of-words", "mel", "mel-windows", "musicnn", "none"],
+        Literal["bag-of-words", "mel", "mel-windows", "musicnn", "larp", "none"],
         Meta(description="what is heard"),
     ] = "musicnn"
+    larp: Annotated[
+        LarpConfig, Meta(description='of the sound "larp": what LARP tells of a track; no top')
+    ] = LarpConfig()
     tower: Annotated[
         Literal["linear", "mlp", "cnn", "mean"],
         Meta(
@@ -80,3 +85,27 @@ class AudioConfig(Config, frozen=True):
     precision: Annotated[
         Literal["bfloat16", "float32"], Meta(description="of convolutions in training")
     ] = "bfloat16"
+
+
+def form_of(config: AudioConfig, inputs: int, factors: int) -> Form:
+    """Sizes of the layers of a tower.
+
+    Args:
+        config: of the recommender.
+        inputs: numbers of a sound, or bands of its frames.
+        factors: of the base.
+    """
+    c = config.channels
+    convolutions: tuple[tuple[int, int], ...] = ()
+    if config.sound == "mel":
+        convolutions = ((c, 4), (c, 2), (2 * c, 2), (2 * c, 1))
+    elif config.sound == "mel-windows":
+        convolutions = ((c, 4), (c, 4))
+    return Form(
+        inputs=inputs,
+        convolutions=convolutions,
+        window=WINDOW if config.sound == "mel-windows" else 0,
+        hidden=() if config.tower == "linear" else config.hidden,
+        outputs=factors + (config.objective == "contrastive"),
+        artist=factors if config.artist else 0,
+    )

@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 import worlds
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from segue.answers import Queries, Query
 from segue.bundle import BUNDLE_VERSION
 from segue.data.dataset import Dataset
-from segue.data.schema import Outcome
+from segue.data.schema import TABLES, Outcome
 from segue.data.writing import writing_dataset
 from segue.errors import ConfigError, DataError
 from segue.models.base import Run
@@ -286,6 +288,25 @@ def test_a_track_that_nobody_played_is_not_recommended_before_those_that_fit(
 ) -> None:
     slates = trained.recommend(Queries.of([Query(tracks=(g * 30,)) for g in range(4)]), 25)
     assert not any(120 in slate.tracks for slate in slates)
+
+
+def test_a_placed_track_is_answered_and_histories_are_read_past_it(trained: PlaylistCnn) -> None:
+    size = len(trained.catalog)
+    rows = [{"uri": "new:0"}, {"uri": "new:1"}]
+    tracks = pa.Table.from_pylist(rows, schema=TABLES["tracks"])
+    asked = Queries.of([Query(tracks=(0, 2, 4))])
+    near = trained.query_vectors(asked)
+    more = trained.with_tracks(tracks, np.concatenate([near * 100, -near]))
+    slate = more.recommend(asked, 5)[0]
+    assert slate.tracks[0] == size
+    assert slate.tracks[1:].tolist() == trained.recommend(asked, 4)[0].tracks.tolist()
+    after = Queries.of([Query(tracks=(0, size, 2, 4))])
+    assert np.array_equal(more.query_vectors(after), near)
+    restored = PlaylistCnn(**msgspec.to_builtins(trained.config))
+    restored.catalog = more.catalog
+    restored.restore(more.tensors())
+    assert restored.recommend(asked, 5).scores.tobytes() == slate.scores.tobytes()
+    assert len(trained.inputs) == len(trained.catalog) == size  # the model itself is as it was
 
 
 def test_training_leaves_torch_as_it_was(tmp_path: Path) -> None:

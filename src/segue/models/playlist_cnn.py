@@ -90,6 +90,11 @@ class PlaylistCnn(DotRecommender):
             for row, rest in zip(parts, rests, strict=True)
         ]
 
+    def _extend(self, tracks: int) -> None:
+        super()._extend(tracks)
+        zeros = np.zeros((tracks, self.inputs.shape[1]), np.float32)  # histories leave them out
+        self.inputs = np.concatenate([self.inputs, zeros])
+
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         layers = {f"layers.{name}": array for name, array in self.layers._asdict().items()}
         return {"inputs": self.inputs, "vectors": self.vectors, **layers}

@@ -6,11 +6,11 @@ JOBS ?= 2
 BIN := .venv/bin
 READY := .venv/.ready
 PEERS := $(basename $(notdir $(wildcard benchmarks/peers/*.txt)))
-ON_A_DATASET := ablation skips skip_rule
+ON_A_DATASET := ablation cold larp skips skip_rule
 BENCHMARKS := $(filter-out _% data $(ON_A_DATASET),$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench peers check results ablation skips clean
+.PHONY: help setup demo test bench peers check results ablation skips larp clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -68,6 +68,9 @@ ablation: $(READY) ## what each part of two-stage brings: make ablation DATASET=
 
 skips: $(READY) ## whether skips help, every model with and without: make skips DATASET=folder
 	@$(BIN)/python -m benchmarks.skips "$(DATASET)" --out results/skips
+
+larp: $(READY) ## what sound, captions and each stage of larp bring: make larp DATASET=folder
+	@$(BIN)/python -m benchmarks.larp "$(DATASET)" --out results/larp
 
 clean: ## remove .venv, demo, results and caches
 	@rm -rf .venv $(PEERS:%=.venv-%) demo results build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -21,6 +21,9 @@ from segue.data.formats import FORMATS
 from segue.data.schema import TABLES, Outcome
 from segue.evaluation.protocols import PROTOCOLS
 from segue.models.base import RECOMMENDERS
+from segue.models.larp_settings import LarpConfig
+from segue.models.larp_tops_settings import ClcRecConfig, DropoutNetConfig
+from segue.models.larp_transformers_settings import BertConfig, HtsatConfig
 from segue.playlist_files import PLAYLIST_FORMATS
 from segue.recipe import shipped
 from segue.slate import ListStage
@@ -97,6 +100,8 @@ def settings_of(name: str) -> str:
         return section("hearing.md", "Settings of `audio`")
     if name == "audio-mlr":
         return section("hearing.md", "`audio-mlr`")
+    if name == "larp":
+        return section("larp.md", "Settings of `larp`")
     if name in SEQUENCE:
         return section("skips.md", f"Settings of {SEQUENCE_NAMES}")
     return section("models.md", f"`{name}`")
@@ -116,6 +121,37 @@ def test_every_setting_of_the_sequence_models_is_documented_with_its_default(nam
         (row,) = re.findall(rf"^\| `{field.name}` \|(.*?)\|", settings_of(name), re.M)
         default = str(field.default).lower().removesuffix(".0")
         assert row.strip().strip('`"') == default, field.name
+
+
+@pytest.mark.parametrize(
+    ("heading", "config"),
+    [
+        ("Settings of `larp`", LarpConfig),
+        ("`dropoutnet`", DropoutNetConfig),
+        ("`clcrec`", ClcRecConfig),
+        ("`htsat`", HtsatConfig),
+        ("`bert`", BertConfig),
+    ],
+    ids=["larp", "dropoutnet", "clcrec", "htsat", "bert"],
+)
+def test_every_setting_of_larp_and_its_tables_is_documented_with_its_default(heading, config):
+    for field in msgspec.structs.fields(config):
+        (row,) = re.findall(
+            rf"^\| `{field.name}` \|(.*?)\|", section("larp.md", heading).split("\n### ")[0], re.M
+        )
+        if isinstance(field.default, msgspec.Struct):
+            assert row.strip() == "a table", field.name
+        else:
+            assert row.strip().strip("`") == written(field.default), field.name
+
+
+def written(value: object) -> str:
+    """A default as TOML and the tables of settings have it."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(written, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value).removesuffix(".0")
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ _TINY = [
     "feedback_weight=0.3",
     "read_skips=true",
 ]
+_SIDES = ["sound=musicnn", "text=minilm", "hidden=[6]", "dimensions=8", "epochs=2"]
+_TOP = ["hidden=[6]", "outputs=4", "epochs=2"]
 SMALL = {
     "audio": ["wrmf.factors=4", "hidden=[6]", "epochs=3"],
     "audio-mlr": ["factors=3", "epochs=3"],
@@ -43,6 +45,9 @@ SMALL = {
     "gru4rec": _TINY,
     "caser": [*_TINY, "window=3", "horizontal=2", "vertical=1"],
     "bpr": ["factors=4", "epochs=5"],
+    "larp": _SIDES,
+    "larp-dropoutnet": [*_SIDES, "top=dropoutnet", *(f"dropoutnet.{some}" for some in _TOP)],
+    "larp-clcrec": [*_SIDES, "top=clcrec", *(f"clcrec.{some}" for some in _TOP)],
     "playlist-cnn": ["blocks=2", "factors=4", "kernels=4", "epochs=3"],
     "wrmf": ["factors=4", "sweeps=3"],
     "wrmf-in-company": [
@@ -67,7 +72,7 @@ SMALL = {
 }
 LARGER = {"two-stage": (120, 10)}
 """How many playlists, of how many tracks, where 60 of 6 are too few."""
-NAMES = {"wrmf-in-company": "wrmf"}
+NAMES = {"wrmf-in-company": "wrmf", "larp-dropoutnet": "larp", "larp-clcrec": "larp"}
 """Further bundles of a recommender."""
 QUERIES = [
     {"tracks": [0]},

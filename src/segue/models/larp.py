@@ -6,7 +6,7 @@ each track (WTC), on tracks of a playlist (TTC) and on playlists and their track
 `larp_losses`, networks in `larp_network`, stages in `larp_training`. Answering needs none of these:
 
     e_s = mean of what the sides tell of track s        the content of every track
-    e_p = mean of e_s over the tracks of the query
+    e_p = mean of e_s over the tracks of the query, or what `larp_pooling` makes of them
     score(p, s) = q(e_p) · v(e_s)                       q and v by the top (`larp_tops`)
 
 `docs/larp.md` says what is published and what is ours.
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any, ClassVar
 
 import msgspec
@@ -33,6 +34,7 @@ from segue.models.audio_towers import Arrays
 from segue.models.base import Run, expect
 from segue.models.captions import captions
 from segue.models.larp_material import Material, Playlists
+from segue.models.larp_pooling import Pooling
 from segue.models.larp_settings import LarpConfig
 from segue.models.larp_sides import Side, sides_of
 from segue.models.larp_tops import TOPS, Top
@@ -62,6 +64,8 @@ class Larp(DotRecommender, AudioDoor):
     """Mean length of e_s where all sides know a track."""
     learned: dict[str, dict[str, npt.NDArray[Any]]]
     """Arrays of each side; none where sides are taken as they are."""
+    pooling: Pooling | None
+    """What makes a query of its tracks; None: the mean."""
     top: Top
     told: dict[str, tuple[Int64, Float32]]
     """After `fit`: by side, rows of the tracks that it knows and their vectors of length 1."""
@@ -107,8 +111,10 @@ class Larp(DotRecommender, AudioDoor):
     # Training
 
     def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+        if self.config.stages:
+            _training()  # what is missing is said before hours of listening
         known = self._known(dataset, run)
-        self.learned = {}
+        self.learned, self.pooling = {}, None
         vars(self).pop("length", None)
         if self.config.stages:
             vectors, held = self._train(dataset, known, run)
@@ -164,12 +170,7 @@ class Larp(DotRecommender, AudioDoor):
     def _train(self, dataset: Dataset, known: Sided, run: Run) -> tuple[dict[str, Float32], Int64]:
         """What the trained sides tell of the tracks that each knows; and which tracks were held."""
         material, owners, tracks = self._material(dataset, known)
-        try:
-            from segue.models.larp_training import Held, Stages
-        except ImportError as error:
-            raise ConfigError(
-                "training needs torch", where="larp", do="pip install 'segue[deep]'"
-            ) from error
+        training = _training()
         rng = np.random.default_rng([run.seed, 6])
         held_tracks = np.sort(rng.permutation(len(material))[: round(_HELD * len(material))])
         count = int(owners.max(initial=-1)) + 1
@@ -187,9 +188,11 @@ class Larp(DotRecommender, AudioDoor):
             )  # fmt: skip
         shown, wanted = _halves(held.playlists, rng)
         sides = list(self.sides.values())
-        stages = Stages(sides, learned, Held(held, shown, wanted), self.config, run)
+        aside = training.Held(held, shown, wanted)
+        stages = training.Stages(sides, learned, aside, self.config, run)
         stages.train()
         self.learned = dict(zip(self.sides, stages.arrays(), strict=True))
+        self.pooling = stages.pooling()
         note("larp: embedding all tracks", show=run.progress)
         vectors = {
             name: stages.embedded(at, items) for at, (name, (_, items)) in enumerate(known.items())
@@ -267,13 +270,13 @@ class Larp(DotRecommender, AudioDoor):
                 side, d = self.sides[name], self.config.dimensions
                 told[name] = rows, _units(side.embed(self.learned[name], items, d))
             else:
-                told[name] = rows, _stacked(items)
+                told[name] = rows, _stacked(items) if len(rows) else self.content[:0]
         return self._content(told, len(tracks))
 
     @property
     def placed_by(self) -> int:
         """Numbers of content."""
-        return self.content.shape[1]
+        return int(self.content.shape[1])
 
     def _extend(self, tracks: int) -> None:
         super()._extend(tracks)
@@ -297,11 +300,28 @@ class Larp(DotRecommender, AudioDoor):
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
         return self._known_seeds(queries)[2] > 0
 
+    @property
+    def _pools(self) -> bool:
+        """Whether an aggregator makes queries; other tops have learned from means."""
+        return self.pooling is not None and self.config.top == "item-knn"
+
     def query_vectors(self, queries: Queries) -> Float32:
         offsets, tracks, counts = self._known_seeds(queries)
+        if self._pools:
+            vectors = np.zeros((len(queries), self.content.shape[1]), np.float32)
+            for q in np.flatnonzero(counts):  # one by one: a batch gives what its queries give
+                vectors[q] = self._parts(tracks[offsets[q] : offsets[q + 1]]).sum(axis=0)
+            return vectors
         weights = np.repeat(1 / np.maximum(counts, 1), counts).astype(np.float32)
         rows = sp.csr_matrix((weights, tracks, offsets), (len(queries), len(self.content)))
         return self.top.queries(np.asarray(rows @ self.content, np.float32))
+
+    def _parts(self, seeds: Int32) -> Float32:
+        """What each track of a history adds to e_p. (seeds, d)"""
+        if self._pools:
+            assert self.pooling is not None
+            return self.pooling.parts(self.content[seeds])
+        return self.content[seeds] / np.float32(max(1, len(seeds)))
 
     def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         """Each track of the history's part; of other tops than "item-knn" only their sum."""
@@ -310,7 +330,7 @@ class Larp(DotRecommender, AudioDoor):
         if self.config.top != "item-knn":
             return [[Reason("rest", None, float(score))] for score in scores]
         _, seeds, _ = self._known_seeds(queries)
-        parts = self.content[seeds] @ self.vectors[tracks].T / np.float32(max(1, len(seeds)))
+        parts = self._parts(seeds) @ self.vectors[tracks].T
         return [
             [Reason("track", int(seed), float(part)) for seed, part in zip(seeds, own, strict=True)]
             for own in parts.T
@@ -324,6 +344,8 @@ class Larp(DotRecommender, AudioDoor):
             "vectors": self.vectors,
             "length": np.array([self.length], np.float32),
         }
+        if self.pooling is not None:
+            tensors |= self.pooling.tensors("pooling.")
         parts = {**self.learned, "top": self.top.arrays}
         for prefix, part in parts.items():
             tensors |= {f"{prefix}.{name}": tensor for name, tensor in part.items()}
@@ -337,7 +359,12 @@ class Larp(DotRecommender, AudioDoor):
         self.top = TOPS[self.config.top].restore(tensors, "top.", c, self._top_settings)
         self.vectors = expect(tensors, "vectors", np.float32, count, self.top.outputs(c))
         self.length = float(expect(tensors, "length", np.float32, 1)[0])
-        self.learned = {}
+        config = self.config
+        self.learned, self.pooling = {}, None
+        if "tpc" in config.stages and "mean" not in (config.aggregator, config.pooling):
+            self.pooling = Pooling.restore(
+                tensors, "pooling.", config.aggregator, len(self.sides), c, config.seeds
+            )
         if self.config.stages:
             self.learned = {
                 name: side.restore(tensors, f"{name}.", self.config.dimensions)
@@ -345,10 +372,22 @@ class Larp(DotRecommender, AudioDoor):
             }
 
 
+def _training() -> ModuleType:
+    """`larp_training`, which needs torch."""
+    try:
+        from segue.models import larp_training
+    except ImportError as error:
+        raise ConfigError(
+            "training needs torch", where="larp", do="pip install 'segue[deep]'"
+        ) from error
+    return larp_training
+
+
 def _units(vectors: Float32) -> Float32:
     """Of length 1, but for zeros."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+    units: Float32 = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return units
 
 
 def _stacked(items: Arrays) -> Float32:

@@ -17,12 +17,12 @@ from torch.nn import functional
 
 from segue.answers import Float32
 from segue.models.audio_network import Network
-from segue.models.audio_towers import Array, Form, filled
+from segue.models.audio_towers import Array, Form, cropped, filled
+from segue.models.larp_pooling import HEADS
 from segue.models.larp_settings import LarpConfig
 
 _COLDEST, _WARMEST = 0.001, 0.5
 """Bounds of a temperature that is learned."""
-_HEADS = 4
 
 
 class Mean(nn.Module):
@@ -60,7 +60,7 @@ class Transformer(Mean):
     def __init__(self, d: int, most: int) -> None:
         super().__init__()
         self.layer = nn.TransformerEncoderLayer(
-            d, _HEADS, 2 * d, dropout=0.0, batch_first=True, norm_first=True
+            d, HEADS, 2 * d, dropout=0.0, batch_first=True, norm_first=True
         )
 
     def forward(self, seeds: Tensor, there: Tensor) -> Tensor:
@@ -95,31 +95,48 @@ class TowerNetwork(Network):
     Args:
         form, levels, dropout: as for `Network`.
         frames: that a step hears of each clip, from anywhere in it; 0: items are vectors.
-        half: whether to convolve in bfloat16.
+        half: whether training convolves in bfloat16.
     """
 
     def __init__(
         self, form: Form, levels: dict[str, Float32], dropout: float, frames: int, *, half: bool
     ) -> None:
         super().__init__(form, levels, dropout)
-        self.frames, self.half = frames, half and bool(frames)
+        self.frames, self.halved = frames, half and bool(frames)
 
-    def collate(self, items: Sequence[Array], rng: np.random.Generator | None) -> tuple[Tensor]:
-        """Items side by side: crops, or from the middle all that the shortest has."""
+    def collate(
+        self, items: Sequence[Array], rng: np.random.Generator | None
+    ) -> tuple[Tensor, ...]:
+        """Items side by side: crops; or, where nothing is drawn, whole clips and their lengths."""
         if not self.frames:
             return (torch.from_numpy(np.stack(items).astype(np.float32)),)
-        frames = self.frames if rng is not None else max(self.frames, min(map(len, items)))
-        crops = []
-        for item in items:
-            clip = filled(item, frames)
-            room = len(clip) - frames
-            first = room // 2 if rng is None else int(rng.integers(room + 1))
-            crops.append(clip[first : first + frames])
-        return (torch.from_numpy(np.stack(crops).astype(np.float32)),)
+        if rng is not None:
+            return (torch.from_numpy(cropped(items, self.frames, rng)),)
+        clips = [filled(item, self.form.least) for item in items]
+        lengths = np.array([len(clip) for clip in clips])
+        whole = np.zeros((len(clips), lengths.max(), self.form.inputs), np.float32)
+        for row, clip in zip(whole, clips, strict=True):
+            row[: len(clip)] = clip
+        return torch.from_numpy(whole), torch.from_numpy(lengths)
 
-    def forward(self, sounds: Tensor) -> Tensor:  # type: ignore[override]
-        """Items (tracks, inputs) or (tracks, frames, inputs), to (tracks, outputs)."""
-        with torch.autocast(sounds.device.type, torch.bfloat16, enabled=self.half):
+    def forward(self, sounds: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """To (tracks, outputs).
+
+        Args:
+            sounds: vectors (tracks, inputs), or clips (tracks, frames, inputs).
+            lengths: frames of each clip, where they are not all. (tracks,)
+        """
+        if lengths is None:
+            return self._told(sounds)
+        told = sounds.new_empty(len(sounds), self.form.outputs)
+        for length in sorted(set(lengths.tolist())):
+            at = lengths == length
+            told[at] = self._told(sounds[at, :length])
+        return told
+
+    def _told(self, sounds: Tensor) -> Tensor:
+        half = self.halved and self.training
+        with torch.autocast(sounds.device.type, torch.bfloat16, enabled=half):
             return super().forward(sounds, sounds.new_zeros(len(sounds), 0)).float()
 
 
@@ -132,6 +149,17 @@ class LarpNetwork(nn.Module):
         config: settings.
     """
 
+    tau: Tensor
+    """τ."""
+    queues: Tensor
+    """Slow features of each side. (sides, queue, d)"""
+    queued: Tensor
+    """Whose they are; -1 is nobody. (queue,)"""
+    at: Tensor
+    """Where the oldest of them stand. ()"""
+    tables: Tensor
+    """A and T. (sides, tracks, d)"""
+
     def __init__(self, sides: Sequence[nn.Module], tracks: int, config: LarpConfig) -> None:
         super().__init__()
         self.config = config
@@ -142,7 +170,7 @@ class LarpNetwork(nn.Module):
         self.aggregators = nn.ModuleList()  # until the stage that has playlists
         told = torch.tensor(float(config.temperature))
         if config.learned_temperature:
-            self.tau = nn.Parameter(told)
+            self.register_parameter("tau", nn.Parameter(told))
         else:
             self.register_buffer("tau", told)
         queues = functional.normalize(torch.randn(count, config.queue, d), dim=2)

@@ -44,6 +44,13 @@ class LarpConfig(Config, frozen=True):
         Literal["mean", "fusion", "transformer", "ordered"],
         Meta(description='what makes a playlist of tracks in the stage "tpc"'),
     ] = "fusion"
+    pooling: Annotated[
+        Literal["aggregator", "mean"],
+        Meta(
+            description="what makes a query of its tracks: the aggregator, or always the mean, as "
+            "published"
+        ),
+    ] = "aggregator"
     top: Annotated[
         Literal["item-knn", "dropoutnet", "clcrec"],
         Meta(description="who answers from what the sides tell"),

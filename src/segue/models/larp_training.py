@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,6 +21,7 @@ from segue.models.deep import Training, reproducible
 from segue.models.larp_losses import across, track_playlist
 from segue.models.larp_material import Bools, Material
 from segue.models.larp_network import LarpNetwork
+from segue.models.larp_pooling import Pooling
 from segue.models.larp_settings import LarpConfig, Stage
 from segue.models.larp_sides import Side
 from segue.progress import note, task
@@ -86,9 +88,12 @@ class Stages:
                 )  # fmt: skip
                 training.run(
                     advance,
-                    lambda line, stage=stage: note(f"larp {stage} {line}", show=self.run.progress),
+                    partial(self._say, stage),
                     self.run.part(stage).checkpoint,
                 )
+
+    def _say(self, stage: Stage, line: str) -> None:
+        note(f"larp {stage} {line}", show=self.run.progress)
 
     def _identity(self, number: int) -> str:
         """Of the first stages: what they depend on, so that others may go on from them."""
@@ -96,7 +101,7 @@ class Stages:
         told = msgspec.structs.asdict(config)
         later = {"top", "dropoutnet", "clcrec"}
         if "tpc" not in config.stages:
-            later |= {"aggregator", "seeds"}
+            later |= {"aggregator", "pooling", "seeds"}
         shown = {name: value for name, value in told.items() if name not in later}
         digest = hashlib.sha256(repr((shown, self.run.seed)).encode())
         for part in (self.learned, self.held.material):
@@ -107,15 +112,32 @@ class Stages:
 
     def arrays(self) -> list[dict[str, npt.NDArray[np.generic]]]:
         """Arrays of each side's network."""
-        return [side.arrays() for side in self.network.fast]
+        sides: list[Any] = list(self.network.fast)
+        return [side.arrays() for side in sides]
+
+    def pooling(self) -> Pooling | None:
+        """What makes a query of its tracks; None: the mean."""
+        return pooling_of(self.network)
 
     def embedded(self, side: int, items: Arrays) -> Float32:
         """What a side tells of some tracks, of length 1. (n, d)"""
         return embedded(self.network.fast[side], items)
 
 
+def pooling_of(network: LarpNetwork) -> Pooling | None:
+    """The aggregators of a network, where queries are made by them."""
+    config = network.config
+    if config.pooling == "mean" or config.aggregator == "mean" or not len(network.aggregators):
+        return None
+    sides = [
+        {name: value.detach().cpu().numpy() for name, value in pool.state_dict().items()}
+        for pool in network.aggregators
+    ]
+    return Pooling(config.aggregator, sides, config.seeds)
+
+
 @torch.no_grad()
-def embedded(side: nn.Module, items: Arrays) -> Float32:
+def embedded(side: Any, items: Arrays) -> Float32:
     """What a trained side tells of some tracks, of length 1. (n, d)"""
     side.train(False)
     device = next(side.parameters()).device
@@ -266,8 +288,8 @@ class StageTraining(Training):
     ) -> tuple[Tensor, ...]:
         items = self.learned.items[side]
         some = [items[int(i)] for i in tracks]
-        collate = self.network.fast[side].collate
-        return tuple(tensor.to(self.device) for tensor in collate(some, rng))
+        network: Any = self.network.fast[side]
+        return tuple(tensor.to(self.device) for tensor in network.collate(some, rng))
 
     def _on(self, array: npt.NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
@@ -297,8 +319,11 @@ class StageTraining(Training):
             axis=0,
         )
         recalls = []
+        pooling = pooling_of(self.network)
         for shown, wanted in zip(self.held.shown, self.held.wanted, strict=True):
-            scores = content @ content[shown].mean(axis=0)
+            seeds = content[shown]
+            query = seeds.mean(axis=0) if pooling is None else pooling.parts(seeds).sum(axis=0)
+            scores = content @ query
             scores[shown] = -np.inf
             best = np.argpartition(-scores, min(_HITS, len(scores) - 1))[:_HITS]
             recalls.append(np.isin(wanted, best).mean())

@@ -107,6 +107,31 @@ def test_the_full_size_takes_a_step_and_tells_of_tracks():
         assert not np.allclose(told[0], told[1])
 
 
+def test_both_learn_which_caption_is_of_which_sound():
+    """Four pairs by heart, from chance."""
+    torch.manual_seed(0)
+    hears, reads = HtsatSide(SMALL_HTSAT), BertSide(SMALL_BERT)
+    rng = np.random.default_rng(0)
+    sounds = [sound(64, seed) + (20 * rng.normal(size=64)).astype(np.float16) for seed in range(4)]
+    captions = reads.items([f"The track {word}" for word in ("red", "blue", "ten", "moon")])
+    networks = [hears.network(sounds, 32, 0.0).train(), reads.network(captions, 32, 0.0).train()]
+    batches = [n.collate(some, None) for n, some in zip(networks, (sounds, captions), strict=True)]
+    optimiser = torch.optim.Adam([p for n in networks for p in n.parameters()], lr=1e-3)
+    losses = []
+    for _ in range(40):
+        a, t = (
+            torch.nn.functional.normalize(network(*batch), dim=1)
+            for network, batch in zip(networks, batches, strict=True)
+        )
+        loss = torch.nn.functional.cross_entropy(a @ t.t() / 0.1, torch.arange(4))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[0] > 1.0
+    assert losses[-1] < 0.1
+
+
 # What a side tells.
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any, ClassVar
 
 import msgspec
@@ -33,23 +32,12 @@ from segue.models.audio_door import AudioDoor
 from segue.models.audio_towers import Arrays
 from segue.models.base import Run, expect
 from segue.models.captions import captions
-from segue.models.larp_material import Material, Playlists
+from segue.models.larp_learning import Sided, learn_sides, needed
 from segue.models.larp_pooling import Pooling
 from segue.models.larp_settings import LarpConfig
 from segue.models.larp_sides import Side, sides_of
 from segue.models.larp_tops import TOPS, Top
-from segue.models.playlist_cnn_batches import sequences
 from segue.models.scoring import DotRecommender
-from segue.progress import note
-
-_HELD = 0.1
-"""Share of the tracks, and of the playlists, that tell when a stage ends."""
-_HELD_PLAYLISTS = 500
-_LEAST = 4
-"""Tracks that a held playlist needs."""
-
-Sided = dict[str, tuple[Int64, Arrays]]
-"""By side, rows of the tracks that it knows and their items."""
 
 
 class Larp(DotRecommender, AudioDoor):
@@ -112,14 +100,17 @@ class Larp(DotRecommender, AudioDoor):
 
     def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
         if self.config.stages:
-            _training()  # what is missing is said before hours of listening
+            needed()  # what is missing is said before hours of listening
         known = self._known(dataset, run)
         self.learned, self.pooling = {}, None
         vars(self).pop("length", None)
+        held = None
         if self.config.stages:
-            vectors, held = self._train(dataset, known, run)
+            found = learn_sides(self.sides, known, dataset, self.config, run)
+            vectors, held = found.vectors, found.held
+            self.learned, self.pooling = found.arrays, found.pooling
         else:
-            vectors, held = {name: _stacked(items) for name, (_, items) in known.items()}, None
+            vectors = {name: _stacked(items) for name, (_, items) in known.items()}
         self.told = {name: (rows, vectors[name]) for name, (rows, _) in known.items()}
         self.content = self._content(self.told, len(self.catalog))
         self._learn_top(plays, run, held)
@@ -166,69 +157,6 @@ class Larp(DotRecommender, AudioDoor):
         told = captions(tracks, self.config.template)
         rows = np.flatnonzero([caption is not None for caption in told])
         return rows, self.sides["text"].items([told[row] for row in rows])
-
-    def _train(self, dataset: Dataset, known: Sided, run: Run) -> tuple[dict[str, Float32], Int64]:
-        """What the trained sides tell of the tracks that each knows; and which tracks were held."""
-        material, owners, tracks = self._material(dataset, known)
-        training = _training()
-        rng = np.random.default_rng([run.seed, 6])
-        held_tracks = np.sort(rng.permutation(len(material))[: round(_HELD * len(material))])
-        count = int(owners.max(initial=-1)) + 1
-        held_lists = np.zeros(count, np.bool_)
-        held_lists[rng.permutation(count)[: min(_HELD_PLAYLISTS, round(_HELD * count))]] = True
-        is_held = np.zeros(len(material), np.bool_)
-        is_held[held_tracks] = True
-        away, kept = held_lists[owners], ~held_lists[owners]
-        learned = material.only(np.flatnonzero(~is_held), owners[kept], tracks[kept])
-        held = material.only(held_tracks, owners[away], tracks[away])
-        if not len(learned.playlists) and self.config.stages != ("wtc",):
-            raise DataError(
-                f"no two of the {len(learned):,} tracks that are known share a playlist",
-                where=dataset.path, do='stage "wtc" alone needs no playlists',
-            )  # fmt: skip
-        shown, wanted = _halves(held.playlists, rng)
-        sides = list(self.sides.values())
-        aside = training.Held(held, shown, wanted)
-        stages = training.Stages(sides, learned, aside, self.config, run)
-        stages.train()
-        self.learned = dict(zip(self.sides, stages.arrays(), strict=True))
-        self.pooling = stages.pooling()
-        note("larp: embedding all tracks", show=run.progress)
-        vectors = {
-            name: stages.embedded(at, items) for at, (name, (_, items)) in enumerate(known.items())
-        }
-        return vectors, held.tracks.astype(np.int64)
-
-    def _material(self, dataset: Dataset, known: Sided) -> tuple[Material, Int64, Int64]:
-        """Tracks that every side knows; and the rows of playlists, in places among them.
-
-        Raises:
-            DataError: there are too few.
-        """
-        rows = known[next(iter(known))][0]
-        for other, _ in known.values():
-            rows = np.intersect1d(rows, other)
-        if len(rows) < 2:
-            raise DataError(
-                f"{len(rows)} tracks are known to both sides" if len(known) > 1
-                else f"{len(rows)} tracks are known",
-                where=dataset.path, do="take one side only, or give more tracks sound and titles",
-            )  # fmt: skip
-        items = tuple(
-            audio_sounds.Some(found, np.searchsorted(own, rows)) for own, found in known.values()
-        )
-        owners, tracks = dataset.entry_playlists.astype(np.int64), dataset.entries
-        if not len(tracks):  # who listened stands for a playlist, as in the paper's second dataset
-            offsets, tracks = sequences(dataset)
-            owners = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-        place = np.full(len(self.catalog), -1)
-        place[rows] = np.arange(len(rows))
-        kept = place[tracks] >= 0
-        owners, at = owners[kept], place[tracks[kept]]
-        return (
-            Material(rows.astype(np.int32), items, Playlists.of(owners, at, len(rows))),
-            owners, at,
-        )  # fmt: skip
 
     # Content
 
@@ -372,17 +300,6 @@ class Larp(DotRecommender, AudioDoor):
             }
 
 
-def _training() -> ModuleType:
-    """`larp_training`, which needs torch."""
-    try:
-        from segue.models import larp_training
-    except ImportError as error:
-        raise ConfigError(
-            "training needs torch", where="larp", do="pip install 'segue[deep]'"
-        ) from error
-    return larp_training
-
-
 def _units(vectors: Float32) -> Float32:
     """Of length 1, but for zeros."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -393,14 +310,3 @@ def _units(vectors: Float32) -> Float32:
 def _stacked(items: Arrays) -> Float32:
     """Items that are vectors already, of length 1. (n, numbers)"""
     return _units(np.stack([items[i] for i in range(len(items))]))
-
-
-def _halves(playlists: Playlists, rng: np.random.Generator) -> tuple[list[Int64], list[Int64]]:
-    """Half of each playlist's tracks, drawn, and the others."""
-    shown, wanted = [], []
-    for first, end in zip(playlists.offsets[:-1], playlists.offsets[1:], strict=True):
-        if end - first >= _LEAST:
-            tracks = rng.permutation(playlists.tracks[first:end])
-            shown.append(tracks[: round(len(tracks) / 2)])
-            wanted.append(tracks[round(len(tracks) / 2) :])
-    return shown, wanted

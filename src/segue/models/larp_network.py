@@ -214,8 +214,8 @@ class LarpNetwork(nn.Module):
         """Slow networks come nearer: θ' = m θ' + (1 − m) θ; running levels are taken over."""
         for slow, fast in zip(self.slow.parameters(), self.fast.parameters(), strict=True):
             slow.lerp_(fast.to(slow.dtype), 1 - self.config.momentum)
-        for slow, fast in zip(self.slow.buffers(), self.fast.buffers(), strict=True):
-            slow.copy_(fast)
+        for level, latest in zip(self.slow.buffers(), self.fast.buffers(), strict=True):
+            level.copy_(latest)
 
     @torch.no_grad()
     def enqueue(self, slow: Sequence[Tensor], tracks: Tensor) -> None:

@@ -89,8 +89,8 @@ class Pooling:
             (n, d); of tracks that are too far back for "ordered", zeros
         """
         lengths = np.linalg.norm(content, axis=1, keepdims=True)
-        units = (content / lengths).astype(np.float32)
-        parts = np.zeros_like(units)
+        units: Float32 = (content / lengths).astype(np.float32)
+        parts: Float32 = np.zeros_like(units)
         first = max(0, len(units) - self.most) if self.kind == "ordered" else 0
         for arrays in self.sides:
             rows = self._rows(units[first:], arrays)
@@ -115,4 +115,5 @@ class Pooling:
         x = x + h @ a["layer.self_attn.out_proj.weight"].T + a["layer.self_attn.out_proj.bias"]
         h = normed(x, norms[1], _EPSILON) @ a["layer.linear1.weight"].T + a["layer.linear1.bias"]
         h = np.maximum(h, 0) @ a["layer.linear2.weight"].T + a["layer.linear2.bias"]
-        return x + h
+        out: Float32 = x + h
+        return out

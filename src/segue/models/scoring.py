@@ -166,7 +166,7 @@ class DotRecommender(OpenRecommender):
     @property
     def placed_by(self) -> int:
         """Numbers that place a track: the factors."""
-        return self.vectors.shape[1]
+        return int(self.vectors.shape[1])
 
     def _check_vectors(self, tracks: int, vectors: Float32) -> None:
         factors = self.placed_by

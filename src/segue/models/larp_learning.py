@@ -1,0 +1,140 @@
+"""The sides of LARP from a dataset: what is learned from, what is kept aside, and training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from segue.answers import Float32, Int64
+from segue.data.dataset import Dataset
+from segue.errors import ConfigError, DataError
+from segue.models.audio_sounds import Some
+from segue.models.audio_towers import Arrays
+from segue.models.base import Run
+from segue.models.larp_material import Material, Playlists
+from segue.models.larp_pooling import Pooling
+from segue.models.larp_settings import LarpConfig
+from segue.models.larp_sides import Side
+from segue.models.playlist_cnn_batches import sequences
+from segue.progress import note
+
+_HELD = 0.1
+"""Share of the tracks, and of the playlists, that tell when a stage ends."""
+_HELD_PLAYLISTS = 500
+_LEAST = 4
+"""Tracks that a held playlist needs."""
+
+Sided = dict[str, tuple[Int64, Arrays]]
+"""By side, rows of the tracks that it knows and their items."""
+
+
+class Learned(NamedTuple):
+    """What the stages have left.
+
+    Attributes:
+        arrays: of each side's network.
+        vectors: what each side tells of the tracks that it knows, of length 1.
+        pooling: what makes a query of its tracks; None: the mean.
+        held: tracks that nothing was learned from.
+    """
+
+    arrays: dict[str, dict[str, npt.NDArray[Any]]]
+    vectors: dict[str, Float32]
+    pooling: Pooling | None
+    held: Int64
+
+
+def learn_sides(
+    sides: Mapping[str, Side], known: Sided, dataset: Dataset, config: LarpConfig, run: Run
+) -> Learned:
+    """Train sides on the tracks that all of them know.
+
+    A tenth of the tracks and of the playlists is kept aside; a held playlist has held tracks only,
+    and no other one has any.
+
+    Raises:
+        DataError: there is too little to learn from.
+        ConfigError: torch is needed and not there, or training diverged.
+    """
+    material, owners, tracks = _material(dataset, known)
+    training = needed()
+    rng = np.random.default_rng([run.seed, 6])
+    held_tracks = np.sort(rng.permutation(len(material))[: round(_HELD * len(material))])
+    count = int(owners.max(initial=-1)) + 1
+    held_lists = np.zeros(count, np.bool_)
+    held_lists[rng.permutation(count)[: min(_HELD_PLAYLISTS, round(_HELD * count))]] = True
+    is_held = np.zeros(len(material), np.bool_)
+    is_held[held_tracks] = True
+    away, kept = held_lists[owners], ~held_lists[owners]
+    learned = material.only(np.flatnonzero(~is_held), owners[kept], tracks[kept])
+    held = material.only(held_tracks, owners[away], tracks[away])
+    if not len(learned.playlists) and config.stages != ("wtc",):
+        raise DataError(
+            f"no two of the {len(learned):,} tracks that are known share a playlist",
+            where=dataset.path,
+            do='stage "wtc" alone needs no playlists',
+        )
+    aside = training.Held(held, *_halves(held.playlists, rng))
+    stages = training.Stages(list(sides.values()), learned, aside, config, run)
+    stages.train()
+    note("larp: embedding all tracks", show=run.progress)
+    vectors = {
+        name: stages.embedded(at, items) for at, (name, (_, items)) in enumerate(known.items())
+    }
+    arrays = dict(zip(sides, stages.arrays(), strict=True))
+    return Learned(arrays, vectors, stages.pooling(), held.tracks.astype(np.int64))
+
+
+def needed() -> ModuleType:
+    """`larp_training`, which needs torch."""
+    try:
+        from segue.models import larp_training
+    except ImportError as error:
+        raise ConfigError(
+            "training needs torch", where="larp", do="pip install 'segue[deep]'"
+        ) from error
+    return larp_training
+
+
+def _material(dataset: Dataset, known: Sided) -> tuple[Material, Int64, Int64]:
+    """Tracks that every side knows; and the rows of playlists, in places among them.
+
+    Raises:
+        DataError: there are too few.
+    """
+    rows = known[next(iter(known))][0]
+    for other, _ in known.values():
+        rows = np.intersect1d(rows, other)
+    if len(rows) < 2:
+        both = " to both sides" if len(known) > 1 else ""
+        raise DataError(
+            f"{len(rows)} tracks are known{both}",
+            where=dataset.path,
+            do="take one side only, or give more tracks sound and titles",
+        )
+    items = tuple(Some(found, np.searchsorted(own, rows)) for own, found in known.values())
+    owners, tracks = dataset.entry_playlists.astype(np.int64), dataset.entries
+    if not len(tracks):  # who listened stands for a playlist, as in the paper's second dataset
+        offsets, tracks = sequences(dataset)
+        owners = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    place = np.full(dataset.track_count, -1)
+    place[rows] = np.arange(len(rows))
+    kept = place[tracks] >= 0
+    owners, at = owners[kept], place[tracks[kept]]
+    material = Material(rows.astype(np.int32), items, Playlists.of(owners, at, len(rows)))
+    return material, owners, at
+
+
+def _halves(playlists: Playlists, rng: np.random.Generator) -> tuple[list[Int64], list[Int64]]:
+    """Half of each playlist's tracks, drawn, and the others."""
+    shown, wanted = [], []
+    for first, end in zip(playlists.offsets[:-1], playlists.offsets[1:], strict=True):
+        if end - first >= _LEAST:
+            tracks = rng.permutation(playlists.tracks[first:end])
+            shown.append(tracks[: round(len(tracks) / 2)])
+            wanted.append(tracks[round(len(tracks) / 2) :])
+    return shown, wanted

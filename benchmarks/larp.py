@@ -54,6 +54,7 @@ ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
     "text frozen + TTC + TPC": ("larp", ("text=minilm", 'stages=["ttc","tpc"]', *TEXT)),
     "text + TTC": ("larp", ('stages=["ttc"]', *TEXT)),
     "text + TTC + TPC": ("larp", ('stages=["ttc","tpc"]', *TEXT)),
+    "text + TTC + TPC mean": ("larp-mean", ('stages=["ttc","tpc"]', *TEXT)),
     "sound + TTC": ("larp", ('stages=["ttc"]', *SOUND)),
     "WTC": ("larp-wtc", ()),
     "+ TTC": ("larp-ttc", ()),
@@ -82,6 +83,7 @@ PAIRS = (
     ("text + TTC + TPC", "text alone"),
     ("text + TTC + TPC", "same artist or album"),
     ("text + TTC + TPC", "text + TTC"),
+    ("text + TTC + TPC", "text + TTC + TPC mean"),
     ("text frozen + TTC + TPC", "text alone"),
     ("text frozen + TTC + TPC", "same artist or album"),
 )

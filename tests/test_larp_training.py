@@ -227,9 +227,7 @@ NOBODY = Held(material(2).only(np.zeros(0, np.int64), *np.zeros((2, 0), np.int64
 def training(stages: tuple[str, ...], sides: int = 2, **settings: Any) -> StageTraining:
     made = config(**{"hidden": (8,), "batch": 8, "queue": 16, "epochs": 3, **settings})
     all_stages = Stages([TowerSide((8,))] * sides, material(sides=sides), NOBODY, made, Run(seed=1))
-    return StageTraining(
-        all_stages.network, all_stages.learned, NOBODY, made, stages, 1, "some"
-    )  # fmt: skip
+    return StageTraining(all_stages.network, all_stages.learned, NOBODY, made, stages, 1, "some")
 
 
 def steps(of: StageTraining) -> list[float]:
@@ -238,12 +236,17 @@ def steps(of: StageTraining) -> list[float]:
     return [float(loss.detach()) for loss, _ in of.steps(np.random.default_rng(0))]
 
 
-@pytest.mark.parametrize("sides", [1, 2])
-@pytest.mark.parametrize("stages", [("wtc",), ("wtc", "ttc"), ("wtc", "ttc", "tpc")])
+@pytest.mark.parametrize(
+    ("stages", "sides"),
+    [
+        (("wtc",), 2),
+        (("wtc", "ttc"), 2),
+        (("wtc", "ttc", "tpc"), 2),
+        (("ttc",), 1),
+        (("ttc", "tpc"), 1),
+    ],
+)
 def test_gradients_reach_fast_networks_and_nothing_slow(stages, sides):
-    stages = stages if sides == 2 else stages[1:]
-    if not stages:
-        return
     trained = training(stages, sides, learned_temperature=True)
     net = trained.network
     before = {name: value.clone() for name, value in net.state_dict().items()}
@@ -269,18 +272,14 @@ def test_gradients_reach_fast_networks_and_nothing_slow(stages, sides):
 def test_a_learned_temperature_stays_within_bounds_and_can_return(start):
     trained = training(("wtc",), learned_temperature=True, temperature=start)
     net = trained.network
-    [group] = trained.optimiser.param_groups
-    found = []
-    for push in (1.0, -1.0):
-        for _ in range(200):
-            sign = push if start == 0.5 else -push
-            loss = -sign * net.tau + 0 * sum(p.sum() for p in net.learned())
-            group["lr"] = 0.005
-            trained.descend(loss)
+    out, found = (1 if start == 0.5 else -1), []
+    for way in (out, -out):
+        for _ in range(40):
+            trained.optimiser.param_groups[0]["lr"] = 0.02
+            trained.descend(-way * net.tau)
             found.append(float(net.tau.detach()))
-    assert min(found) >= 0.001 - 1e-9
-    assert max(found) <= 0.5
-    assert abs(found[199] - start) < 1e-6
+    assert 0.001 - 1e-9 <= min(found) <= max(found) <= 0.5
+    assert found[39] == pytest.approx(start)
     assert abs(found[-1] - start) > 0.1
 
 
@@ -315,8 +314,8 @@ def test_a_stage_has_its_loss_and_those_of_the_stages_before(stages, counted, mo
 
 
 @pytest.mark.parametrize("stages", [("ttc",), ("tpc",), ("wtc", "ttc")])
-def test_tracks_of_no_playlist_are_learned_from_by_what_they_are_called_alone(stages):
-    """Few of many tracks share a playlist: most steps would have no pair."""
+def test_few_of_many_tracks_share_a_playlist(stages):
+    """The others have no partner: without "wtc" they are not learned from."""
     made = config(hidden=(8,), batch=2, epochs=1)
     whole = material(24)
     lonely = Material(
@@ -324,9 +323,10 @@ def test_tracks_of_no_playlist_are_learned_from_by_what_they_are_called_alone(st
     )
     net = Stages([TowerSide((8,))] * 2, lonely, NOBODY, made, Run()).network
     trained = StageTraining(net, lonely, NOBODY, made, stages, 1, "some")
+    learned = set()
+    net.remember = lambda features, tracks: learned.update(tracks.tolist())
     assert np.isfinite(steps(trained)).all()
-    learned = {3, 7} if "wtc" not in stages else set(range(24))
-    assert set(np.flatnonzero(net.tables[0].any(1).numpy()).tolist()) >= learned
+    assert learned == (set(range(24)) if "wtc" in stages else {3, 7})
 
 
 # Checkpoints.

@@ -118,7 +118,7 @@ def test_both_learn_which_caption_is_of_which_sound():
     batches = [n.collate(some, None) for n, some in zip(networks, (sounds, captions), strict=True)]
     optimiser = torch.optim.Adam([p for n in networks for p in n.parameters()], lr=1e-3)
     losses = []
-    for _ in range(40):
+    for _ in range(35):
         a, t = (
             torch.nn.functional.normalize(network(*batch), dim=1)
             for network, batch in zip(networks, batches, strict=True)

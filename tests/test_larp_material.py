@@ -13,7 +13,7 @@ LISTS = [[3, 1, 4, 1], [2], [5, 4, 3, 2, 0], []]
 
 def playlists(lists: list[list[int]], count: int) -> Playlists:
     owners = np.repeat(np.arange(len(lists)), [len(one) for one in lists])
-    return Playlists.of(owners, np.array(sum(lists, []), np.int64), count)
+    return Playlists.of(owners, np.array([t for one in lists for t in one], np.int64), count)
 
 
 def test_repeats_and_playlists_of_one_track_are_left_out():
@@ -92,7 +92,7 @@ def test_some_of_the_material_has_what_is_left_of_the_playlists():
     material = Material(np.arange(10, 17, dtype=np.int32), items, playlists(LISTS, 7))
     lists = [[3, 1, 4, 1], [2], [5, 4, 3, 2, 0]]
     owners = np.repeat(np.arange(3), [len(one) for one in lists])
-    some = material.only(np.array([2, 3, 4]), owners, np.array(sum(lists, [])))
+    some = material.only(np.array([2, 3, 4]), owners, np.array([t for one in lists for t in one]))
     assert some.tracks.tolist() == [12, 13, 14]
     assert [some.items[0][i].tolist() for i in range(3)] == [[2], [3], [4]]
     assert some.playlists.tracks.tolist() == [1, 2, 2, 1, 0]

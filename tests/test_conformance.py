@@ -72,6 +72,13 @@ SMALL: dict[str, dict[str, Any]] = {
         "tower": "linear",
         "objective": "mse",
     },
+    "audio by larp": {
+        "wrmf": _WRMF,
+        "sound": "larp",
+        "larp": _LARP,
+        "tower": "linear",
+        "objective": "mse",
+    },
     "audio by words": {
         "wrmf": _WRMF,
         "sound": "bag-of-words",
@@ -111,6 +118,7 @@ SMALL: dict[str, dict[str, Any]] = {
 """Settings for tiny worlds, where the defaults would cost time or be out of proportion."""
 
 CASES = {name: name for name in sorted(RECOMMENDERS)} | {
+    "audio by larp": "audio",
     "audio by musicnn": "audio",
     "audio on two stages": "audio",
     "audio by words": "audio",

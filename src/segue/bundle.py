@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -154,17 +155,10 @@ class Bundle:
         path = Path(path)
         recover(path)
         manifest = _read_manifest(path / MANIFEST)
-        for name in _FILES:
-            file = path / name
-            if not file.is_file():
-                raise BundleError("is missing", where=file, do="train again")
-            if sha256(file) != manifest.files.get(name):
-                raise BundleError(
-                    "does not match its SHA-256 in the manifest: the file was changed or damaged",
-                    where=file,
-                    do="train again or copy the bundle again",
-                )
-        kind = RECOMMENDERS.get(manifest.recommender)
+        with ThreadPoolExecutor(1) as pool:  # files are hashed while the model's modules load
+            verified = pool.submit(_verify, path, manifest)
+            kind = RECOMMENDERS.get(manifest.recommender)
+            verified.result()
         if kind is None:
             raise BundleError(
                 f"names the recommender {manifest.recommender!r}, which this segue does not have",
@@ -180,6 +174,19 @@ class Bundle:
         if learned is None or learned.dtype != np.uint64:
             raise BundleError("holds no list of what was learned from", where=path / _LEARNED)
         return cls(recommender, manifest, learned)
+
+
+def _verify(path: Path, manifest: Manifest) -> None:
+    for name in _FILES:
+        file = path / name
+        if not file.is_file():
+            raise BundleError("is missing", where=file, do="train again")
+        if sha256(file) != manifest.files.get(name):
+            raise BundleError(
+                "does not match its SHA-256 in the manifest: the file was changed or damaged",
+                where=file,
+                do="train again or copy the bundle again",
+            )
 
 
 def _read_catalog(path: Path) -> Catalog:

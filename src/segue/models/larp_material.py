@@ -122,11 +122,13 @@ class Playlists:
             count: tracks of the material.
         """
         distinct, row = np.unique(playlists, return_inverse=True)
-        has = np.zeros((len(distinct), count), np.bool_)
+        found, has = np.zeros((len(distinct), len(tracks)), np.bool_), np.zeros(count, np.bool_)
         for r, p in enumerate(distinct):
-            has[r, self.tracks[self.offsets[p] : self.offsets[p + 1]]] = True
-        found: Bools = has[:, tracks][row]
-        return found
+            own = self.tracks[self.offsets[p] : self.offsets[p + 1]]
+            has[own] = True
+            found[r] = has[tracks]
+            has[own] = False
+        return found[row]
 
 
 def _below(bounds: Int64, rng: np.random.Generator) -> Int64:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from evaluation_worlds import plain_tracks, train_bundle, write_dataset, write_world
+from evaluation_worlds import oracle_bundle, plain_tracks, train_bundle, write_dataset, write_world
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from segue.answers import MAX_HISTORY, Queries
+from segue.answers import MAX_HISTORY
 from segue.bundle import Bundle, Holdout
 from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
@@ -24,7 +24,6 @@ from segue.evaluation.evaluate import evaluate
 from segue.evaluation.metrics import auc_of_places
 from segue.evaluation.protocols import PROTOCOLS
 from segue.evaluation.report import render_report
-from segue.models.popularity import Popularity
 from segue.recipe import load_recipe, shipped
 from segue.training import train
 
@@ -253,28 +252,6 @@ def test_auc_is_the_share_of_pairs_in_order(data: st.DataObject) -> None:
     np.testing.assert_allclose(found, wanted)
 
 
-class Oracle(Popularity):
-    """Ranks a hidden list first."""
-
-    hidden: Any = ()
-
-    def scores(self, queries: Queries) -> Any:
-        out = np.zeros((len(queries), len(self.catalog)), np.float32)
-        out[:, list(self.hidden)] = 1 + np.arange(len(self.hidden), dtype=np.float32)[::-1]
-        return out
-
-
-Oracle.name = "oracle-of-cold"
-
-
-def manual(dataset: Dataset, best: list[int]) -> Bundle:
-    bundle = train_bundle(dataset, COLD)
-    oracle = Oracle()
-    oracle.catalog, oracle.hidden = bundle.catalog, best
-    bundle.recommender = oracle
-    return bundle
-
-
 def test_figures_are_those_of_the_cold_tracks_alone(tmp_path: Path) -> None:
     rows = [(0, t, PLAYED) for t in range(40)]
     first = write_dataset(tmp_path / "one", [], [], plain_tracks(40), heard(rows))
@@ -284,7 +261,7 @@ def test_figures_are_those_of_the_cold_tracks_alone(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "two", [], [], plain_tracks(40), heard(rows))
     assert sorted(drawn(dataset)) == gone
     # Warm tracks come before all cold ones in the full ranking, which changes nothing.
-    model = manual(dataset, [*warm, *gone])
+    model = oracle_bundle(dataset, COLD, [*warm, *gone])
     result = evaluate([("oracle", model)], dataset, "cold")
     metrics = {name: value.mean for name, value in result.models[0].metrics.items()}
     assert result.queries == 2

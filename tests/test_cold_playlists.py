@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from evaluation_worlds import plain_tracks, train_bundle, write_dataset
+from evaluation_worlds import oracle_bundle, plain_tracks, train_bundle, write_dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from segue.answers import Queries
-from segue.bundle import Bundle, Holdout
+from segue.bundle import Holdout
 from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
 from segue.errors import BundleError, DataError
@@ -23,7 +22,6 @@ from segue.evaluation.cold_tracks import HEARD_ARTIST, LEAST_DRAWN, NEW_ARTISTS
 from segue.evaluation.evaluate import evaluate
 from segue.evaluation.protocols import PROTOCOLS, Split
 from segue.evaluation.report import render_report
-from segue.models.popularity import Popularity
 from segue.recipe import load_recipe
 from segue.training import train
 
@@ -268,28 +266,6 @@ def test_a_dataset_with_nothing_to_ask_is_refused_in_one_line(
 # Figures
 
 
-class Oracle(Popularity):
-    """Ranks a hidden list first."""
-
-    hidden: Any = ()
-
-    def scores(self, queries: Queries) -> Any:
-        out = np.zeros((len(queries), len(self.catalog)), np.float32)
-        out[:, list(self.hidden)] = 1 + np.arange(len(self.hidden), dtype=np.float32)[::-1]
-        return out
-
-
-Oracle.name = "oracle-of-cold-playlists"
-
-
-def manual(dataset: Dataset, best: list[int]) -> Bundle:
-    bundle = train_bundle(dataset, HELD)
-    oracle = Oracle()
-    oracle.catalog, oracle.hidden = bundle.catalog, best
-    bundle.recommender = oracle
-    return bundle
-
-
 def test_figures_are_those_of_the_cold_tracks_without_the_seeds(tmp_path: Path) -> None:
     lists = [list(range(150))] * 5  # 30 cold tracks, 15 of them shown
     dataset = write_dataset(tmp_path / "d", [*lists] * 2, ["x"] * 10, plain_tracks(150))
@@ -299,7 +275,9 @@ def test_figures_are_those_of_the_cold_tracks_without_the_seeds(tmp_path: Path) 
     assert len(cold) == 30
     warm = [t for t in range(150) if t not in cold]
     # All cold tracks but the seeds are right, so what is asked for first does not matter.
-    result = evaluate([("oracle", manual(dataset, [*warm, *cold]))], dataset, "cold-playlists")
+    result = evaluate(
+        [("oracle", oracle_bundle(dataset, HELD, [*warm, *cold]))], dataset, "cold-playlists"
+    )
     metrics = {name: value.mean for name, value in result.models[0].metrics.items()}
     assert metrics == {
         "recall@10": pytest.approx(10 / 15),
@@ -327,7 +305,7 @@ def test_figures_by_hand(tmp_path: Path) -> None:
     assert (len(seeds), len(right), len(wrong)) == (4, 4, 12)
     # Without the seeds, which come first, what is right stands at the places 2, 13, 14 and 15.
     ranked = [*seeds, wrong[0], right[0], *wrong[1:11], *right[1:], wrong[11]]
-    result = evaluate([("o", manual(dataset, ranked))], dataset, "cold-playlists")
+    result = evaluate([("o", oracle_bundle(dataset, HELD, ranked))], dataset, "cold-playlists")
     metrics = {name: value.mean for name, value in result.models[0].metrics.items()}
     ideal = 1 + 1 / np.log2(3) + 1 / 2 + 1 / np.log2(5)
     late = 1 / np.log2(14) + 1 / np.log2(15) + 1 / np.log2(16)

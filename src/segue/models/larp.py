@@ -103,7 +103,6 @@ class Larp(DotRecommender, AudioDoor):
             needed()  # what is missing is said before hours of listening
         known = self._known(dataset, run)
         self.learned, self.pooling = {}, None
-        vars(self).pop("length", None)
         held = None
         if self.config.stages:
             found = learn_sides(self.sides, known, dataset, self.config, run)
@@ -112,7 +111,10 @@ class Larp(DotRecommender, AudioDoor):
         else:
             vectors = {name: _stacked(items) for name, (_, items) in known.items()}
         self.told = {name: (rows, vectors[name]) for name, (rows, _) in known.items()}
-        self.content = self._content(self.told, len(self.catalog))
+        content, sides = self._mean(self.told, len(self.catalog))
+        whole = np.linalg.norm(content[sides == len(self.sides)], axis=1)
+        self.length = float(np.float32(whole.mean()))  # as a bundle keeps it
+        self.content = self._evened(content, sides)
         self._learn_top(plays, run, held)
 
     def _learn_top(self, plays: Any, run: Run, held: Int64 | None) -> None:
@@ -160,8 +162,8 @@ class Larp(DotRecommender, AudioDoor):
 
     # Content
 
-    def _content(self, told: Mapping[str, tuple[Int64, Float32]], count: int) -> Float32:
-        """e_s: the mean over the sides; where one alone knows a track, as long as of both.
+    def _mean(self, told: Mapping[str, tuple[Int64, Float32]], count: int) -> tuple[Float32, Int64]:
+        """Mean over all sides, one that does not know a track giving zeros; and how many do.
 
         Args:
             told: by side, rows and their vectors of length 1.
@@ -172,10 +174,11 @@ class Larp(DotRecommender, AudioDoor):
         for rows, vectors in told.values():
             content[rows] += vectors / np.float32(len(self.sides))
             sides[rows] += 1
+        return content, sides
+
+    def _evened(self, content: Float32, sides: Int64) -> Float32:
+        """e_s of `_mean`: where one side alone knows a track, as long as of both."""
         few = (sides > 0) & (sides < len(self.sides))
-        if not hasattr(self, "length"):
-            whole = np.linalg.norm(content[sides == len(self.sides)], axis=1)
-            self.length = float(np.float32(whole.mean()))  # as a bundle keeps it
         content[few] *= np.float32(self.length * len(self.sides))
         return content
 
@@ -199,7 +202,7 @@ class Larp(DotRecommender, AudioDoor):
                 told[name] = rows, _units(side.embed(self.learned[name], items, d))
             else:
                 told[name] = rows, _stacked(items) if len(rows) else self.content[:0]
-        return self._content(told, len(tracks))
+        return self._evened(*self._mean(told, len(tracks)))
 
     @property
     def placed_by(self) -> int:
@@ -254,8 +257,9 @@ class Larp(DotRecommender, AudioDoor):
     def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         """Each track of the history's part; of other tops than "item-knn" only their sum."""
         queries = Queries.of([query])
-        scores = self._products(self.query_vectors(queries), np.array([0, len(tracks)]), tracks)
         if self.config.top != "item-knn":
+            vectors = self.query_vectors(queries)
+            scores = self._products(vectors, np.array([0, len(tracks)]), tracks)
             return [[Reason("rest", None, float(score))] for score in scores]
         _, seeds, _ = self._known_seeds(queries)
         parts = self._parts(seeds) @ self.vectors[tracks].T

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
@@ -25,7 +26,7 @@ def undrawn() -> Iterator[None]:
         yield
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module, ABC):
     """Layers of the library, and what of their outputs is told.
 
     Args:
@@ -40,16 +41,16 @@ class Encoder(nn.Module):
         self.projection = nn.Linear(width, outputs)
         self._frozen: list[nn.Module] = []
 
+    @abstractmethod
     def collate(
         self, items: Sequence[Array], rng: np.random.Generator | None
     ) -> tuple[Tensor, ...]:
         """What `forward` takes, of some items; rng None: nothing is left to chance."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def lower(self) -> list[list[nn.Module]]:
         """From the bottom up: what stands below all layers, and then each layer."""
-        raise NotImplementedError
 
     def freeze(self, layers: int) -> None:
         """Leave some of the lowest layers as they are, and what stands below them."""

@@ -28,6 +28,7 @@ STOPS = [
     {"bundle", "recipe"},
     {"slate", "evaluation"},
     {"training", "asking", "attaching", "adding"},
+    {"service"},
     {"doctor"},
     {"cli"},
 ]

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segue.answers import Float32, Queries, Query
+from segue.answers import Float32, Queries, Query, Slate, Slates
 from segue.catalog import CATALOG_SCHEMA, Catalog
 from segue.errors import UsageError
 from segue.models.popularity import Popularity
-from segue.slate import ListStage, Recordings, continue_playlist
+from segue.slate import ListStage, Recordings, continue_playlist, continue_playlists
 
 
 def catalog_of(rows: list[dict[str, Any]]) -> Catalog:
@@ -202,14 +202,75 @@ def test_a_quota_that_is_no_share_is_refused(share):
         ListStage(cold_quota=share)
 
 
+# Batches
+
+
+class Counting(InOrder):
+    """Writes down how many queries were asked at once, and how many tracks they asked for."""
+
+    def recommend(self, queries: Queries, n: int) -> Slates:
+        self.asked.append((len(queries), n))
+        return super().recommend(queries, n)
+
+
+Counting.name = "counting"
+
+
+def counting(rows: list[dict[str, Any]]) -> Counting:
+    recommender = Counting()
+    recommender.catalog = catalog_of(rows)
+    recommender.asked = []
+    return recommender
+
+
+def test_lists_of_a_batch_are_ranked_at_once_as_deep_as_the_deepest_needs():
+    recommender = counting(by_artists("ABCDEFGH"))
+    slates = continue_playlists(
+        recommender, [Query(), Query(tracks=[0]), Query()], [2, 1, 4], [ListStage()] * 3
+    )
+    assert [slate.tracks.tolist() for slate in slates] == [[0, 1], [1], [0, 1, 2, 3]]
+    assert recommender.asked == [(3, 4)]
+
+
+def test_only_lists_that_are_not_decided_are_ranked_again():
+    recommender = counting(by_artists("A" * 30 + "B" * 70))
+    slates = continue_playlists(
+        recommender,
+        [Query(), Query(), Query(tracks=[30])],
+        [3, 2, 9],
+        [ListStage(), ListStage(artist_spacing=1), ListStage()],
+    )
+    assert [slate.tracks.tolist() for slate in slates] == [[0, 1, 2], [0, 30], list(range(9))]
+    assert recommender.asked == [(3, 9), (1, 16), (1, 32)]
+
+
+def test_no_queries_have_no_lists():
+    assert continue_playlists(counting([]), [], [], []) == []
+
+
+def test_an_empty_catalog_has_empty_lists():
+    (slate,) = continue_playlists(counting([]), [Query()], [3], [ListStage()])
+    assert slate.tracks.tolist() == []
+
+
+def test_a_list_of_no_tracks_is_refused_whatever_else_is_asked():
+    with pytest.raises(UsageError, match="query 1: n is 0"):
+        continue_playlists(
+            counting(by_artists("AB")), [Query(), Query()], [1, 0], [ListStage()] * 2
+        )
+
+
+def test_a_query_needs_its_own_n_and_stage():
+    with pytest.raises(ValueError, match="zip"):
+        continue_playlists(counting(by_artists("AB")), [Query()], [1, 2], [ListStage()])
+
+
 # Properties
 
 
-@st.composite
-def asked(draw: st.DrawFn) -> tuple[list[dict[str, Any]], Query, int, ListStage]:
-    size = draw(st.integers(1, 40))
+def rows_of(draw: st.DrawFn) -> list[dict[str, Any]]:
     names = st.one_of(st.none(), st.sampled_from("ABC"))
-    rows = [
+    return [
         {
             "title": draw(st.sampled_from(["x", "X!", "y", "z"])),
             "artist": draw(names),
@@ -218,8 +279,11 @@ def asked(draw: st.DrawFn) -> tuple[list[dict[str, Any]], Query, int, ListStage]
             "recording": draw(st.sampled_from([None, None, "R1", "R2"])),
             "plays": draw(st.sampled_from([0, 1, 2])),
         }
-        for _ in range(size)
+        for _ in range(draw(st.integers(1, 40)))
     ]
+
+
+def question(draw: st.DrawFn, size: int) -> tuple[Query, int, ListStage]:
     some = st.lists(st.integers(0, size - 1), max_size=4)
     stage = ListStage(
         one_recording=draw(st.booleans()),
@@ -227,7 +291,21 @@ def asked(draw: st.DrawFn) -> tuple[list[dict[str, Any]], Query, int, ListStage]
         album_spacing=draw(st.integers(0, 4)),
         cold_quota=draw(st.sampled_from([0, 0.1, 0.25, 0.5, 1])),
     )
-    return rows, Query(tracks=draw(some), bans=draw(some)), draw(st.integers(1, 45)), stage
+    return Query(tracks=draw(some), bans=draw(some)), draw(st.integers(1, 45)), stage
+
+
+@st.composite
+def asked(draw: st.DrawFn) -> tuple[list[dict[str, Any]], Query, int, ListStage]:
+    rows = rows_of(draw)
+    return rows, *question(draw, len(rows))
+
+
+@st.composite
+def asked_together(
+    draw: st.DrawFn,
+) -> tuple[list[dict[str, Any]], list[tuple[Query, int, ListStage]]]:
+    rows = rows_of(draw)
+    return rows, [question(draw, len(rows)) for _ in range(draw(st.integers(1, 5)))]
 
 
 def after_duplicates(rows: list[dict[str, Any]], query: Query, stage: ListStage) -> list[int]:
@@ -281,3 +359,19 @@ def test_every_place_has_the_best_track_that_quota_and_spacing_allow(asked):
         met += rows[t]["plays"] == 0
         left.remove(t)
         before.append(t)
+
+
+def in_bytes(slate: Slate) -> tuple[bytes, bytes, str]:
+    return slate.tracks.tobytes(), slate.scores.tobytes(), slate.served_by
+
+
+@pytest.mark.parametrize("recommender", [InOrder, Popularity])
+@settings(max_examples=100, deadline=None)
+@given(asked=asked_together())
+def test_a_batch_gives_the_lists_that_its_queries_have_alone(recommender, asked):
+    rows, questions = asked
+    ranks = recommender()
+    ranks.catalog = catalog_of(rows)
+    together = continue_playlists(ranks, *zip(*questions, strict=True))
+    for slate, one in zip(together, questions, strict=True):
+        assert in_bytes(slate) == in_bytes(continue_playlist(ranks, *one))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,24 +78,63 @@ def continue_playlist(
     Raises:
         UsageError: n is below 1, or the query is malformed.
     """
-    stage = stage or ListStage()
-    queries = Queries.of([query])
+    return continue_playlists(recommender, [query], [n], [stage or ListStage()])[0]
+
+
+def continue_playlists(
+    recommender: Recommender,
+    queries: Sequence[Query],
+    ns: Sequence[int],
+    stages: Sequence[ListStage],
+) -> list[Slate]:
+    """The lists that answer several queries, each as `continue_playlist` gives it alone.
+
+    The recommender ranks them in one batch, as deep as the deepest list among them needs at
+    first; only those that are not decided by that are ranked again, deeper.
+
+    Args:
+        recommender: that ranks.
+        queries, ns, stages: what is asked, how many tracks, and what the list must be, for each.
+
+    Raises:
+        UsageError: an n is below 1, or a query is malformed.
+    """
+    asked = list(zip(queries, ns, stages, strict=True))
+    for q, n in enumerate(ns):
+        if n < 1:
+            raise UsageError(f"n is {n}", where=f"query {q}", do="ask for at least 1 track")
     catalog = recommender.catalog
-    ask = n
-    while True:
-        ranked = recommender.recommend(queries, ask)[0]
-        keep = np.arange(len(ranked.tracks))
-        if stage.one_recording:
-            keep = Recordings(catalog, query.tracks).first_of_each(ranked.tracks)
-        exhausted = len(ranked.tracks) < ask or ask >= len(catalog)
-        if stage.reorders:
-            order = _arranged(catalog, query.tracks, ranked.tracks[keep], n, stage, exhausted)
-        else:
-            order = np.arange(min(n, len(keep)))
-        if len(order) == n or exhausted:
-            keep = keep[order]
-            return Slate(ranked.tracks[keep], ranked.scores[keep], ranked.served_by)
-        ask = min(2 * ask, len(catalog))
+    lists: dict[int, Slate] = {}
+    asks = dict(enumerate(ns))  # how deep each query that is not decided has to be ranked
+    while asks:
+        deepest = max(asks.values())
+        batch = recommender.recommend(Queries.of([queries[q] for q in asks]), deepest)
+        for (q, ask), ranked in zip(list(asks.items()), batch, strict=True):
+            while ask <= deepest:
+                first = Slate(ranked.tracks[:ask], ranked.scores[:ask], ranked.served_by)
+                exhausted = len(first.tracks) < ask or ask >= len(catalog)
+                slate = _listed(catalog, *asked[q], first, exhausted)
+                if slate:
+                    lists[q] = slate
+                    del asks[q]
+                    break
+                asks[q] = ask = min(2 * ask, len(catalog))
+    return [lists[q] for q in range(len(asked))]
+
+
+def _listed(
+    catalog: Catalog, query: Query, n: int, stage: ListStage, ranked: Slate, exhausted: bool
+) -> Slate | None:
+    """The list of n from the best tracks; None where more are needed to decide."""
+    keep = np.arange(len(ranked.tracks))
+    if stage.one_recording:
+        keep = Recordings(catalog, query.tracks).first_of_each(ranked.tracks)
+    if stage.reorders:
+        keep = keep[_arranged(catalog, query.tracks, ranked.tracks[keep], n, stage, exhausted)]
+    if len(keep) < n and not exhausted:
+        return None
+    keep = keep[:n]
+    return Slate(ranked.tracks[keep], ranked.scores[keep], ranked.served_by)
 
 
 def _arranged(

@@ -27,11 +27,12 @@ def ingest(
         typer.Argument(
             metavar="FORMAT",
             help="mpd mssd lfm-1k lfm-2b taste-profile spotify-history m3u xspf jspf audio csv "
-            "parquet.",
+            "parquet feedback.",
         ),
     ],
     sources: Annotated[
-        list[Path], typer.Argument(metavar="SOURCE...", help="Files, folders or zips.")
+        list[str],
+        typer.Argument(metavar="SOURCE...", help="Files, folders or zips; feedback: a database."),
     ],
     dataset: DatasetOut,
     mapping: Annotated[
@@ -43,6 +44,10 @@ def ingest(
     add: Annotated[
         bool, typer.Option("--add", help="audio: give sound to a dataset that is there already.")
     ] = False,
+    base: Annotated[
+        Path | None,
+        typer.Option("--with", metavar="DIR", help="feedback: the dataset that it is added to."),
+    ] = None,
     settings: Settings = None,
     json: Json = False,
 ) -> None:
@@ -62,12 +67,22 @@ def ingest(
 
             if format != "audio":
                 raise UsageError(f"{format} cannot be added to a dataset", where="--add")
-            receipt = attach_audio(sources, dataset, settings=changed, progress=True)
+            if base is not None:
+                raise UsageError("goes with feedback, --add with audio", where="--with")
+            receipt = attach_audio(
+                list(map(Path, sources)), dataset, settings=changed, progress=True
+            )
         else:
             from segue.data.ingest import ingest as read
 
             receipt = read(
-                format, sources, dataset, columns=columns, settings=changed, progress=True
+                format,
+                sources,
+                dataset,
+                base=base,
+                columns=columns,
+                settings=changed,
+                progress=True,
             )
     if json:
         fields = ("format", "unit", "read", "kept", "dropped", "notes", "settings")

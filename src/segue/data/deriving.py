@@ -50,6 +50,12 @@ def derive_again(path: Path, settings: Mapping[str, Any]) -> tuple[dict[str, Any
 
 def _rule(dataset: Dataset, settings: Mapping[str, Any]) -> tuple[Receipt, OutcomeRule]:
     """The source of the listens with its rule, by its present settings and the changes."""
+    if any(source.format == "feedback" for source in dataset.info.sources):
+        raise DataError(
+            "has listens that said how they ended",
+            where=dataset.path,
+            do="ingest the feedback log again with other settings",
+        )
     sources = [source for source in dataset.info.sources if source.format in RULES]
     if len(sources) != 1:
         raise DataError(

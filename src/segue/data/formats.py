@@ -5,6 +5,7 @@ from __future__ import annotations
 from segue.data.readers import (
     audio,
     csv,
+    feedback,
     jspf,
     lfm_1k,
     lfm_2b,
@@ -31,5 +32,6 @@ FORMATS: dict[str, Reader] = {
     "audio": audio.READER,
     "csv": csv.READER,
     "parquet": parquet.READER,
+    "feedback": feedback.READER,
 }
 """Readers by the name that their format has on the command line."""

@@ -13,7 +13,7 @@ from segue.data.dataset import DATASET_FILE, Dataset, Receipt
 from segue.data.formats import FORMATS
 from segue.data.outcomes import OutcomeRule
 from segue.data.readers._open import Input, Tick, find
-from segue.data.readers._reader import Reading
+from segue.data.readers._reader import Reader, Reading
 from segue.data.writing import writing_dataset
 from segue.errors import DataError, UsageError
 from segue.files import refuse_inside, shown
@@ -24,9 +24,10 @@ _MB = 1e6
 
 def ingest(
     format: str,
-    sources: Sequence[Path],
+    sources: Sequence[Path | str],
     dataset: Path,
     *,
+    base: Path | None = None,
     columns: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
     progress: bool = False,
@@ -35,8 +36,10 @@ def ingest(
 
     Args:
         format: a name in `FORMATS`.
-        sources: folders, zips and files.
+        sources: folders, zips and files; of feedback also a connection string.
         dataset: folder to write; an earlier dataset there is replaced.
+        base: dataset that the new one starts with: the sources are added to all that it holds, and
+            it stays as it is. Only for feedback.
         columns: column of each role, for the formats that map columns.
         settings: of the outcome rule or of limits, for the formats that have them.
         progress: show progress on stderr.
@@ -45,7 +48,8 @@ def ingest(
         What became of every row.
 
     Raises:
-        UsageError: no such format, no source, or a mapping that the format or file does not have.
+        UsageError: no such format, no source, a mapping that the format or file does not have, or
+            a base that the format does not take or that would be replaced.
         ConfigError: a setting that the format does not have, or a wrong value.
         DataError: a source cannot be read or lies in the folder that is replaced, nothing in it can
             be kept, or plays would be replaced by sound alone. `dataset` is as before.
@@ -57,6 +61,8 @@ def ingest(
         raise UsageError(f"{format} has fixed columns: it takes no mapping")
     if settings and reader.Settings is None:
         raise UsageError(f"{format} has no settings", where="--set")
+    if base is not None:
+        _refuse_base(format, reader, base, dataset)
     made = (reader.Settings or OutcomeRule).make(settings or {})
     if not reader.plays:
         _refuse_to_lose_plays(dataset)
@@ -65,12 +71,27 @@ def ingest(
             format, sources, made, f"ingesting {format}", stack, progress
         )
         writer = stack.enter_context(writing_dataset(dataset))
-        refuse_inside(dataset, [source.path for source in inputs])
-        reading = Reading(writer, receipt, columns or {}, tick, progress, made)
+        refuse_inside(dataset, [source.path for source in inputs if source.address is None])
+        begun = None if base is None else Dataset.open(base)
+        reading = Reading(writer, receipt, columns or {}, tick, progress, made, begun)
         reader.read(inputs, reading)
-        refuse_nothing(receipt)
-        writer.finish([receipt], simulated=False)
+        if begun is None:
+            refuse_nothing(receipt)
+            writer.finish([receipt], simulated=False)
+        else:
+            writer.finish([*begun.info.sources, receipt], simulated=begun.info.simulated)
     return receipt
+
+
+def _refuse_base(format: str, reader: Reader, base: Path, dataset: Path) -> None:
+    if not reader.extends:
+        raise UsageError(f"{format} cannot be added to a dataset", where="--with")
+    if base.resolve() == dataset.resolve():
+        raise UsageError(
+            "is the dataset that would be replaced, and the next ingest would count twice",
+            where="--with",
+            do="write to another folder",
+        )
 
 
 def _refuse_to_lose_plays(path: Path) -> None:
@@ -91,7 +112,7 @@ def _refuse_to_lose_plays(path: Path) -> None:
 
 def inputs_of(
     format: str,
-    sources: Sequence[Path],
+    sources: Sequence[Path | str],
     settings: msgspec.Struct,
     told: str,
     stack: ExitStack,
@@ -101,7 +122,7 @@ def inputs_of(
 
     Args:
         format: a name in `FORMATS`.
-        sources: folders, zips and files.
+        sources: folders, zips and files, or addresses where the format takes them.
         settings: for the receipt.
         told: what progress says is done.
         stack: that files and progress stay open in.
@@ -114,13 +135,15 @@ def inputs_of(
     reader = FORMATS[format]
     if not sources:
         raise UsageError("no source", do=f"name {reader.files}")
-    receipt = Receipt(
-        format=format,
-        unit=reader.unit,
-        files=list(map(shown, sources)),
-        settings=msgspec.structs.asdict(settings),
-    )
-    inputs = find(list(map(Path, sources)), reader.wanted, reader.files, stack, receipt.notes)
+    receipt = Receipt(format=format, unit=reader.unit, settings=msgspec.structs.asdict(settings))
+    inputs = []
+    for source in sources:
+        if reader.database is not None and "://" in str(source):
+            inputs.append(reader.database(str(source)))
+            receipt.files.append(str(inputs[-1]))  # not as it was named: it may hold a password
+        else:
+            receipt.files.append(shown(source))
+            inputs += find([Path(source)], reader.wanted, reader.files, stack, receipt.notes)
     total = sum(source.size for source in inputs) / _MB
     advance = stack.enter_context(task(told, total, "MB", show=progress))
     return inputs, receipt, lambda step: advance(step / _MB)

@@ -218,6 +218,23 @@ class NextPlayRule(OutcomeRule, frozen=True):
         return outcome
 
 
+class FeedbackRule(OutcomeRule, frozen=True):
+    """Feedback log of a service, where plays and skips are told apart: only a play that does not
+    say how it ended is judged, by its length."""
+
+    finished_share: Annotated[
+        float,
+        Meta(gt=0, le=1, description="share of a track that is most of it, where nothing is said"),
+    ] = 0.9
+
+    def ended(self, ms_played: int | None, duration_ms: int | None) -> Outcome:
+        """How a play ended, `UNKNOWN` where it or its track has no length."""
+        if ms_played is None or not duration_ms:
+            return Outcome.UNKNOWN
+        most = ms_played >= self.finished_share * duration_ms
+        return Outcome.FINISHED if most else Outcome.PARTIAL
+
+
 RULES: dict[str, type[OutcomeRule]] = {
     "spotify-history": SpotifyRule,
     "mssd": MssdRule,

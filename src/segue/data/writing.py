@@ -46,6 +46,10 @@ class DatasetWriter:
         """The folder being written, for files beside the tables (a world's truth)."""
         return self._folder
 
+    def know(self, uris: Sequence[str]) -> None:
+        """Tell which tracks the catalog has already, in the order of its rows (see `copy`)."""
+        self._index = {uri: row for row, uri in enumerate(uris)}
+
     def track_ids(self, uris: Sequence[str], describe: Callable[[int], Sequence[Any]]) -> list[int]:
         """Rows of these tracks in the catalog; those seen for the first time are added.
 

@@ -75,8 +75,12 @@ class Input:
     """Bytes on disk, packed."""
     member: zipfile.ZipInfo | None = None
     archive: zipfile.ZipFile | None = field(default=None, repr=False)
+    address: str | None = field(default=None, repr=False)
+    """Of a database, which may hold a password; `path` is then only its name in messages."""
 
     def __str__(self) -> str:
+        if self.address is not None:
+            return self.name
         return str(self.path) if self.member is None else f"{self.path}: {self.member.filename}"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from segue.data.dataset import Receipt
+from segue.data.dataset import Dataset, Receipt
 from segue.data.outcomes import OutcomeRule
 from segue.data.readers._open import Input, Tick
 from segue.data.writing import DatasetWriter
@@ -30,6 +30,8 @@ class Reading:
     """Whether to report on stderr."""
     settings: Config
     """Of this ingest: of the kind that the format takes."""
+    base: Dataset | None = None
+    """What the new dataset starts with; the reader writes it, too."""
 
     @property
     def rule(self) -> OutcomeRule:
@@ -61,6 +63,10 @@ class Reader:
     """Whether it takes a column mapping."""
     Settings: type[Config] | None = None
     """Rule of outcomes, where its files hold evidence of them; limits, where they hold sound."""
+    database: Callable[[str], Input] | None = None
+    """From the address of a database to what is read, where a source may be one."""
+    extends: bool = False
+    """Whether it can be read into what another dataset holds."""
 
 
 _PATH = re.compile(r" - at `\$\.?(.*)`$")

@@ -1,0 +1,1 @@
+"""The log of what people did in a service: its tables, its database, its sessions."""

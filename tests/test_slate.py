@@ -202,6 +202,58 @@ def test_a_quota_that_is_no_share_is_refused(share):
         ListStage(cold_quota=share)
 
 
+def test_an_adventure_weighs_the_place_by_the_model_against_rarity():
+    rows = by_plays("53120")  # by rarity: places 4, 3, 1, 2, 0
+    assert answer(rows, Query(), 5, adventure=0) == [0, 1, 2, 3, 4]
+    assert answer(rows, Query(), 5, adventure=0.3) == [0, 1, 2, 3, 4]  # 1.2 1.6 1.7 2.7 2.8
+    assert answer(rows, Query(), 5, adventure=0.5) == [2, 0, 1, 4, 3]  # 2 2 1.5 2.5 2
+    assert answer(rows, Query(), 5, adventure=0.75) == [4, 2, 3, 1, 0]  # 3 2.5 1.25 2.25 1
+    assert answer(rows, Query(), 2, adventure=1) == [4, 2]
+
+
+def test_ties_of_an_adventure_go_by_the_model_whatever_floats_say():
+    rows = by_plays("98703456")  # 0 and 3: 0.3 * 7 = 0.7 * 3, and less in floats
+    assert answer(rows, Query(), 3, adventure=0.3) == [0, 3, 1]
+    assert answer(by_plays("11111"), Query(), 3, adventure=0.9) == [0, 1, 2]
+
+
+def test_an_adventure_goes_to_the_best_ten_times_as_many_and_no_further():
+    assert answer(by_plays("1" * 9 + "00"), Query(), 1, adventure=1) == [9]
+    assert answer(by_plays("1" * 10 + "00"), Query(), 1, adventure=1) == [0]
+    assert answer(by_plays("1" * 19 + "0"), Query(tracks=[4, 7]), 2, adventure=1) == [19, 0]
+
+
+@pytest.mark.parametrize(
+    ("n", "adventure", "pool"), [(3, 0.7, 22), (25, 0.28, 88), (50, 0.14, 113)]
+)
+def test_the_pool_of_an_adventure_is_rounded_up_whatever_floats_say(n, adventure, pool):
+    assert ListStage(adventure=adventure).pool(n) == pool
+
+
+def test_an_adventure_begins_after_duplicates():
+    rows = [track("Hello", plays=9) for _ in range(30)] + by_plays("1" * 8 + "00")
+    assert answer(rows, Query(), 1, adventure=1, one_recording=True) == [38]
+    assert answer(rows, Query(), 1, adventure=1) == [0]
+
+
+def test_spacing_acts_on_the_order_of_the_adventure():
+    rows = [track(f"song {i}", artist, plays=9 - i) for i, artist in enumerate("AABBB")]
+    assert answer(rows, Query(), 5, adventure=1) == [4, 3, 2, 1, 0]
+    assert answer(rows, Query(), 5, adventure=1, artist_spacing=1) == [4, 1, 3, 0, 2]
+
+
+def test_spacing_and_quota_reach_beyond_the_pool_of_an_adventure():
+    rows = [track(f"song {i}", "A", plays=50 - i) for i in range(20)] + [track("x", "B")]
+    assert answer(rows, Query(), 2, adventure=1, artist_spacing=1) == [19, 20]
+    assert answer(by_plays("1" * 20 + "0"), Query(), 2, adventure=0.5, cold_quota=0.5) == [0, 20]
+
+
+@pytest.mark.parametrize("adventure", [-0.1, 1.1, float("nan")])
+def test_an_adventure_out_of_bounds_is_refused(adventure):
+    with pytest.raises(UsageError, match="adventure"):
+        ListStage(adventure=adventure)
+
+
 # Batches
 
 
@@ -290,6 +342,7 @@ def question(draw: st.DrawFn, size: int) -> tuple[Query, int, ListStage]:
         artist_spacing=draw(st.integers(0, 4)),
         album_spacing=draw(st.integers(0, 4)),
         cold_quota=draw(st.sampled_from([0, 0.1, 0.25, 0.5, 1])),
+        adventure=draw(st.sampled_from([0, 0.1, 0.3, 0.5, 0.7, 1])),
     )
     return Query(tracks=draw(some), bans=draw(some)), draw(st.integers(1, 45)), stage
 
@@ -318,6 +371,17 @@ def after_duplicates(rows: list[dict[str, Any]], query: Query, stage: ListStage)
     return [left[i] for i in kept]
 
 
+def in_order(
+    rows: list[dict[str, Any]], available: list[int], n: int, stage: ListStage
+) -> list[int]:
+    """The order in which places are filled: written out from the definition."""
+    a = Fraction(stage.adventure).limit_denominator(100)
+    best = available[: math.ceil(n * (1 + 9 * a))]
+    rarest = sorted(best, key=lambda t: rows[t]["plays"])
+    far = {t: (1 - a) * place + a * rarest.index(t) for place, t in enumerate(best)}
+    return sorted(best, key=far.__getitem__) + available[len(best) :]
+
+
 def breaks(rows: list[dict[str, Any]], before: list[int], t: int, stage: ListStage) -> bool:
     return any(
         rows[t][column] is not None
@@ -342,10 +406,10 @@ def test_a_list_is_as_long_as_it_can_be_and_holds_nothing_forbidden(asked):
 
 @settings(max_examples=150, deadline=None)
 @given(asked())
-def test_every_place_has_the_best_track_that_quota_and_spacing_allow(asked):
+def test_every_place_has_the_first_track_that_quota_and_spacing_allow(asked):
     rows, query, n, stage = asked
     before = list(query.tracks)
-    left = after_duplicates(rows, query, stage)
+    left = in_order(rows, after_duplicates(rows, query, stage), n, stage)
     size = min(n, len(left))
     cold = math.ceil(Fraction(stage.cold_quota).limit_denominator(100) * size)
     met = 0
@@ -359,6 +423,21 @@ def test_every_place_has_the_best_track_that_quota_and_spacing_allow(asked):
         met += rows[t]["plays"] == 0
         left.remove(t)
         before.append(t)
+
+
+@settings(max_examples=100, deadline=None)
+@given(asked())
+def test_without_adventure_a_list_is_the_ranking_and_with_it_is_no_more_played(asked):
+    rows, query, n, stage = asked
+    lists = [
+        answer(rows, query, n, one_recording=stage.one_recording, adventure=a)
+        for a in (0, stage.adventure, 1)
+    ]
+    available = after_duplicates(rows, query, stage)
+    assert lists[0] == available[:n]
+    assert set(lists[1]) <= set(available[: stage.pool(n)])
+    plays = [sum(rows[t]["plays"] for t in some) for some in lists]
+    assert plays[2] <= min(plays)
 
 
 def in_bytes(slate: Slate) -> tuple[bytes, bytes, str]:

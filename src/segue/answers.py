@@ -195,7 +195,8 @@ class Slate:
 
     Attributes:
         tracks: catalog rows. (n,) int32
-        scores: falling. (n,) float32
+        scores: the model's. As a recommender ranks they fall; a list that the list stage has
+            reordered has them in its own order. (n,) float32
         served_by: the model that ranked it; "popularity" where the model named by the bundle
             knew nothing about the query.
     """

@@ -1,4 +1,6 @@
-"""The list stage: from the best tracks to a good list. Duplicates go, artists and albums spread.
+"""The list stage: from the best tracks to a good list.
+
+Duplicates go, rare tracks come forward, artists and albums spread.
 
 Everything here is off unless asked for, and off in evaluation: it changes what is answered, not
 how well the recommender ranks.
@@ -24,6 +26,10 @@ SAME_DURATION_MS = 3000
 """Two tracks of one name are one recording only if their lengths differ by no more than this."""
 
 
+_ROUNDING = 1e-9
+"""What floats may add to a product: 7 % of 100 are 7, whatever they say."""
+
+
 @dataclass(frozen=True)
 class ListStage:
     """What a list must be besides well ranked.
@@ -37,19 +43,30 @@ class ListStage:
             the k tracks that this makes of a list of n (rounded up), the j-th stands at the place
             n j / k (rounded down, from 1) or before, so that they spread evenly; those with the
             highest scores are taken, and where they come by themselves nothing is changed.
+        adventure: how far the list goes from the safe choice, a in 0 to 1. The best
+            m = ceil(n (1 + 9 a)) tracks after duplicates come in the order of
+
+                (1 - a) * place by the model + a * place by rarity
+
+            lowest first, ties by the model's place; by rarity the track with the fewest plays in
+            training is first, ties again by the model's place. So 0 is the model's order, and 1
+            the rarest n of the best 10 n, where tracks that nobody played come before all others.
+            Tracks beyond the m follow in the model's order; they come only where spacing or quota
+            would else not be kept, which act on this order. Scores stay those of the model.
 
     Spacing counts from the end of the history, which is what played last. Nothing here shortens a
     list: where every remaining track breaks the spacing, the best of them is taken, and where no
     cold track is left, others fill the list. The quota goes before the spacing.
 
     Raises:
-        UsageError: a spacing is negative, or the quota is not a share.
+        UsageError: a spacing is negative, or the quota or the adventure is not from 0 to 1.
     """
 
     one_recording: bool = False
     artist_spacing: int = 0
     album_spacing: int = 0
     cold_quota: float = 0.0
+    adventure: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("artist_spacing", "album_spacing"):
@@ -59,11 +76,17 @@ class ListStage:
                 )
         if not 0 <= self.cold_quota <= 1:
             raise UsageError(f"cold_quota is {self.cold_quota}", do="give a share from 0 to 1")
+        if not 0 <= self.adventure <= 1:
+            raise UsageError(f"adventure is {self.adventure}", do="give a number from 0 to 1")
 
     @property
-    def reorders(self) -> bool:
-        """Whether tracks may change places."""
+    def spreads(self) -> bool:
+        """Whether spacing or quota may move tracks."""
         return bool(self.artist_spacing or self.album_spacing or self.cold_quota)
+
+    def pool(self, n: int) -> int:
+        """How many of the best tracks a list of n is chosen from before spacing and quota."""
+        return math.ceil(n * (1 + 9 * self.adventure) - _ROUNDING)
 
 
 def continue_playlist(
@@ -71,8 +94,8 @@ def continue_playlist(
 ) -> Slate:
     """The list that answers one query: exactly min(n, what is available after duplicates).
 
-    Places are filled one after the other with the best remaining track that the quota and the
-    spacing allow.
+    Places are filled one after the other with the first remaining track, in the order of the
+    adventure, that the quota and the spacing allow.
     More tracks are asked for until that is decided, up to the whole catalog.
 
     Raises:
@@ -105,7 +128,8 @@ def continue_playlists(
             raise UsageError(f"n is {n}", where=f"query {q}", do="ask for at least 1 track")
     catalog = recommender.catalog
     lists: dict[int, Slate] = {}
-    asks = dict(enumerate(ns))  # how deep each query that is not decided has to be ranked
+    # How deep each query that is not decided has to be ranked.
+    asks = {q: stage.pool(n) for q, (_, n, stage) in enumerate(asked)}
     while asks:
         deepest = max(asks.values())
         batch = recommender.recommend(Queries.of([queries[q] for q in asks]), deepest)
@@ -129,12 +153,25 @@ def _listed(
     keep = np.arange(len(ranked.tracks))
     if stage.one_recording:
         keep = Recordings(catalog, query.tracks).first_of_each(ranked.tracks)
-    if stage.reorders:
+    pool = keep[: stage.pool(n)]
+    if len(pool) < stage.pool(n) and not exhausted:
+        return None
+    keep[: len(pool)] = pool[_adventurous(catalog.plays[ranked.tracks[pool]], stage.adventure)]
+    if stage.spreads:
         keep = keep[_arranged(catalog, query.tracks, ranked.tracks[keep], n, stage, exhausted)]
     if len(keep) < n and not exhausted:
         return None
     keep = keep[:n]
     return Slate(ranked.tracks[keep], ranked.scores[keep], ranked.served_by)
+
+
+def _adventurous(plays: npt.NDArray[np.int32], adventure: float) -> npt.NDArray[np.int64]:
+    """Positions of tracks, given best first by their plays, in the order of the adventure."""
+    place = np.arange(len(plays))
+    rarity = np.empty(len(plays), np.int64)
+    rarity[np.argsort(plays, kind="stable")] = place
+    far = (1 - adventure) * place + adventure * rarity
+    return np.argsort(far.round(6), kind="stable")  # rounded, so that ties are ties in floats too
 
 
 def _arranged(
@@ -181,7 +218,7 @@ def _arranged(
 
 def _due(n: int, share: float) -> npt.NDArray[np.int64]:
     """How many cold tracks a list of n must have down to each place. (n,)"""
-    count = math.ceil(n * share - 1e-9)  # 7 % of 100 are 7, whatever floats say
+    count = math.ceil(n * share - _ROUNDING)
     latest = n * np.arange(1, count + 1) // max(1, count)
     return np.searchsorted(latest, np.arange(1, n + 1), side="right")
 

@@ -65,6 +65,12 @@ def continue_(
             min=0, max=1, metavar="SHARE", help="At least this share of tracks nobody has played."
         ),
     ] = 0.0,
+    adventure: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, metavar="A", help="How far to go from the safe choice to rarer tracks."
+        ),
+    ] = 0.0,
     format: Annotated[str, typer.Option(help="table, json, m3u8, xspf, jspf or csv.")] = "table",
     json: Json = False,
 ) -> None:
@@ -96,7 +102,7 @@ def continue_(
         banned_artists=ban_artist or (),
         past=heard,
     )
-    stage = ListStage(one_recording, artist_spacing, album_spacing, cold_quota)
+    stage = ListStage(one_recording, artist_spacing, album_spacing, cold_quota, adventure)
     slate = continue_playlist(loaded.recommender, query, n, stage)
     if title and not loaded.recommender.reads_titles:
         say(f"{loaded.manifest.recommender} does not read titles: --title changes nothing")

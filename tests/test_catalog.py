@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from segue.catalog import CATALOG_SCHEMA, Catalog
 from segue.data.schema import TABLES
@@ -101,3 +106,124 @@ def test_an_artist_that_is_not_there_is_an_error_that_names_near_ones():
     for name in ("", " ", "\udcff", "zzz"):
         with pytest.raises(UsageError, match="no artist is called"):
             known.of_artist(name)
+
+
+def played(*rows: tuple[str | None, str | None, str | None, int]) -> Catalog:
+    """Tracks with these artists, titles, albums and plays."""
+    names = ("artist", "title", "album", "plays")
+    full = [
+        dict.fromkeys(CATALOG_SCHEMA.names) | {"uri": f"t{i}"} | dict(zip(names, row, strict=True))
+        for i, row in enumerate(rows)
+    ]
+    return Catalog(pa.Table.from_pylist(full, CATALOG_SCHEMA))
+
+
+def test_a_search_takes_beginnings_of_words_of_artist_title_and_album_in_any_order():
+    known = played(
+        ("The Beatles", "Help!", "Help!", 5),
+        ("Ann", "Beat It", "Red", 4),
+        ("Bob", "Offbeat", None, 9),
+        (None, None, "White Beach", 7),
+        (None, None, None, 8),
+    )
+    assert known.search("bea", 9) == [1, 3, 0]
+    assert known.search("HELP bea the", 9) == [0]
+    assert known.search("red an", 9) == [1]
+    assert known.search("beatlesque", 9) == []
+    assert known.search("ann red bob", 9) == []
+
+
+def test_what_is_the_text_comes_before_what_begins_with_it_and_that_before_the_rest():
+    known = played(
+        ("Ann", "Over the Moon", None, 9),
+        ("Ann", "Moon River", None, 1),
+        ("Moonlight", "x", None, 2),
+        ("Ann", "Moon", None, 0),
+        ("Moon", "y", None, 3),
+        ("Ann", "Mo", "Moon", 8),
+        ("Bob", "Blue Moon", None, 9),
+    )
+    assert known.search("moon", 9) == [4, 3, 2, 1, 0, 6, 5]
+    assert known.search("moon", 3) == [4, 3, 2]
+    assert known.search("moon r", 9) == [1]
+    assert known.search("moon ann", 9) == [0, 5, 1, 3]
+
+
+@pytest.mark.parametrize("text", ["", " ", "\t\n"])
+def test_an_empty_search_gives_the_most_played(text):
+    known = played(("a", "b", None, 1), (None, None, None, 3), ("c", "d", None, 1), ("", "", "", 2))
+    assert known.search(text, 3) == [1, 3, 0]
+    assert known.search(text, 9) == [1, 3, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("title", "typed"),
+    [
+        ("Beyoncé", "beyonce"),
+        ("Beyonce", "BEYONCÉ"),
+        ("Cafe\u0301 Noir", "café n"),
+        ("İstanbul", "istan"),
+        ("ΟΔΌΣ", "οδο"),
+        ("Ёлка", "елка"),
+        ("\uff21\uff22", "ab"),
+        ("日本 の歌", "の"),
+        ("Don’t Stop", "don't st"),
+        ("(Remix) Song", "remix"),
+        ("AC/DC", "ac-dc"),
+        ("!!!", "!!"),
+        ("🎵 🎶", "🎶"),
+        ("हिन्दी", "हिन्"),
+    ],
+)
+def test_names_in_any_script_are_searched_without_accents_and_punctuation(title, typed):
+    assert played(("x", "y", None, 9), (None, title, None, 1)).search(typed, 5) == [1]
+
+
+def test_an_artist_and_title_as_they_are_printed_are_found():
+    known = played(("Ann", "Blue Song", None, 1), ("Ann", "Song", None, 2))
+    assert known.search(known.label(0), 5) == [0]
+
+
+@pytest.mark.parametrize("text", ["zzz", "\udcff", "\0", ".*", "%"])
+def test_a_search_for_what_is_not_there_finds_nothing(text):
+    assert catalog(("Ann", "Song"), (None, None)).search(text, 5) == []
+
+
+def test_an_empty_catalog_has_nothing_to_find():
+    assert [catalog().search(text, 5) for text in ("", "x")] == [[], []]
+
+
+@pytest.mark.parametrize("n", [0, -1])
+def test_a_search_for_no_tracks_is_an_error(n):
+    with pytest.raises(UsageError, match=f"n is {n}"):
+        catalog(("Ann", "Song")).search("", n)
+
+
+def words_of(name: str | None) -> list[str]:
+    """Written out from the definition: words without accents, or the signs of a name of signs."""
+    apart = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name or "").lower())
+    plain = unicodedata.normalize("NFKC", re.sub("[\u0300-\u036f]", "", apart))
+    return re.findall(r"\w+", plain) or plain.split()
+
+
+NAMES = st.one_of(st.none(), st.text("aAbé !", max_size=6))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    rows=st.lists(st.tuples(NAMES, NAMES, NAMES, st.integers(0, 2)), max_size=12),
+    text=st.text("aBbe !", max_size=4),
+    n=st.integers(1, 14),
+)
+def test_a_search_gives_what_its_definition_says(rows, text, n):
+    words = words_of(text)
+    found = []
+    for row, (artist, title, album, plays) in enumerate(rows):
+        held = [word for name in (artist, title, album) for word in words_of(name)]
+        if all(any(word.startswith(typed) for word in held) for typed in words):
+            names = [" ".join(words_of(name)) for name in (artist, title)]
+            level = 2
+            if words and any(name.startswith(" ".join(words)) for name in names):
+                level = 0 if " ".join(words) in names else 1
+            found.append((level, -plays, row))
+    assert played(*rows).search(text, n) == [row for *_, row in sorted(found)][:n]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
@@ -43,6 +44,48 @@ def first_of_each(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     """First track of each number, from 0; -1 is none. (numbers,)"""
     values, first = np.unique(codes, return_index=True)
     return first[values >= 0]
+
+
+def _worded(names: pa.Array) -> pa.Array:
+    """Compared names as words between single spaces, without accents; "" for null.
+
+    Words are letters and digits; a name that has none is its own word.
+    """
+    apart = pc.utf8_normalize(names.fill_null(""), "NFKD")
+    bare = pc.replace_substring_regex(apart, r"[\x{0300}-\x{036f}]+", "")
+    plain = pc.utf8_normalize(bare, "NFKC")
+    words = pc.utf8_trim_whitespace(pc.replace_substring_regex(plain, r"[^\p{L}\p{N}\p{M}]+", " "))
+    signs = pc.utf8_trim_whitespace(pc.replace_substring_regex(plain, r"\s+", " "))
+    return pc.if_else(pc.equal(words, ""), signs, words)
+
+
+class _Beginnings:
+    """Which rows have a string that begins with something, in logarithmic time.
+
+    Args:
+        strings: (strings,)
+        rows: of each. (strings,)
+    """
+
+    def __init__(self, strings: pa.Array, rows: npt.NDArray[np.int32]) -> None:
+        encoded = strings.dictionary_encode()
+        order = pc.sort_indices(encoded.dictionary).to_numpy()
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        places = place[encoded.indices.to_numpy()]
+        self._strings = encoded.dictionary.take(pa.array(order))
+        self._rows = rows[np.argsort(places, kind="stable")]
+        self._ends = np.concatenate([[0], np.bincount(places, minlength=len(order)).cumsum()])
+
+    def rows(self, text: str, whole: bool = False) -> npt.NDArray[np.int32]:
+        """Rows, repeats included, of strings that begin with the text, or are it."""
+        begin = text.encode()
+        after = begin + (b"\0" if whole else b"\xff")  # no UTF-8 text stands between
+        first, last = (
+            bisect_left(self._strings, key, key=lambda string: string.as_py().encode())
+            for key in (begin, after)
+        )
+        return self._rows[self._ends[first] : self._ends[last]]
 
 
 class Catalog:
@@ -164,6 +207,52 @@ class Catalog:
             f"{text!r} may be {len(rows)} tracks: {self._candidates(rows)}",
             do="give the uri or more words",
         )
+
+    @cached_property
+    def _beginnings(self) -> tuple[_Beginnings, _Beginnings]:
+        """What `search` looks up: words of artist, title and album; whole artists and titles."""
+        names = [_worded(names) for names in (*self._names, _plain(self.table["album"]))]
+        rows = np.arange(len(self), dtype=np.int32)
+        words = pc.split_pattern(pa.concat_arrays(names), " ")
+        return (
+            _Beginnings(words.flatten(), np.tile(rows, 3)[pc.list_parent_indices(words)]),
+            _Beginnings(pa.concat_arrays(names[:2]), np.tile(rows, 2)),
+        )
+
+    @cached_property
+    def _most_played(self) -> npt.NDArray[np.int64]:
+        """Rows by plays, falling. (tracks,)"""
+        return np.argsort(-self.plays, kind="stable")
+
+    def search(self, text: str, n: int) -> list[int]:
+        """The best n tracks for what a person is typing.
+
+        Those whose artist, title or album hold every word of the text as the beginning of a word.
+        First come those whose whole title or artist is the text, then those whose title or artist
+        begins with it, then the others, each by plays, falling, then by row. A text without words
+        gives the tracks with the most plays.
+        Names are compared as `find` does, and accents and punctuation do not count.
+
+        Raises:
+            UsageError: n is below 1.
+        """
+        if n < 1:
+            raise UsageError(f"n is {n}", do="ask for at least 1 track")
+        wanted: str = _worded(_plain(pa.array([shown(text)])))[0].as_py()
+        words, names = self._beginnings
+        hit = np.ones(len(self), np.bool_)
+        for word in set(wanted.split(" ")):  # "" begins every name
+            has = np.zeros(len(self), np.bool_)
+            has[words.rows(word)] = True
+            hit &= has
+        level = np.where(hit, np.int8(2), np.int8(3))
+        if wanted:
+            level[names.rows(wanted)] = 1
+            level[names.rows(wanted, whole=True)] = 0
+        levels = level[self._most_played]
+        best = [self._most_played[levels == some][:n] for some in range(3)]
+        rows: list[int] = np.concatenate(best)[:n].tolist()
+        return rows
 
     def of_artist(self, name: str) -> list[int]:
         """The tracks of the artists with this name or uri.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from postgres import NoPostgres, Postgres
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +18,17 @@ def real_data() -> Path:
     if not (folder / "mpd").is_dir():
         pytest.skip(f"no real data: set SEGUE_TEST_DATA (looked in {folder})")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A running PostgreSQL server, one for each worker."""
+    try:
+        server = Postgres()
+    except NoPostgres as error:
+        pytest.skip(str(error))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from segue.data.feedback.sessions import PLAYED, STANDING
 from segue.data.schema import TABLES
 from segue.errors import UsageError
-
-if TYPE_CHECKING:
-    from segue.service.store import Event
+from segue.service.store_types import Event
 
 MAX_INDEXED_BYTES = 2600
 """Of a name that is looked up; PostgreSQL's index holds no longer ones."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +26,7 @@ from segue.models.audio_sounds import Sounds  # noqa: E402
 from segue.models.base import Run  # noqa: E402
 from segue.models.larp import Larp  # noqa: E402
 from segue.models.larp_words_layers import WordsForm  # noqa: E402
+from segue.recipe import load_recipe  # noqa: E402
 
 EXTRACTED = audio_sounds.extracted
 
@@ -396,11 +399,45 @@ def test_tracks_without_names(tmp_path):
     assert known(model).sum() == TRACKS - len(SILENT | UNKNOWN)
 
 
+def test_without_names_and_sound_only_names_help(tmp_path):
+    rows = [{"uri": f"track:{t}"} for t in range(TRACKS)]
+    settings = {"rows": rows, "sound": "none", "stages": ("ttc",)}
+    told = refused(DataError, lambda: fit(tmp_path / "d", playlists(), **settings))
+    assert told.endswith("; give tracks titles")
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "part"),
+    [
+        ([{"uri": f"track:{t}"} for t in range(TRACKS)], {}, "no track has a title"),
+        (None, {"sound": "clap", "htsat": {"checkpoint": "no/where"}}, "hf download no/where"),
+        (None, {"text": "bert", "bert": {"checkpoint": "no/where"}}, "hf download no/where"),
+    ],
+)
+def test_what_is_wrong_is_said_before_listening(rows, settings, part, tmp_path, monkeypatch):
+    def listen(*args: object) -> Sounds:
+        raise AssertionError("listening takes hours, and was for nothing")
+
+    monkeypatch.setattr(audio_sounds, "extracted", listen)
+    kind = ConfigError if settings else DataError
+    assert part in refused(kind, lambda: fit(tmp_path / "d", playlists(), rows=rows, **settings))
+
+
 def test_sides_that_know_no_track_in_common(tmp_path):
     rows = [row if t in SILENT else {"uri": f"track:{t}"} for t, row in enumerate(tracks())]
     told = refused(DataError, lambda: fit(tmp_path / "d", playlists(), rows=rows))
     assert "0 tracks are known to both sides" in told
     assert "take one side only" in told
+
+
+def test_what_one_side_needs_more_of(tmp_path):
+    """Not the advice for two."""
+    settings = {"sound": "none", "stages": ("ttc",)}
+    told = refused(DataError, lambda: fit(tmp_path / "d", [[4]], **settings))
+    assert "share a playlist" in told
+    assert told.endswith("give it playlists of two such tracks or more")
+    told = refused(DataError, lambda: fit(tmp_path / "e", [[0]], rows=tracks()[:1], **settings))
+    assert told.endswith("1 track is known, two are needed; give more tracks titles")
 
 
 def listens(lists: Sequence[Sequence[int]]) -> dict[str, Any]:
@@ -450,7 +487,7 @@ def test_a_catalog_of_one_track(settings, tmp_path, monkeypatch):
 
     monkeypatch.setattr(audio_sounds, "extracted", one)
     told = refused(DataError, lambda: fit(tmp_path / "d", [[0]], rows=tracks()[:1], **settings))
-    assert "1 tracks are known" in told
+    assert "1 track is known" in told
 
 
 def test_two_tracks_are_enough(tmp_path):
@@ -498,6 +535,16 @@ def test_endless_captions(tmp_path):
 def test_settings_that_mean_nothing_are_refused(settings, part):
     told = refused(ConfigError, lambda: Larp(**{"sound": "musicnn", **settings}))
     assert part in told
+
+
+def test_the_settings_in_the_commands_of_its_page_are_settings():
+    page = (Path(__file__).parents[1] / "docs" / "larp.md").read_text()
+    blocks = "".join(re.findall(r"```sh\n(.*?)```", page, re.S)).replace("\\\n", " ")
+    commands = [shlex.split(line, comments=True) for line in blocks.splitlines()]
+    found = [words for words in commands if words[:2] == ["segue", "train"]]
+    assert len(found) > 3
+    for words in found:
+        load_recipe(words[2], [words[at + 1] for at, w in enumerate(words) if w == "--set"])
 
 
 def test_training_that_diverges_is_refused(tmp_path):

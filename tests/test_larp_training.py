@@ -440,6 +440,17 @@ def test_stages_of_other_settings_seeds_and_playlists_are_not_taken(
     ]  # fmt: skip
 
 
+def test_stages_of_other_captions_are_not_taken(genres, small, epochs, tmp_path):
+    """The same tracks in the same playlists are called something else."""
+    learned(genres, tmp_path / "c", stages=("wtc",))
+    epochs.clear()
+    lists = [some.tolist() for some in np.split(genres.entries, genres.offsets[1:-1])]
+    by = [f"{artist} & Sons" for artist in genres.tracks["artist"].to_pylist()]
+    renamed = worlds.make(tmp_path / "other", lists, genres.titles, by, genres.track_count)
+    learned(renamed, tmp_path / "c", stages=("wtc",))
+    assert epochs == ALL[:4]
+
+
 def test_a_damaged_checkpoint_is_passed_over(genres, small, epochs, tmp_path):
     (tmp_path / "c.wtc").write_bytes(b"nothing")
     learned(genres, tmp_path / "c", stages=("wtc",))

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 import segue.models
 from segue.errors import BundleError, ConfigError
 from segue.models import sentences
+from segue.models.larp_checkpoints import Checkpoint
 from segue.models.larp_transformers import BertSide, HtsatSide
 from segue.models.larp_transformers_settings import BertConfig, HtsatConfig
 
@@ -485,6 +486,43 @@ def test_a_damaged_checkpoint_is_refused(checkpoint, file, told):
     with pytest.raises(ConfigError, match=told) as error:
         started(checkpoint)
     assert "\n" not in str(error.value)
+
+
+def test_pickled_weights_are_not_read(checkpoint):
+    (checkpoint / "model.safetensors").rename(checkpoint / "pytorch_model.bin")
+    told = r"weights in pytorch_model\.bin alone.*is not read; take one with model\.safetensors"
+    with pytest.raises(ConfigError, match=told):
+        started(checkpoint)
+
+
+def test_weights_that_are_not_finite_are_refused(checkpoint):
+    file = checkpoint / "model.safetensors"
+    tensors = load_file(file)
+    name = min(tensors)
+    tensors[name] = np.full_like(tensors[name], np.nan)
+    save_file(tensors, file)
+    with pytest.raises(ConfigError, match="has numbers that are not finite"):
+        started(checkpoint)
+
+
+def test_a_damaged_vocabulary_is_named_with_its_checkpoint(checkpoint):
+    (checkpoint / "tokenizer.json").write_bytes(b"nothing")
+    with pytest.raises(ConfigError, match=r"bert: the tokenizer\.json.*; download it again"):
+        started(checkpoint)
+
+
+def test_a_checkpoint_is_checked_without_reading_its_weights(checkpoint, monkeypatch):
+    def read(*args: object) -> None:
+        raise AssertionError("weights were read")
+
+    monkeypatch.setattr(Checkpoint, "weights", read)
+    good = msgspec.structs.replace(SMALL_BERT, checkpoint=str(checkpoint))
+    BertSide(good).check()
+    with pytest.raises(ConfigError, match="num_hidden_layers is 2"):
+        BertSide(msgspec.structs.replace(good, layers=3)).check()
+    (checkpoint / "model.safetensors").unlink()
+    with pytest.raises(ConfigError, match=r"has no model\.safetensors"):
+        BertSide(good).check()
 
 
 @pytest.mark.parametrize("missing", ["transformers", "torch"])

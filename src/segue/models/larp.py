@@ -100,7 +100,7 @@ class Larp(DotRecommender, AudioDoor):
 
     def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
         if self.config.stages:
-            needed()  # what is missing is said before hours of listening
+            needed(self.sides)  # what is missing is said before hours of listening
         known = self._known(dataset, run)
         self.learned, self.pooling = {}, None
         held = None
@@ -139,20 +139,20 @@ class Larp(DotRecommender, AudioDoor):
             DataError: a side knows of no track.
         """
         known: Sided = {}
+        if "text" in self.sides:  # first: what is wrong is found in no time
+            known["text"] = self._read(self.catalog.table)
+            if not len(known["text"][0]):
+                raise DataError(
+                    "no track has a title, an artist or an album", where=dataset.path,
+                    do='take text = "none"' if len(self.sides) > 1 else "give tracks titles",
+                )  # fmt: skip
         if "sound" in self.sides:
             sounds = audio_sounds.extracted(dataset, self.sound, run)
             known["sound"] = (
                 sounds.tracks.astype(np.int64),
                 self.sides["sound"].items(sounds.arrays),
             )
-        if "text" in self.sides:
-            known["text"] = self._read(self.catalog.table)
-            if not len(known["text"][0]):
-                raise DataError(
-                    "no track has a title, an artist or an album", where=dataset.path,
-                    do='take text = "none"',
-                )  # fmt: skip
-        return known
+        return {name: known[name] for name in self.sides}
 
     def _read(self, tracks: pa.Table) -> tuple[Int64, Arrays]:
         """Rows of the tracks that have captions, and their items."""

@@ -14,7 +14,7 @@ import safetensors
 from segue.answers import Float32
 from segue.errors import ConfigError
 
-_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+_CONFIG, _WEIGHTS, _PICKLED = "config.json", "model.safetensors", "pytorch_model.bin"
 _OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 """Of the first checkpoints of BERT, which came from TensorFlow."""
 
@@ -56,20 +56,25 @@ class Checkpoint:
         """
         path = self.folder / name
         if not path.is_file():
+            if name == _WEIGHTS and (self.folder / _PICKLED).is_file():
+                raise ConfigError(
+                    f"has weights in {_PICKLED} alone, which may hold programs and is not read",
+                    where=self.folder, do=f"take one with {_WEIGHTS}",
+                )  # fmt: skip
             raise ConfigError(
                 f"the checkpoint has no {name}", where=self.folder, do="download all of it"
             )
         return path
 
     def check(self, kinds: Sequence[str], form: Mapping[str, Any]) -> None:
-        """Compare its config with what the settings say.
+        """Compare its config with what the settings say, and look whether it has weights.
 
         Args:
             kinds: model types that are meant; for a pair with one of them inside, its own first.
             form: sizes by the library's names; what the config leaves out is as it is here.
 
         Raises:
-            ConfigError: it is another kind of model, or of another size.
+            ConfigError: it is another kind of model, of another size, or a file is not there.
         """
         path = self.file(_CONFIG)
         try:
@@ -93,6 +98,7 @@ class Checkpoint:
                     where=path,
                     do="change the settings, or take another checkpoint",
                 )
+        self.file(_WEIGHTS)
 
     def weights(self, prefix: str) -> dict[str, Float32]:
         """Its weights, those below a prefix without it.
@@ -113,4 +119,9 @@ class Checkpoint:
             raise ConfigError(
                 f"cannot be read ({error})", where=path, do="download it again"
             ) from error
+        for name, weight in weights.items():
+            if not np.isfinite(weight).all():
+                raise ConfigError(
+                    f"{name} has numbers that are not finite", where=path, do="download it again"
+                )
         return weights

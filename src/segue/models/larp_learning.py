@@ -25,6 +25,7 @@ from segue.progress import note
 _HELD = 0.1
 """Share of the tracks, and of the playlists, that tell when a stage ends."""
 _HELD_PLAYLISTS = 500
+_NEEDED = {"sound": "sound", "text": "titles"}
 _LEAST = 4
 """Tracks that a held playlist needs."""
 
@@ -61,7 +62,7 @@ def learn_sides(
         ConfigError: torch is needed and not there, or training diverged.
     """
     material, owners, tracks = _material(dataset, known)
-    training = needed()
+    training = needed(sides)
     rng = np.random.default_rng([run.seed, 6])
     held_tracks = np.sort(rng.permutation(len(material))[: round(_HELD * len(material))])
     count = int(owners.max(initial=-1)) + 1
@@ -76,10 +77,14 @@ def learn_sides(
         raise DataError(
             f"no two of the {len(learned):,} tracks that are known share a playlist",
             where=dataset.path,
-            do='stage "wtc" alone needs no playlists',
+            do='stage "wtc" alone needs no playlists'
+            if len(sides) > 1
+            else "give it playlists of two such tracks or more",
         )
     aside = training.Held(held, *_halves(held.playlists, rng))
-    stages = training.Stages(list(sides.values()), learned, aside, config, run)
+    stages = training.Stages(
+        list(sides.values()), learned, aside, config, run, dataset.info.fingerprint
+    )
     stages.train()
     note("larp: embedding all tracks", show=run.progress)
     vectors = {
@@ -89,14 +94,20 @@ def learn_sides(
     return Learned(arrays, vectors, stages.pooling(), held.tracks.astype(np.int64))
 
 
-def needed() -> ModuleType:
-    """`larp_training`, which needs torch."""
+def needed(sides: Mapping[str, Side]) -> ModuleType:
+    """`larp_training`, which needs torch.
+
+    Raises:
+        ConfigError: torch is not there, or what a side needs.
+    """
     try:
         from segue.models import larp_training
     except ImportError as error:
         raise ConfigError(
             "training needs torch", where="larp", do="pip install 'segue[deep]'"
         ) from error
+    for side in sides.values():
+        side.check()
     return larp_training
 
 
@@ -110,12 +121,12 @@ def _material(dataset: Dataset, known: Sided) -> tuple[Material, Int64, Int64]:
     for other, _ in known.values():
         rows = np.intersect1d(rows, other)
     if len(rows) < 2:
-        both = " to both sides" if len(known) > 1 else ""
-        raise DataError(
-            f"{len(rows)} tracks are known{both}",
-            where=dataset.path,
-            do="take one side only, or give more tracks sound and titles",
-        )
+        count = f"{len(rows)} track{' is' if len(rows) == 1 else 's are'} known"
+        if len(known) > 1:
+            told, do = f"{count} to both sides", "take one side only, or give more tracks both"
+        else:
+            told, do = f"{count}, two are needed", f"give more tracks {_NEEDED[next(iter(known))]}"
+        raise DataError(told, where=dataset.path, do=do)
     items = tuple(Some(found, np.searchsorted(own, rows)) for own, found in known.values())
     owners, tracks = dataset.entry_playlists.astype(np.int64), dataset.entries
     if not len(tracks):  # who listened stands for a playlist, as in the paper's second dataset

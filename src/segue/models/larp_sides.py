@@ -32,6 +32,13 @@ class Side(Protocol):
     def trainable(self) -> bool:
         """False where items are vectors of something fixed, which say something as they are."""
 
+    def check(self) -> None:
+        """Look whether all that training needs is there, before hours of listening.
+
+        Raises:
+            ConfigError: something is not.
+        """
+
     def items(self, known: Any) -> Arrays:
         """Items of tracks, of their features (Arrays) or of their captions (texts)."""
 
@@ -72,6 +79,9 @@ class TowerSide:
     @property
     def trainable(self) -> bool:
         return bool(self.convolutions)
+
+    def check(self) -> None:
+        """Nothing is needed."""
 
     def items(self, known: Arrays) -> Arrays:
         return known

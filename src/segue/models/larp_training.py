@@ -56,12 +56,15 @@ class Stages:
         held: to stop by.
         config: settings.
         run: facts of the run.
+        fingerprint: of the dataset, whose sounds and captions the items are.
     """
 
     def __init__(
-        self, sides: Sequence[Side], learned: Material, held: Held, config: LarpConfig, run: Run
-    ) -> None:
+        self, sides: Sequence[Side], learned: Material, held: Held, config: LarpConfig, run: Run,
+        fingerprint: str = "",
+    ) -> None:  # fmt: skip
         self.learned, self.held, self.config, self.run = learned, held, config, run
+        self.fingerprint = fingerprint
         with torch.random.fork_rng():
             torch.manual_seed(run.seed)
             networks = [
@@ -103,7 +106,7 @@ class Stages:
         if "tpc" not in config.stages:
             later |= {"aggregator", "pooling", "seeds"}
         shown = {name: value for name, value in told.items() if name not in later}
-        digest = hashlib.sha256(repr((shown, self.run.seed)).encode())
+        digest = hashlib.sha256(repr((shown, self.run.seed, self.fingerprint)).encode())
         for part in (self.learned, self.held.material):
             shared = part.playlists
             for array in (part.tracks, shared.offsets, shared.tracks):

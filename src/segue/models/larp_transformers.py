@@ -62,6 +62,23 @@ class TransformerSide(ABC):
     def __init__(self) -> None:
         self._ready: tuple[Mapping[str, Array], Encoder] | None = None
 
+    def check(self) -> None:
+        """Look for the libraries and the checkpoint.
+
+        Raises:
+            ConfigError: one is not there, or the checkpoint does not fit.
+        """
+        _layers()
+        self._checkpoint()
+
+    def _checkpoint(self) -> Checkpoint | None:
+        """What to start from, compared with the settings; None: at random."""
+        if not self.config.checkpoint:
+            return None
+        found = Checkpoint.find(self.config.checkpoint)
+        found.check(self._kinds, self.config.form)
+        return found
+
     def network(self, items: Arrays, outputs: int, dropout: float) -> Encoder:
         """What is trained; where it starts at random, by the seed of torch.
 
@@ -73,11 +90,9 @@ class TransformerSide(ABC):
         Raises:
             ConfigError: the checkpoint is not there or does not fit, or a library is not there.
         """
-        layers, checkpoint = _layers(), None
+        layers, checkpoint = _layers(), self._checkpoint()
         weights: dict[str, Array] = {}
-        if self.config.checkpoint:
-            checkpoint = Checkpoint.find(self.config.checkpoint)
-            checkpoint.check(self._kinds, self.config.form)
+        if checkpoint is not None:
             found = checkpoint.weights(self._prefix)
             weights = {f"{_MODEL}{name}": weight for name, weight in found.items()}
         network = self._network(layers, weights, outputs, dropout)
@@ -213,7 +228,10 @@ class BertSide(TransformerSide):
             try:
                 self._tokenizer = Tokenizer.from_str(words.decode())
             except Exception as error:  # the library has none of its own
-                raise ConfigError("the tokenizer.json of BERT is damaged", where="larp") from error
+                raise ConfigError(
+                    "the tokenizer.json of BERT is damaged",
+                    where=self.config.checkpoint or "larp", do="download it again",
+                ) from error  # fmt: skip
             self._tokenizer.no_padding()
             self._tokenizer.enable_truncation(self.config.tokens)
         return self._tokenizer

@@ -45,6 +45,9 @@ class WordsSide:
     def __init__(self, form: WordsForm | None = None) -> None:
         self.form = form or WordsForm()
 
+    def check(self) -> None:
+        """Nothing is needed."""
+
     def items(self, captions: Sequence[str | None]) -> list[npt.NDArray[np.uint16]]:
         """Features of the words of captions, in order.
 

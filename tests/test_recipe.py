@@ -28,6 +28,7 @@ SHIPPED = [
     "bpr-skips",
     "caser",
     "caser-skips",
+    "content",
     "gru4rec",
     "gru4rec-skips",
     "item-knn",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,37 @@ class Added(msgspec.Struct, frozen=True):
     notes: dict[str, int]
 
 
+@dataclass(frozen=True)
+class Ears:
+    """What a model hears of sound files that have just arrived; it is kept by their content.
+
+    Attributes:
+        extractor: of what it hears; None: nothing.
+        longest_minutes: of a file.
+    """
+
+    extractor: Extractor | None
+    longest_minutes: float
+
+    @property
+    def look(self) -> Callable[[Path], Looked]:
+        """Looks at a file and hears it in one go; work for `segue.audio.workers.run_files`."""
+        look = Look(self.longest_minutes)
+        if self.extractor is None:
+            return look
+        return Listen(look, self._analysis(self.extractor), folder_of(self.extractor))
+
+    def features(self, files: Sequence[Found]) -> Sequence[npt.NDArray[Any]] | Features:
+        """What was heard of files, as `AudioDoor.place` takes it."""
+        if self.extractor is None:
+            return [np.zeros(0, np.float32)] * len(files)
+        heard = [AudioFile(i, Path(f.file), f.looked.sha256) for i, f in enumerate(files)]
+        return Features(heard, {}, self._analysis(self.extractor), folder_of(self.extractor))
+
+    def _analysis(self, extractor: Extractor) -> Analysis:
+        return Analysis(extractor, self.longest_minutes)
+
+
 def add(
     path: Path, sources: Sequence[Path], *, out: Path | None = None, progress: bool = False
 ) -> Added:
@@ -86,10 +118,7 @@ def add(
     extractor = _heard_by(path)
     before = _manifest(path)
     limits = Limits()
-    look: Callable[[Path], Looked] = Look(limits.duration_minutes)
-    if extractor is not None:
-        analysis = Analysis(extractor, limits.duration_minutes)
-        look = Listen(Look(limits.duration_minutes), analysis, folder_of(extractor))
+    ears = Ears(extractor, limits.duration_minutes)
     receipt = Receipt(format="audio", unit=READER.unit)
     with ExitStack() as stack:
         inputs = find(list(sources), READER.wanted, READER.files, stack, receipt.notes)
@@ -104,15 +133,11 @@ def add(
                 loading.result()  # raises, if it could not be loaded
             advance(size / _MB)
 
-        found = scan(inputs, limits, receipt, tick, look, progress=progress)
+        found = scan(inputs, limits, receipt, tick, ears.look, progress=progress)
         bundle, door = loading.result()
     files = _new(without_doubles(found, receipt, known=lambda uri: False), bundle.catalog, receipt)
-    features: Sequence[npt.NDArray[Any]] | Features = [np.zeros(0, np.float32)] * len(files)
-    if extractor is not None:
-        heard = [AudioFile(i, Path(f.file), f.looked.sha256) for i, f in enumerate(files)]
-        features = Features(heard, {}, analysis, folder_of(extractor))
-    table = _table(files)
-    vectors = door.place(features, table)
+    table = table_of(files)
+    vectors = door.place(ears.features(files), table)
     placed = vectors.any(axis=1)
     _drop(receipt, "nothing to place it by", int((~placed).sum()))
     table = table.filter(pa.array(placed))
@@ -203,7 +228,7 @@ def _new(files: list[Found], catalog: Catalog, receipt: Receipt) -> list[Found]:
     _drop(receipt, "there already", len(files) - len(new))
     # Only what may be the same recording is looked at closely: by its id, or as long as a new one.
     like = catalog.table.filter(pc.or_(_among(catalog, "recording", new), _as_long(catalog, new)))
-    tracks = Catalog.of(_table(new), np.zeros(len(new), np.int32)).table
+    tracks = Catalog.of(table_of(new), np.zeros(len(new), np.int32)).table
     both = Catalog(pa.concat_tables([like, tracks]))
     rows = np.arange(len(both), dtype=np.int32)
     first = Recordings(both, rows[: len(like)]).first_of_each(rows[len(like) :])
@@ -229,8 +254,8 @@ def _as_long(catalog: Catalog, files: Sequence[Found]) -> pa.Array:
     return pa.array(apart <= SAME_DURATION_MS)
 
 
-def _table(files: Sequence[Found]) -> pa.Table:
-    """The tracks of files."""
+def table_of(files: Sequence[Found]) -> pa.Table:
+    """The tracks of files, as rows of the table `tracks`."""
     return pa.Table.from_pylist([file.track._asdict() for file in files], TABLES["tracks"])
 
 

@@ -14,6 +14,7 @@ HOMES = {
     "bert4rec": "segue.models.sequence",
     "bpr": "segue.models.bpr",
     "caser": "segue.models.sequence",
+    "content": "segue.models.content",
     "gru4rec": "segue.models.sequence",
     "item-knn": "segue.models.knn",
     "larp": "segue.models.larp",

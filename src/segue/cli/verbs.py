@@ -15,6 +15,7 @@ from segue.cli.ask import continue_, similar, submit
 from segue.cli.check import doctor
 from segue.cli.data import describe, ingest, outcomes, world
 from segue.cli.learn import evaluate, train
+from segue.cli.serve import serve, token
 
 # typer keeps its parser's exceptions to itself; the base of the one it shows is all of them.
 WrongArguments: Any = typer.BadParameter.__bases__[0]
@@ -37,6 +38,8 @@ _VERBS: dict[str, Callable[..., None]] = {
     "continue": continue_,
     "submit": submit,
     "similar": similar,
+    "serve": serve,
+    "token": token,
     "doctor": doctor,
 }
 for _name, _verb in _VERBS.items():

@@ -25,7 +25,7 @@ from segue.data.dataset import Dataset
 from segue.errors import ConfigError, DataError
 from segue.models import audio_sounds
 from segue.models.audio_calibration import find_scale
-from segue.models.audio_door import AudioDoor
+from segue.models.audio_door import AudioDoor, artists_of
 from segue.models.audio_learning import learn_tower
 from segue.models.audio_settings import AudioConfig, form_of
 from segue.models.audio_sounds import Artists, Examples, Some, Sounds
@@ -191,7 +191,7 @@ class AudioRecommender(Recommender, AudioDoor):
         return y * np.float32(self.unit * self.scale)
 
     def _placed(self, sounds: Arrays, tracks: pa.Table) -> Float32:
-        beside = self._beside(self._artists_of(tracks))
+        beside = self._beside(artists_of(self.catalog, tracks))
         if self.content is not None:
             content = self.content(sounds, tracks)
             return self._vectors(content, beside) * content.any(axis=1, keepdims=True)

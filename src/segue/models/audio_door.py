@@ -50,19 +50,25 @@ class AudioDoor(ABC):
     def _placed(self, sounds: Arrays, tracks: pa.Table) -> Float32:
         """`place` with what towers hear."""
 
-    def _artists_of(self, tracks: pa.Table) -> Int32:
-        """Numbers of the catalog's artists, by uri or by name, -1 where it has none. (tracks,)"""
-        codes = np.full(len(tracks), -1, np.int32)
-        for column in ("artist", "artist_uri"):
-            known = self.catalog.table[column]
-            # Only rows of these names are looked at one by one: a catalog has many others.
-            rows = np.flatnonzero(pc.is_in(known, value_set=tracks[column].drop_null()))[::-1]
-            artists = self.catalog.artists[rows].tolist()
-            by_name = dict(zip(known.take(rows).to_pylist(), artists, strict=True))
-            found = np.array([by_name.get(name, -1) for name in tracks[column].to_pylist()])
-            codes = np.where(found >= 0, found, codes).astype(np.int32)
-        return codes
-
     @abstractmethod
     def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Self:
         """The same model with further tracks, as `DotRecommender.with_tracks`."""
+
+
+def artists_of(catalog: Catalog, tracks: pa.Table) -> Int32:
+    """Numbers of a catalog's artists, by uri or by name, -1 where it has none. (tracks,)
+
+    Args:
+        catalog: whose artists are known.
+        tracks: rows of the table `tracks`.
+    """
+    codes = np.full(len(tracks), -1, np.int32)
+    for column in ("artist", "artist_uri"):
+        known = catalog.table[column]
+        # Only rows of these names are looked at one by one: a catalog has many others.
+        rows = np.flatnonzero(pc.is_in(known, value_set=tracks[column].drop_null()))[::-1]
+        artists = catalog.artists[rows].tolist()
+        by_name = dict(zip(known.take(rows).to_pylist(), artists, strict=True))
+        found = np.array([by_name.get(name, -1) for name in tracks[column].to_pylist()])
+        codes = np.where(found >= 0, found, codes).astype(np.int32)
+    return codes

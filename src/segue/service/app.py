@@ -1,0 +1,101 @@
+"""The app: routes, gate, errors, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from segue.service import api, pages, problems
+from segue.service.access import Gate, Tokens
+from segue.service.description import describe
+from segue.service.metrics import Metrics
+from segue.service.service import Service
+from segue.service.wire import BundleRequest
+
+
+def create_app(service: Service, tokens: Tokens, *, beyond: bool = False) -> FastAPI:
+    """The app of a service.
+
+    Args:
+        service: not started yet; the app starts and closes it.
+        tokens: of those who may ask.
+        beyond: whether other machines can reach it: then everybody needs a token.
+    """
+
+    @asynccontextmanager
+    async def running(app: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        with suppress(NotImplementedError, ValueError, RuntimeError, AttributeError):
+            # Not on every system, and only in the main thread.
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, again)
+        yield
+        await service.close()
+
+    swaps: set[asyncio.Task[object]] = set()
+
+    def again() -> None:
+        """Load the bundle's folder again; what is wrong with it is in the log."""
+        task = asyncio.ensure_future(_quietly(service))
+        swaps.add(task)
+        task.add_done_callback(swaps.discard)
+
+    app = FastAPI(
+        title="Segue",
+        version=version("segue"),
+        description="Music recommendation that learns from what people play and skip.",
+        lifespan=running,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.service = service
+    app.include_router(api.v1)
+    app.include_router(api.health)
+    pages.install(app)
+    problems.install(app)
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
+    app.add_middleware(Measured, metrics=service.metrics)
+    app.add_middleware(Gate, tokens=tokens, beyond=beyond, settings=service.settings)
+    return app
+
+
+async def _quietly(service: Service) -> None:
+    with suppress(problems.Refused):
+        await service.swap(BundleRequest())
+
+
+class Measured:
+    """How long every request took, by its route."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        start, status = time.perf_counter(), 500
+
+        async def told(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, told)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            seconds = self.metrics.seconds.labels(route, _method(scope["method"]), status)
+            seconds.observe(time.perf_counter() - start)
+
+
+def _method(name: str) -> str:
+    """One of the usual ones: clients could make up any number of others."""
+    return name if name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS") else "other"

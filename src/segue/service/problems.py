@@ -1,0 +1,133 @@
+"""Errors as problem+json (RFC 9457), with the path of the field where there is one."""
+
+from __future__ import annotations
+
+import http
+import logging
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from msgspec import Meta
+from starlette.exceptions import HTTPException
+
+from segue.errors import SegueError, UsageError
+from segue.service.store import KeyReused, StaleVersion, StoreError, StoreFull, StoreGone
+
+MEDIA_TYPE = "application/problem+json"
+_LOG = logging.getLogger("segue.service")
+_AT = re.compile(r"^(?P<what>.*?) - at `(?P<path>\$.*)`$", re.DOTALL)
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One thing that is wrong with a request."""
+
+    path: Annotated[str, Meta(description="of the field, as JSONPath, or query.NAME")]
+    what: Annotated[str, Meta(description="what is wrong with it, and what would not be")]
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What went wrong (RFC 9457)."""
+
+    title: str
+    status: int
+    detail: str
+    type: str = "about:blank"
+    errors: list[Fault] = []
+
+
+class Refused(Exception):
+    """A request that is answered with a problem.
+
+    Args:
+        status: of HTTP.
+        detail: what happened and what to do, in one line.
+        errors: the fields that are wrong.
+        headers: of the response.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        errors: list[Fault] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.detail = status, detail
+        self.errors, self.headers = errors or [], dict(headers or {})
+
+
+def response(refused: Refused) -> Response:
+    """The problem as a response."""
+    title = http.HTTPStatus(refused.status).phrase
+    problem = Problem(title, refused.status, refused.detail, errors=refused.errors)
+    # The default of `type` is what RFC 9457 takes where it is left out.
+    return Response(
+        msgspec.json.encode(problem), refused.status, refused.headers, media_type=MEDIA_TYPE
+    )
+
+
+def at(path: str, what: str) -> Refused:
+    """A field that cannot be taken as it is."""
+    return Refused(422, f"{path}: {what}", [Fault(path, what)])
+
+
+def refused_by_schema(error: msgspec.ValidationError) -> Refused:
+    """A body of valid JSON that is not what it has to be."""
+    found = _AT.match(str(error))
+    return at(found["path"], found["what"]) if found else at("$", str(error))
+
+
+STATUS: dict[type[SegueError], int] = {
+    StoreFull: 507,
+    StoreGone: 503,
+    KeyReused: 409,
+    StaleVersion: 409,
+    UsageError: 422,
+}
+"""How errors of segue are answered; others are the service's own fault."""
+
+
+def of_error(error: SegueError) -> Refused:
+    """An error of segue as a problem."""
+    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
+    return Refused(status, str(error))
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of an app a problem."""
+
+    @app.exception_handler(Refused)
+    async def refused(request: Request, error: Refused) -> Response:
+        return response(error)
+
+    @app.exception_handler(SegueError)
+    async def failed(request: Request, error: SegueError) -> Response:
+        if not isinstance(error, (StoreError, UsageError)):
+            _LOG.exception("%s %s", request.method, request.url.path, exc_info=error)
+        return response(of_error(error))
+
+    @app.exception_handler(HTTPException)
+    async def of_http(request: Request, error: HTTPException) -> Response:
+        return response(Refused(error.status_code, str(error.detail), headers=error.headers))
+
+    @app.exception_handler(RequestValidationError)
+    async def of_parameters(request: Request, error: RequestValidationError) -> Response:
+        errors = [_fault(one) for one in error.errors()]
+        detail = "; ".join(f"{fault.path}: {fault.what}" for fault in errors)
+        return response(Refused(422, detail, errors))
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> Response:
+        _LOG.exception("%s %s", request.method, request.url.path, exc_info=error)
+        return response(Refused(500, "unexpected; the log of the service says more"))
+
+
+def _fault(error: Any) -> Fault:
+    place, *names = map(str, error["loc"])
+    return Fault(".".join([place, *names]), str(error["msg"]))

@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 
 SECONDS = 60
+TRIES = 200
 
 
 class NoPostgres(Exception):
@@ -60,10 +61,17 @@ class Postgres:
         if self._user:
             shutil.chown(self.folder, "postgres")
         self._names = 0
-        self._run(
-            *("initdb", "-D", self.data, "-U", "postgres", "-A", "trust"),
-            *("-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"),
+        self._server: subprocess.Popen[bytes] | None = None
+        options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
+        ran = subprocess.run(
+            [*self._user, str(self._programs / "initdb"), "-D", str(self.data), *options],
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
         )
+        if ran.returncode:
+            raise NoPostgres(f"initdb: {' '.join(ran.stderr.split())[-500:]}")
         with (self.data / "postgresql.conf").open("a", encoding="utf-8") as conf:
             conf.write(
                 f"listen_addresses = ''\nunix_socket_directories = '{self.folder}'\n"
@@ -76,43 +84,44 @@ class Postgres:
         """Where the cluster is."""
         return self.folder / "data"
 
-    def _run(self, program: str, *arguments: object) -> None:
-        command = [*self._user, str(self._programs / program), *map(str, arguments)]
-        # Into a file: the server that pg_ctl starts would keep a pipe open.
-        with tempfile.TemporaryFile("w+") as said:
-            ran = subprocess.run(
-                command, cwd="/", stdout=said, stderr=said, check=False, timeout=SECONDS
-            )
-            if ran.returncode:
-                said.seek(0)
-                raise NoPostgres(f"{program}: {' '.join(said.read().split())[-500:]}")
-
     def start(self) -> None:
         """Start the server; after a kill, once what is left of the old one has gone."""
-        give_up = time.monotonic() + SECONDS
-        while True:
-            try:
-                self._run("pg_ctl", "-D", self.data, "-l", self.folder / "log", "-w", "start")
-            except NoPostgres:
-                if time.monotonic() > give_up:
-                    raise
-                time.sleep(0.1)
-            else:
+        for _ in range(TRIES):
+            if self._starts():
                 return
+            time.sleep(0.1)
+        raise NoPostgres(f"it does not start: {(self.folder / 'log').read_text()[-500:]}")
+
+    def _starts(self) -> bool:
+        # Not by pg_ctl, which takes two seconds where the last server was killed.
+        with (self.folder / "log").open("a") as log:
+            command = [*self._user, str(self._programs / "postgres"), "-D", str(self.data)]
+            self._server = subprocess.Popen(command, cwd="/", stdout=log, stderr=log)
+        while self._server.poll() is None:
+            with suppress(psycopg.OperationalError):
+                self.execute("SELECT 1")
+                return True
+            time.sleep(0.02)
+        return False
+
+    def _signal(self, number: signal.Signals) -> None:
+        pid = int((self.data / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, number)
+        assert self._server
+        self._server.wait(SECONDS)
 
     def stop(self) -> None:
         """Stop the server; connections are cut."""
-        self._run("pg_ctl", "-D", self.data, "-m", "fast", "-w", "stop")
+        self._signal(signal.SIGINT)
 
     def kill(self) -> None:
         """Kill the server at once."""
-        pid = int((self.data / "postmaster.pid").read_text().split()[0])
-        os.kill(pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
 
     def remove(self) -> None:
         """Stop and forget everything."""
-        with suppress(NoPostgres):  # it was not running
-            self._run("pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop")
+        if self._server is not None and self._server.poll() is None:
+            self._signal(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def execute(self, statement: str) -> None:

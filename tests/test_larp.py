@@ -498,6 +498,16 @@ def test_two_tracks_are_enough(tmp_path):
     assert slate.tracks.tolist() == [1]
 
 
+def test_too_little_to_stop_by_is_said(tmp_path, capsys):
+    settings = {**SMALL, "sound": "none", "stages": ("ttc",), "epochs": 1}
+    long = [np.flatnonzero(families == p % 3).tolist() for p in range(90)]
+    for lists, told in (([[0, 6], [4, 10]], True), (long, False)):
+        path = tmp_path / str(told)
+        data = evaluation_worlds.write_dataset(path, lists, [None] * len(lists), tracks(), None)
+        Larp(**settings).fit(data, Run(seed=1, progress=True))
+        assert ("all epochs are run" in capsys.readouterr().err) == told
+
+
 def test_endless_captions(tmp_path):
     rows = tracks()
     for t in (4, 5):

@@ -82,6 +82,8 @@ def learn_sides(
             else "give it playlists of two such tracks or more",
         )
     aside = training.Held(held, *_halves(held.playlists, rng))
+    if not aside.shown:
+        note("larp: too little to tell when a stage ends: all epochs are run", show=run.progress)
     stages = training.Stages(
         list(sides.values()), learned, aside, config, run, dataset.info.fingerprint
     )

@@ -9,9 +9,8 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from threading import Lock
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import msgspec
 from sqlalchemy import Connection, Engine, select, text
@@ -33,9 +32,8 @@ from segue.data.feedback.database import (
 )
 from segue.data.feedback.sessions import STANDING, Said, heard
 from segue.data.outcomes import FeedbackRule
-from segue.data.schema import Outcome
 from segue.errors import UsageError
-from segue.service.store_checks import checked_event, checked_row, checked_text
+from segue.service.store_checks import checked_event, checked_name, checked_row, checked_text
 from segue.service.store_playlists import NoPlaylist, Playlist, Playlists, StaleVersion
 from segue.service.store_types import Event, Personal, Upload
 
@@ -168,7 +166,7 @@ class Store(Playlists):
             UsageError: a value that the log cannot hold.
         """
         for name, value in (("key", key), ("listener", listener), ("session", session)):
-            checked_text(value, name)
+            checked_name(value, name)
         now = self._now
         rows = [checked_event(event, f"events[{i}]", now) for i, event in enumerate(events)]
         content = msgspec.json.encode([session, events])
@@ -202,7 +200,7 @@ class Store(Playlists):
         """
         for name, value in (("listener", listener), ("session", session)):
             if value is not None:
-                checked_text(value, name)
+                checked_name(value, name)
         with self._transaction(reads=True) as connection:
             standing, disliked = self._standing(connection, listener)
             said = [] if session is None else self._said(connection, listener, session)
@@ -269,11 +267,11 @@ class Store(Playlists):
         if session is not None:
             wanted = wanted.where(at.session != session)
         past: list[str] = []
-        page = connection.execute(wanted).all()
-        while page and len(past) < MAX_PAST:
+        page = None
+        while page is None or (len(page) == MAX_PAST and len(past) < MAX_PAST):
+            before = wanted if page is None else wanted.where(at.id < page[-1].id)
+            page = connection.execute(before).all()
             past += [row.track for row in page if (row.session, row.track) not in disliked]
-            full = len(page) == MAX_PAST
-            page = connection.execute(wanted.where(at.id < page[-1].id)).all() if full else []
         return past[:MAX_PAST][::-1]
 
     # Uploads

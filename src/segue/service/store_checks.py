@@ -11,14 +11,16 @@ from segue.data.schema import TABLES
 from segue.errors import UsageError
 from segue.service.store_types import Event
 
-MAX_INDEXED_BYTES = 2600
-"""Of a name that is looked up; PostgreSQL's index holds no longer ones."""
+MAX_URI_BYTES = 2000
+"""In UTF-8. PostgreSQL's indexes hold entries of 2,700 bytes: a listener, a session and a uri."""
+MAX_NAME_BYTES = 250
+"""Of a listener, a session or a key."""
 _MAX_INT = 2**31 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAMES = TABLES["tracks"].names
 
 
-def checked_text(value: Any, where: str, *, longest: int | None = MAX_INDEXED_BYTES) -> str:
+def checked_text(value: Any, where: str, *, longest: int | None = MAX_URI_BYTES) -> str:
     """A text that both databases hold as it is.
 
     Args:
@@ -40,6 +42,11 @@ def checked_text(value: Any, where: str, *, longest: int | None = MAX_INDEXED_BY
     if longest is not None and size > longest:
         raise UsageError(f"has {size} bytes, the limit is {longest}", where=where, do="shorten it")
     return value
+
+
+def checked_name(value: Any, where: str) -> str:
+    """What a listener, session or key is called. Raises UsageError."""
+    return checked_text(value, where, longest=MAX_NAME_BYTES)
 
 
 def _checked_number(value: Any, where: str) -> int | None:

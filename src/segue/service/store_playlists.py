@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from segue.data.feedback.database import StoreError
 from segue.data.feedback.tables import playlists as table
-from segue.service.store_checks import checked_text
+from segue.service.store_checks import checked_name, checked_text
 
 
 class StaleVersion(StoreError):
@@ -67,7 +67,7 @@ class Playlists(ABC):
         now = self._now
         values = {
             "id": f"{now:012x}{secrets.token_hex(10)}",
-            "owner": None if owner is None else checked_text(owner, "owner"),
+            "owner": None if owner is None else checked_name(owner, "owner"),
             **_content(title, tracks),
             "version": 1,
             "created": now,
@@ -96,7 +96,7 @@ class Playlists(ABC):
         """
         wanted = select(table).order_by(table.c.id.desc()).limit(n)
         if owner is not None:
-            wanted = wanted.where(table.c.owner == checked_text(owner, "owner"))
+            wanted = wanted.where(table.c.owner == checked_name(owner, "owner"))
         if after is not None:
             wanted = wanted.where(table.c.id < checked_text(after, "after"))
         with self._transaction(reads=True) as connection:

@@ -11,45 +11,44 @@ from hypothesis import given
 from hypothesis import strategies as st
 from session_worlds import plain, write_sessions
 
-from segue.answers import MAX_PAST
-from segue.asking import Answer, NamedReason, NamedTrack, brief, past_of
+from segue.answers import MAX_PAST, Reason
+from segue.asking import brief, past_of
 from segue.cli import run
 from segue.errors import UsageError
 from segue.models.personal import Personal
 from segue.models.popularity import Popularity
 
 
-def answer(*amounts: float, rest: float | None = None) -> Answer:
-    reasons = [NamedReason("feature", f"f{i}", None, a) for i, a in enumerate(amounts)]
+def reasons(*amounts: float, rest: float | None = None) -> list[Reason]:
+    some = [Reason("feature", f"f{i}", a) for i, a in enumerate(amounts)]
     if rest is not None:
-        reasons.append(NamedReason("rest", None, None, rest))
-    reasons.sort(key=lambda reason: -reason.amount)
-    return Answer("m", 0, False, [NamedTrack(3, "u", None, None, None, None, 1.0, reasons)])
+        some.append(Reason("rest", None, rest))
+    return sorted(some, key=lambda reason: -reason.amount)
 
 
-def shown(answered: Answer, most: int) -> list[tuple[str, float]]:
-    return [(r.what or r.kind, r.amount) for r in brief(answered, most).tracks[0].reasons]
+def shown(some: list[Reason], most: int) -> list[tuple[str, float]]:
+    return [(str(r.what or r.kind), r.amount) for r in brief(some, most)]
 
 
 def test_the_largest_are_kept_for_and_against_and_the_others_are_the_rest() -> None:
-    many = answer(0.5, -3, 2, 0.25, -0.125)
+    many = reasons(0.5, -3, 2, 0.25, -0.125)
     assert shown(many, 2) == [("f2", 2), ("f1", -3), ("rest", 0.625)]
     assert shown(many, 3) == [("f2", 2), ("f0", 0.5), ("f1", -3), ("rest", 0.125)]
 
 
 def test_the_models_own_rest_is_in_the_rest() -> None:
-    assert shown(answer(4, 2, 1, rest=8), 2) == [("f0", 4), ("f1", 2), ("rest", 9)]
+    assert shown(reasons(4, 2, 1, rest=8), 2) == [("f0", 4), ("f1", 2), ("rest", 9)]
 
 
 def test_few_reasons_are_left_alone() -> None:
-    few = answer(2, -1, rest=5)
+    few = reasons(2, -1, rest=5)
     assert brief(few, 2) == few
-    assert brief(answer(), 2) == answer()
+    assert brief([], 2) == []
 
 
 @given(st.lists(st.floats(-1e6, 1e6), max_size=30), st.integers(1, 9))
 def test_parts_still_add_up(amounts: list[float], most: int) -> None:
-    parts = shown(answer(*amounts, rest=1.5), most)
+    parts = shown(reasons(*amounts, rest=1.5), most)
     assert len(parts) <= most + 1
     assert math.isclose(
         math.fsum(amount for _, amount in parts), math.fsum([*amounts, 1.5]), abs_tol=1e-6

@@ -227,3 +227,9 @@ def test_a_search_gives_what_its_definition_says(rows, text, n):
                 level = 0 if " ".join(words) in names else 1
             found.append((level, -plays, row))
     assert played(*rows).search(text, n) == [row for *_, row in sorted(found)][:n]
+
+
+def test_a_track_is_found_as_answers_print_it():
+    names = catalog(("New Order", "Blue Monday"), ("Other", "Monday"))
+    assert names.find("New Order - Blue Monday") == 0
+    assert names.find("new order – blue monday") == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -50,7 +50,7 @@ class NamedTrack(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What ``segue continue --json`` prints, where long lists of reasons are made `brief`.
+    """What ``segue continue --json`` prints, where long lists of reasons are `brief`.
 
     Attributes:
         model: the recommender that ranked it; "popularity" where the bundle's own knew nothing.
@@ -131,10 +131,22 @@ def past_of(dataset: Dataset, catalog: Catalog) -> list[int]:
     return past
 
 
-def answer(bundle: Bundle, query: Query, slate: Slate) -> Answer:
-    """A slate with names and reasons."""
+MOST_REASONS = 8
+"""Parts of a score that are printed one by one."""
+
+
+def answer(bundle: Bundle, query: Query, slate: Slate, most: int | None = None) -> Answer:
+    """A slate with names and reasons.
+
+    Args:
+        most: parts of each score that are given one by one, see `brief`; None: all.
+    """
     catalog = bundle.catalog
     reasons = bundle.recommender.reasons(query, slate.tracks)
+    if most is not None:
+        reasons = [brief(some, most) for some in reasons]
+    said = {part.what for some in reasons for part in some if isinstance(part.what, int)}
+    labels = dict(zip(said, catalog.labels(list(said)), strict=True))
     rows = catalog.table.take(slate.tracks).to_pylist()
     return Answer(
         model=slate.served_by,
@@ -144,7 +156,7 @@ def answer(bundle: Bundle, query: Query, slate: Slate) -> Answer:
             NamedTrack(
                 index=int(index),
                 score=float(score),
-                reasons=[_named(catalog, reason) for reason in some],
+                reasons=[_named(reason, labels) for reason in some],
                 **{key: row[key] for key in ("uri", "title", "artist", "album", "duration_ms")},
             )
             for index, score, row, some in zip(
@@ -154,26 +166,12 @@ def answer(bundle: Bundle, query: Query, slate: Slate) -> Answer:
     )
 
 
-MOST_REASONS = 8
-"""Parts of a score that are printed one by one."""
-
-
-def brief(answered: Answer, most: int = MOST_REASONS) -> Answer:
-    """The answer with the `most` parts of each score that matter most, and the rest as one.
+def brief(reasons: list[Reason], most: int = MOST_REASONS) -> list[Reason]:
+    """The `most` parts of a score that matter most, and the others as one.
 
     Those of the largest amounts, whether they speak for the track or against it. The others, and
     what a model itself calls the rest, are summed in one of the kind "rest", which is the last.
     """
-    return msgspec.structs.replace(
-        answered,
-        tracks=[
-            msgspec.structs.replace(track, reasons=_largest(track.reasons, most))
-            for track in answered.tracks
-        ],
-    )
-
-
-def _largest(reasons: list[NamedReason], most: int) -> list[NamedReason]:
     parts = [reason for reason in reasons if reason.kind != "rest"]
     if len(parts) <= most:
         return reasons
@@ -184,11 +182,11 @@ def _largest(reasons: list[NamedReason], most: int) -> list[NamedReason]:
     kept += equal[: most - len(kept)]
     kept.sort(key=lambda reason: -reason.amount)
     rest = math.fsum(reason.amount for reason in reasons) - math.fsum(r.amount for r in kept)
-    return [*kept, NamedReason("rest", None, None, rest)]
+    return [*kept, Reason("rest", None, rest)]
 
 
-def _named(catalog: Catalog, reason: Reason) -> NamedReason:
+def _named(reason: Reason, labels: Mapping[int, tuple[str, str]]) -> NamedReason:
     if isinstance(reason.what, int):
-        label, uri = catalog.label(reason.what), catalog[reason.what]["uri"]
+        label, uri = labels[reason.what]
         return NamedReason(reason.kind, label, uri, reason.amount)
     return NamedReason(reason.kind, reason.what, None, reason.amount)

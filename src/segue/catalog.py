@@ -27,6 +27,9 @@ CATALOG_SCHEMA = TABLES["tracks"].append(
 )
 
 
+_DASHES = ("-", "–", "—")
+
+
 def _plain(names: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Names as they are compared: the same signs for the same letters, in lower case."""
     plain = pc.utf8_lower(pc.utf8_normalize(names, "NFKC"))
@@ -171,9 +174,16 @@ class Catalog:
 
     def label(self, track: int) -> str:
         """``Artist - Title``, or the uri where the names are unknown."""
-        row = self[track]
-        names = [name for name in (row["artist"], row["title"]) if name]
-        return " - ".join(names) if names else row["uri"]
+        return self.labels([track])[0][0]
+
+    def labels(self, tracks: Sequence[int]) -> list[tuple[str, str]]:
+        """``Artist - Title`` of each track, or the uri where the names are unknown; and the uri."""
+        table = self.table.select(["artist", "title", "uri"])
+        rows = table.take(pa.array(tracks, pa.int64())).to_pylist()
+        return [
+            (" - ".join(filter(None, (row["artist"], row["title"]))) or row["uri"], row["uri"])
+            for row in rows
+        ]
 
     def find(self, text: str) -> int:
         """The track meant by a uri, or by words that its artist and title hold.
@@ -185,6 +195,8 @@ class Catalog:
         if row >= 0:
             return row
         words = _plain(pa.array([shown(text)]))[0].as_py().split()
+        # "Artist - Title", as answers are printed, has a word that names do not.
+        words = [word for word in words if word not in _DASHES] or words
         if not words:
             raise UsageError("empty track", do="give a uri, or words of title and artist")
         artists, titles = (names.fill_null("") for names in self._names)

@@ -12,7 +12,9 @@ from segue.errors import UsageError
 from segue.files import shown
 
 if TYPE_CHECKING:
-    from segue.asking import Answer, NamedReason
+    from segue.answers import Query, Slate
+    from segue.asking import NamedReason
+    from segue.bundle import Bundle
 
 BundleIn = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Trained recommender.")]
 Count = Annotated[int, typer.Option("-n", min=1, help="How many tracks.")]
@@ -75,7 +77,7 @@ def continue_(
     json: Json = False,
 ) -> None:
     """Continue a playlist or a session: from its tracks, its title, or what was heard before."""
-    from segue.asking import answer, past_of, query_of
+    from segue.asking import past_of, query_of
     from segue.bundle import Bundle
     from segue.playlist_files import PLAYLIST_FORMATS
     from segue.slate import ListStage, continue_playlist
@@ -114,7 +116,7 @@ def continue_(
         rows = loaded.catalog.table.take(slate.tracks).to_pylist()
         print(PLAYLIST_FORMATS[format](title or "Continued by segue", rows), end="")
         return
-    _show(answer(loaded, query, slate), json or format == "json")
+    _show(loaded, query, slate, json or format == "json")
 
 
 def similar(
@@ -124,7 +126,7 @@ def similar(
     json: Json = False,
 ) -> None:
     """Find what goes with one track."""
-    from segue.asking import answer, query_of
+    from segue.asking import query_of
     from segue.bundle import Bundle
     from segue.slate import continue_playlist
 
@@ -133,7 +135,7 @@ def similar(
     slate = continue_playlist(loaded.recommender, query, n)
     if loaded.manifest.simulated:
         say(SIMULATED)
-    _show(answer(loaded, query, slate), json)
+    _show(loaded, query, slate, json)
 
 
 def submit(
@@ -162,11 +164,12 @@ def submit(
     facts(rows | {f"served by {model}": n for model, n in receipt.served_by.items()})
 
 
-def _show(answered: Answer, json: bool) -> None:
-    if json:
-        from segue.asking import brief
+def _show(loaded: Bundle, query: Query, slate: Slate, json: bool) -> None:
+    from segue.asking import MOST_REASONS, answer
 
-        emit(brief(answered))
+    answered = answer(loaded, query, slate, MOST_REASONS if json else None)
+    if json:
+        emit(answered)
         return
     table(
         ("", "artist", "title", "score", "because"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -39,7 +40,7 @@ class ContentConfig(Config, frozen=True):
 
 
 class Content(DenseRecommender):
-    """score(t) = sum over the history of s (1 [same artist] + 1/2 [same album]) + words + popularity.
+    """score(t) = sum over the history of s (1 [same artist] + 1/2 [same album]), + words, + popular.
 
     s is 1 for a track of the history, -1 for one that was skipped or disliked. Each word of the
     title that a track's artist, title or album has adds 1 + log(tracks / tracks that have it), as a
@@ -59,7 +60,7 @@ class Content(DenseRecommender):
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
         offsets, tracks = queries.liked()
         named = (self.catalog.artists[tracks] >= 0) | (self.catalog.albums[tracks] >= 0)
-        known = [bool(named[a:b].any()) for a, b in zip(offsets, offsets[1:], strict=False)]
+        known = [bool(named[a:b].any()) for a, b in pairwise(offsets)]
         return np.array(
             [
                 some or bool(self._words(title))

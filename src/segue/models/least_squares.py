@@ -25,6 +25,7 @@ import scipy.sparse as sp
 from segue.models.least_squares_kernels import SHARES, gram_shares, solve_rows, turn_rows
 
 Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 
 _SMALL = 256
 """Counts below this are their own level: one byte an entry."""
@@ -154,6 +155,27 @@ def solve(
         cold: start from zero.
     """
     solve_rows(*of, fixed, gram, solved, steps, np.float32(tolerance), cold)
+
+
+def inverse_times(diagonal: Float64, weights: Float64, rows: Float64) -> Float64:
+    """(diag(d) + RᵀWR)⁻¹ Rᵀ, by the smaller of two systems.
+
+    With few rows it is D⁻¹Rᵀ (I + W R D⁻¹Rᵀ)⁻¹ (Woodbury), a system of as many as there are rows.
+
+    Args:
+        diagonal: d, above 0. (factors,)
+        weights: of W, at least 0. (rows,)
+        rows: R. (rows, factors)
+
+    Returns:
+        (factors, rows)
+    """
+    if len(rows) > len(diagonal):
+        whole = np.diag(diagonal) + (rows.T * weights) @ rows
+        return np.linalg.solve(whole, rows.T).astype(np.float64, copy=False)
+    scaled = rows / diagonal
+    inner = np.eye(len(rows)) + weights[:, None] * (rows @ scaled.T)
+    return np.linalg.solve(inner.T, scaled).T.astype(np.float64, copy=False)
 
 
 def sweep(

@@ -34,7 +34,15 @@ from segue.data.dataset import Dataset
 from segue.data.rows import RowKind
 from segue.models.base import Run, expect, knows_history
 from segue.models.company import Company
-from segue.models.least_squares import Side, Weighted, confidence, diagonalise, factorise, solve
+from segue.models.least_squares import (
+    Side,
+    Weighted,
+    confidence,
+    diagonalise,
+    factorise,
+    inverse_times,
+    solve,
+)
 from segue.models.scoring import DotRecommender
 from segue.models.skipped import query_counts, row_counts, skip_rates
 from segue.runs import offsets_of
@@ -249,12 +257,11 @@ class WRMF(DotRecommender):
         rows, fixed = self._histories(queries)
         history = fixed[rows.others].astype(np.float64)
         extra = rows.extra[rows.levels].astype(np.float64)
-        played = rows.played
-        b = np.diag(self.gram + rows.reg[0]) + (history.T * np.where(played, extra, 0)) @ history
-        a = b + (history.T * np.where(played, 0, extra)) @ history
-        u = np.linalg.solve(a, (1 + extra[played]) @ history[played])
+        played, diagonal = rows.played, (self.gram + rows.reg[0]).astype(np.float64)
+        u = inverse_times(diagonal, extra, history) @ np.where(played, 1 + extra, 0)
         weights = np.where(played, 1 + extra, -extra * (history @ u))
-        parts = self.vectors[tracks] @ np.linalg.solve(b, history.T) * weights
+        of_b = inverse_times(diagonal, np.where(played, extra, 0), history)
+        parts = self.vectors[tracks] @ of_b * weights
         heard = query_counts(queries, len(self.vectors), self._skips)
         if self.company:
             whose, said = self.company.sources(heard, query.title)

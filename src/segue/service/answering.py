@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from segue.answers import Queries, Query, Slate
-from segue.asking import Answer, answer, brief
+from segue.asking import MOST_REASONS, Answer, answer
 from segue.bundle import Bundle
 from segue.models.base import POPULARITY
 from segue.service.ladder import Rung
@@ -211,7 +211,7 @@ class Answering:
         )
         bundle = Bundle(rung.recommender, live.bundle.manifest, live.bundle.learned)
         return [
-            Told(rung.name, brief(answer(bundle, query, slate)), ask.passed)
+            Told(rung.name, answer(bundle, query, slate, MOST_REASONS), ask.passed)
             for ask, query, slate in zip(asks, queries, slates, strict=True)
         ]
 

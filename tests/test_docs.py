@@ -26,6 +26,7 @@ from segue.models.larp_tops_settings import ClcRecConfig, DropoutNetConfig
 from segue.models.larp_transformers_settings import BertConfig, HtsatConfig
 from segue.playlist_files import PLAYLIST_FORMATS
 from segue.recipe import shipped
+from segue.service.settings import ServiceSettings
 from segue.slate import ListStage
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -176,6 +177,12 @@ def test_numbers_of_two_stage_have_their_defaults_in_the_table(field):
 @pytest.mark.parametrize("field", msgspec.structs.fields(Limits), ids=lambda field: field.name)
 def test_every_limit_of_sound_files_is_documented_with_its_default(field):
     (row,) = re.findall(rf"^\| `{field.name}` \|(.*?)\|", section("audio.md", "Limits"), re.M)
+    assert float(row) == field.default
+
+
+@pytest.mark.parametrize("field", msgspec.structs.fields(ServiceSettings), ids=lambda f: f.name)
+def test_every_limit_of_the_service_is_documented_with_its_default(field):
+    (row,) = re.findall(rf"^\| `{field.name}` \|(.*?)\|", section("service.md", "Limits"), re.M)
     assert float(row) == field.default
 
 

@@ -40,7 +40,7 @@ class ContentConfig(Config, frozen=True):
 
 
 class Content(DenseRecommender):
-    """score(t) = sum over the history of s (1 [same artist] + 1/2 [same album]), + words, + popular.
+    """score(t) = sum over the history of s (1 [same artist] + 1/2 [same album]), + words + played
 
     s is 1 for a track of the history, -1 for one that was skipped or disliked. Each word of the
     title that a track's artist, title or album has adds 1 + log(tracks / tracks that have it), as a

@@ -19,7 +19,7 @@ MOST_HISTORY = 1000
 MOST_BANS = 1000
 MOST_EVENTS = 1000
 MOST_PLAYLIST = 10_000
-MOST_LETTERS = 600
+MOST_LETTERS = 500
 """Of a uri or an artist: PostgreSQL's indexes hold no longer ones."""
 
 # Neither control characters nor halves of surrogate pairs, which databases refuse.

@@ -24,6 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from segue.answers import MAX_PAST
+from segue.data.feedback.database import address_of, telling
 from segue.data.schema import Outcome
 from segue.errors import SegueError, UsageError
 from segue.service import store_playlists
@@ -456,13 +457,25 @@ def test_requests_that_repeat_in_any_order_are_stored_once(shared, requests, cha
 def test_threads_that_send_the_same_request_store_it_once(store):
     def send(number: int) -> bool:
         key = number % 10
-        rows = [{"uri": f"t{n}"} for n in ((1, 2, 3) if number % 2 else (3, 2, 1))]
-        return store.append(f"k{key}", "ann", "s", [play(f"t{key}")] * 2, rows)
+        return store.append(f"k{key}", "ann", "s", [play(f"t{key}")] * 2, [{"uri": f"t{key}"}])
 
     with ThreadPoolExecutor(16) as pool:
         stored = list(pool.map(send, range(80)))
     assert sum(stored) == 10
     assert sorted(store.personal("ann", "s").tracks) == sorted([f"t{n}" for n in range(10)] * 2)
+
+
+def test_requests_that_name_the_same_tracks_never_wait_for_each_other_in_a_ring(store):
+    together = threading.Barrier(2)
+
+    def send(step: int) -> None:
+        for batch in range(8):
+            rows = [{"uri": f"{batch} {n}"} for n in range(100)][::step]
+            together.wait()
+            store.append(f"{batch}", f"listener {step}", "s", [play("a")], rows)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(send, (1, -1))) == [None, None]
 
 
 def test_processes_write_to_one_log_at_once(address):
@@ -677,6 +690,23 @@ def test_a_new_log_on_a_full_disk_is_one_clear_line(small_disk):
         Store.open(str(folder / "log.sqlite"))
 
 
+def test_an_error_of_the_disk_is_told_from_a_full_one(small_disk, tmp_path):
+    """SQLite calls both the same where a quota ends, or memory that is mapped."""
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorname = "SQLITE_IOERR_WRITE"  # type: ignore
+    full = small_disk("1m")
+    for folder in (full, tmp_path):
+        (folder / "log.sqlite").touch()
+    fill(full)
+    with pytest.raises(StoreFull), telling(address_of(str(full / "log.sqlite"))):
+        raise error
+    with (
+        pytest.raises(StoreGone, match=r"cannot be reached \(disk I/O error\)"),
+        telling(address_of(str(tmp_path / "log.sqlite"))),
+    ):
+        raise error
+
+
 # Gone and back
 
 
@@ -745,6 +775,35 @@ def test_an_sqlite_file_that_is_overwritten_is_broken_not_a_crash(tmp_path, cloc
     file.write_bytes(random.Random(0).randbytes(9000))
     with pytest.raises(StoreGone, match=r"log.sqlite: is not an SQLite file"):
         store.ping()
+    store.close()
+
+
+def test_one_call_tries_again_and_those_beside_it_do_not_wait(tmp_path, clock):
+    folder, away = tmp_path / "log", tmp_path / "away"
+    folder.mkdir()
+    store = Store.open(str(folder / "log.sqlite"), clock=clock)
+    folder.rename(away)
+    with pytest.raises(StoreGone):
+        store.ping()
+    clock.now += BREAK_SECONDS
+    away.rename(folder)
+    trying, answered = threading.Event(), threading.Event()
+    connect = store._engine.connect
+
+    def slow() -> object:
+        trying.set()
+        assert answered.wait(60)
+        return connect()
+
+    store._engine.connect = slow  # type: ignore
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(store.ping)
+        assert trying.wait(60)
+        with pytest.raises(StoreGone):
+            store.ping()
+        answered.set()
+        first.result()
+    store.ping()
     store.close()
 
 

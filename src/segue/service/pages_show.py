@@ -1,0 +1,255 @@
+"""What the service says, in words that a person reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from segue.asking import NamedReason, NamedTrack
+from segue.data.schema import Outcome
+from segue.models.base import POPULARITY
+from segue.service import wire
+from segue.service.service import Service
+from segue.service.store import Personal
+
+_MOST = 3
+"""Reasons that are told of a track."""
+_WORTH = 0.05
+"""Least share of a reason that is told beside another."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One reason: words, the name they are about, and its share of what speaks for the track."""
+
+    words: str
+    name: str
+    share: int | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A track of a continuation.
+
+    Attributes:
+        move: places up since the order before; 0 where it stands; None: it is new, or there was
+            none before.
+    """
+
+    place: int
+    track: NamedTrack
+    parts: list[Part]
+    playable: bool
+    new: bool
+    move: int | None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A continuation as it is shown.
+
+    Attributes:
+        order: to be sent with an action, so that what it moved can be told.
+        left: tracks that were shown before and are not now, with their places before and now
+            (None: it is no longer answered).
+    """
+
+    shown: list[Row]
+    order: str
+    left: list[tuple[str, int, int | None]]
+
+
+def _dashed(label: str) -> str:
+    return label.replace(" - ", " – ", 1)
+
+
+def rows(service: Service, told: wire.Answered, shown: int, was: str = "") -> Rows:
+    """The first tracks of an answer, and how they moved.
+
+    Args:
+        was: `Rows.order` of the answer before; one of another bundle says nothing.
+    """
+    catalog, sounds = service.live.catalog, service.sounds
+    before = {at: place for at, place in _order(was, told.version).items() if at < len(catalog)}
+    now = {track.index: place for place, track in enumerate(told.tracks, 1)}
+    some = [
+        Row(
+            place,
+            track,
+            parts(track.reasons),
+            track.uri in sounds,
+            bool(before) and track.index not in before,
+            before[track.index] - place if track.index in before else None,
+        )
+        for place, track in enumerate(told.tracks[:shown], 1)
+    ]
+    left = [
+        (_dashed(catalog.label(index)), place, now.get(index))
+        for index, place in before.items()
+        if now.get(index, shown + 1) > shown
+    ]
+    order = ".".join(str(row.track.index) for row in some)
+    return Rows(some, f"{told.version}:{order}", left)
+
+
+def _order(was: str, version: str) -> dict[int, int]:
+    """Place of each track in an order that was sent; none where it is of another bundle."""
+    of, _, order = was.partition(":")
+    indexes = order.split(".") if of == version else []
+    return {int(index): at for at, index in enumerate(indexes, 1) if index.isdecimal()}
+
+
+def parts(reasons: Iterable[NamedReason]) -> list[Part]:
+    """What speaks for a track, most first.
+
+    A feature has no share: what it adds are odds, of which the start is no part.
+    """
+    good = sorted((reason for reason in reasons if reason.amount > 0), key=lambda r: -r.amount)
+    total = sum(reason.amount for reason in good)
+    told = [reason for reason in good if reason.kind != "rest"][:_MOST]
+    some = [_part(reason, reason.amount / total) for reason in told]
+    worth = [
+        part for part, reason in zip(some, told, strict=True) if reason.amount > _WORTH * total
+    ]
+    once = {(part.words, part.name): part for part in reversed(worth or some[:1])}
+    return list(reversed(once.values()))
+
+
+def _part(reason: NamedReason, share: float) -> Part:
+    percent = round(100 * share)
+    if reason.kind == "track":
+        return Part("", _dashed(reason.what or ""), percent)
+    if reason.kind == "title":
+        return Part("the title word", f"“{reason.what}”", percent)
+    if reason.kind == "popularity":
+        return Part("popular", "", None)
+    return Part(_feature(reason.what or ""), "", None)
+
+
+_FEATURES = (
+    ("same-album", "same album"),
+    ("album-heard", "same album"),
+    ("same-artist", "same artist"),
+    ("artist-heard", "same artist"),
+    ("artist-similarity", "similar artists"),
+    ("album-similarity", "similar albums"),
+    ("place-in-artist", "one of the artist’s best known"),
+    ("same-title", "in playlists of the same title"),
+    ("title-in-", "the title names it"),
+    ("title-", "fits the title"),
+    ("similarity", "close to tracks of the playlist"),
+    ("query-", "fits the whole playlist"),
+    ("duration", "of similar length"),
+    ("track-popularity", "popular"),
+    ("artist-popularity", "popular artist"),
+    ("album-popularity", "popular album"),
+    ("user-knn", "in similar playlists"),
+    ("item-knn", "often beside tracks of the playlist"),
+    ("wrmf", "liked by the same listeners"),
+    ("blend", "several models agree"),
+    ("track-homogeneity", "keeps to one kind of playlist"),
+    ("track-title-homogeneity", "keeps to one kind of playlist"),
+)
+"""Beginnings of features' names, in words."""
+
+
+def _feature(name: str) -> str:
+    words = (words for begin, words in _FEATURES if name.startswith(begin))
+    return next(words, name.replace("-", " "))
+
+
+_WHY = {
+    "knows nothing": "knows nothing of this",
+    "over budget": "would have taken too long",
+    "failed": "failed",
+}
+
+
+def served(told: wire.Answered) -> str:
+    """Who answered, in a sentence; said plainly where a better rung did not."""
+    by = told.served_by if told.served_by == told.rung else f"{told.served_by} ({told.rung})"
+    if not told.passed:
+        return f"Answered by {by}."
+    passed = ", ".join(f"{one.rung} {_WHY[one.why]}" for one in told.passed)
+    if told.served_by == POPULARITY:
+        return f"Nothing here to go by, so this is what is popular ({passed})."
+    return f"Answered by {by}: {passed}."
+
+
+@dataclass(frozen=True)
+class Named:
+    """A track by name.
+
+    Attributes:
+        known: whether the catalog has it.
+    """
+
+    uri: str
+    title: str
+    artist: str
+    playable: bool
+    known: bool
+
+
+def names(service: Service, uris: Iterable[str]) -> list[Named]:
+    """Tracks by name; those that the catalog has not by their uri."""
+    uris = list(uris)
+    return [
+        Named(
+            row["uri"], row["title"] or row["uri"], row["artist"] or "",
+            row["uri"] in service.sounds, row["uri"] in service.live.rows,
+        )
+        for row in service.about(uris)
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the listener said, that stands."""
+
+    skipped: list[Named]
+    banned: list[Named]
+    artists: list[str]
+
+
+def said(service: Service, personal: Personal) -> Said:
+    """Skips of the session, and bans."""
+    ended = zip(personal.tracks, personal.outcomes, strict=True)
+    skipped = dict.fromkeys(uri for uri, outcome in ended if outcome == Outcome.SKIPPED)
+    return Said(
+        names(service, skipped), names(service, personal.banned_tracks),
+        list(personal.banned_artists),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Flash:
+    """What was just done, and the action that undoes it."""
+
+    text: str
+    undo: str | None = None
+
+
+_DONE = {
+    "skip": ("Skipped {}. What is like it goes down.", None),
+    "played": ("Heard {} to its end.", None),
+    "ban": ("{} will not come again.", "unban"),
+    "unban": ("{} may come again.", None),
+    "ban-artist": ("Nothing by {} will come again.", "unban-artist"),
+    "unban-artist": ("{} may come again.", None),
+    "add": ("Added {}.", "remove"),
+    "remove": ("Removed {}.", "add"),
+    "rename": ("Renamed.", None),
+}
+
+
+def flash(service: Service, did: str, what: str) -> Flash | None:
+    """The last action in words; None for one that shows by itself."""
+    if did not in _DONE:
+        return None
+    text, undo = _DONE[did]
+    row = service.live.rows.get(what)
+    if row is None and not did.endswith("artist"):
+        return None if "{}" in text else Flash(text)
+    name = what if row is None else _dashed(service.live.catalog.label(row))
+    return Flash(text.format(name), f"{undo} {what}" if undo else None)

@@ -45,9 +45,9 @@ CONNECTIONS = {"wrmf": (1, 8, 16), "two-stage": (1, 2)}
 WANTED = {"wrmf": (300.0, 50.0), "two-stage": (20.0, 150.0)}
 """Requests a second, and milliseconds of the slowest hundredth."""
 ASK = """
-local bodies, at, bad = {}, 0, 0
+local bodies, at = {}, 0
 function init(args)
-  for line in io.lines(args[1]) do bodies[#bodies + 1] = line end
+  for line in io.lines(QUERIES) do bodies[#bodies + 1] = line end
 end
 function request()
   at = at % #bodies + 1
@@ -109,11 +109,11 @@ def serving(*command: object) -> Iterator[tuple[str, subprocess.Popen[str]]]:
 def load(address: str, queries: Path, connections: int, seconds: int) -> dict[str, Any]:
     """What wrk finds."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(ASK)
+        script.write(ASK.replace("QUERIES", json.dumps(str(queries))))
         script.flush()
         told = subprocess.run(
             ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", script.name,
-             address, "--", str(queries)],
+             address],
             check=True, capture_output=True, text=True,
         ).stdout  # fmt: skip
     shares = {

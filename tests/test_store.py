@@ -466,7 +466,7 @@ def test_threads_that_send_the_same_request_store_it_once(store):
 
 
 def test_requests_that_name_the_same_tracks_never_wait_for_each_other_in_a_ring(store):
-    together = threading.Barrier(2)
+    together = threading.Barrier(2, timeout=30)
 
     def send(step: int) -> None:
         for batch in range(8):
@@ -792,7 +792,7 @@ def test_one_call_tries_again_and_those_beside_it_do_not_wait(tmp_path, clock):
 
     def slow() -> object:
         trying.set()
-        assert answered.wait(60)
+        assert answered.wait(20)
         return connect()
 
     store._engine.connect = slow  # type: ignore

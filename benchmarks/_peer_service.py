@@ -56,6 +56,7 @@ def main() -> None:
     """Serve on a free port, said on stderr."""
     config = uvicorn.Config(make(sys.argv[1]), port=0, log_level="warning")
     listening = config.bind_socket()
+    listening.listen()
     print(f"http://127.0.0.1:{listening.getsockname()[1]}", file=sys.stderr, flush=True)
     asyncio.run(uvicorn.Server(config).serve(sockets=[listening]))
 

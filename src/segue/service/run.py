@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,8 +82,21 @@ def serve(
             f"cannot listen on {host} port {port}", do="name another --port"
         ) from error
     there = listening.getsockname()[1]
-    shown = f"[{host}]" if ":" in host else host
+    name = f"[{host}]" if ":" in host else host
     if beyond and not tokens.tokens:
         print(f"segue: no token yet: segue token NAME --data {folder}", file=sys.stderr)
-    print(f"segue: {live.version} answers on http://{shown}:{there}/", file=sys.stderr, flush=True)
-    asyncio.run(uvicorn.Server(config).serve(sockets=[listening]))
+    server = _Server(config, f"segue: {live.version} answers on http://{name}:{there}/")
+    asyncio.run(server.serve(sockets=[listening]))
+
+
+class _Server(uvicorn.Server):
+    """One that says so when it has started."""
+
+    def __init__(self, config: uvicorn.Config, said: str) -> None:
+        super().__init__(config)
+        self._said = said
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            print(self._said, file=sys.stderr, flush=True)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from postgres import NoPostgres, Postgres
+
+if TYPE_CHECKING:
+    from service_worlds import Bundles
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +36,11 @@ def postgres() -> Iterator[Postgres]:
         yield server
     finally:
         server.remove()
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Bundles:
+    """Small bundles to serve, one set for each worker."""
+    from service_worlds import Bundles  # what the service needs takes a second to load
+
+    return Bundles(tmp_path_factory.mktemp("bundles"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -12,6 +13,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import uvicorn
 from fastapi import FastAPI
 from sounds import encode, sweep
 
@@ -58,7 +60,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def uri(track: int) -> str:
-    return f"track:{track}"
+    """Track 3 is the one of the examples in the description."""
+    return "spotify:track:0UaMYEvWZi0ZqiDOoHU3YI" if track == 3 else f"track:{track}"
 
 
 def library(folder: Path) -> Dataset:
@@ -212,6 +215,18 @@ def held(answering: Any) -> Iterator[None]:
         answering._answer = real
 
 
+def routes(app: FastAPI) -> list[tuple[str, str]]:
+    """Path and method of every route."""
+    found, left = [], list(app.routes)
+    for route in left:
+        if inner := getattr(route, "original_router", None):
+            left += inner.routes
+        else:
+            methods = getattr(route, "methods", None) or {"GET"}  # a folder of files has none
+            found += [(getattr(route, "path", ""), method) for method in sorted(methods)]
+    return found
+
+
 def sound(folder: Path, name: str = "a.wav", seconds: float = 0.3, **tags: str) -> Path:
     """A sound file."""
     return encode(folder / name, sweep(seconds), tags=tags or None)
@@ -229,7 +244,27 @@ def problem(response: httpx.Response, status: int) -> dict[str, Any]:
     assert response.headers["content-type"] == "application/problem+json"
     said: dict[str, Any] = response.json()
     assert said["status"] == status
-    assert said["title"] and said["detail"]
+    assert said["title"]
+    assert said["detail"]
     assert "\n" not in said["detail"]
     assert "Traceback" not in response.text
     return said
+
+
+@contextmanager
+def listening(app: FastAPI) -> Iterator[str]:
+    """The address of an app that listens on this machine, as `segue serve` lets it."""
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, log_level="critical", access_log=False, server_header=False)
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "it does not start"
+            time.sleep(0.01)
+        (socket, *_) = server.servers[0].sockets
+        yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(SECONDS)

@@ -7,10 +7,10 @@ alone. A request that came through a proxy, by its headers, came from beyond.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import ipaddress
+import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -26,6 +26,7 @@ from segue.files import write_file
 from segue.service.problems import Refused, response
 from segue.service.settings import ServiceSettings
 
+_LOG = logging.getLogger("segue.service")
 OPEN = "/health/live"
 """The one path that everybody is answered."""
 UPLOADS = ("/v1/tracks", "/upload")
@@ -179,15 +180,20 @@ class Gate:
                 there = {name.lower() for name, _ in message.get("headers", [])}
                 new = [pair for pair in _HEADERS if pair[0] not in there]
                 message["headers"] = [*message.get("headers", []), *new]
+                begun.append(True)
             await send(message)
 
+        begun: list[bool] = []
         try:
             self._admit(scope)
-            limit = self._limit(scope)
-        except Refused as refused:
-            await response(refused)(scope, receive, guarded)
-            return
-        await self.app(scope, _counted(receive, limit), guarded)
+            await self.app(scope, _counted(receive, self._limit(scope)), guarded)
+        except Exception as error:
+            if begun:
+                raise
+            if not isinstance(error, Refused):
+                _LOG.exception("%s %s", scope["method"], scope["path"])
+                error = Refused(500, "unexpected; the log of the service says more")
+            await response(error)(scope, receive, guarded)
 
     def _admit(self, scope: Scope) -> None:
         """Raises Refused where a request may not be answered."""
@@ -266,7 +272,7 @@ def _token_of(headers: Headers) -> str | None:
     if kind.lower() == "basic":
         try:
             return base64.b64decode(text, validate=True).decode().partition(":")[2]
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # no base64, or no UTF-8
             return ""
     return None
 
@@ -284,4 +290,9 @@ def _foreign(headers: Headers) -> bool:
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return True
     origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != headers.get("host", "")
+    if origin is None:
+        return False
+    try:
+        return urlsplit(origin).netloc != headers.get("host", "")
+    except ValueError:
+        return True

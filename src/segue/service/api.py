@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from segue.playlist_files import PLAYLIST_FORMATS
 from segue.service import wire
-from segue.service.description import replies, takes
+from segue.service.description import files, replies, takes
 from segue.service.problems import Refused, refused_by_schema
 from segue.service.service import Service
 
@@ -33,8 +33,12 @@ _PIECE = 1 << 20
 _TEXT = r"^[^\x00-\x1f\x7f]*$"
 
 Uri = Annotated[
-    str, InPath(min_length=1, max_length=wire.MOST_LETTERS, description="uri of a track")
-]
+    str,
+    InPath(
+        min_length=1, max_length=wire.MOST_LETTERS, description="uri of a track",
+        examples=["spotify:track:0UaMYEvWZi0ZqiDOoHU3YI"],
+    ),
+]  # fmt: skip
 Id = Annotated[str, InPath(pattern=r"^[0-9A-Za-z_-]{1,64}$", description="of a playlist")]
 Count = Annotated[int, Query(ge=1, le=wire.MOST_TRACKS, description="how many tracks, at most")]
 Named = Annotated[str | None, Form(max_length=wire.MOST_LETTERS)]
@@ -58,11 +62,29 @@ async def sent(request: Request, kind: type[Kind]) -> Kind:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
         raise Refused(415, f"the body must be {JSON}")
     try:
-        return msgspec.json.decode(await request.body(), type=kind)
+        return read(await request.body(), kind)
     except msgspec.ValidationError as error:
         raise refused_by_schema(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(400, f"the body is no JSON: {error}") from error
+
+
+def read(body: bytes, kind: type[Kind]) -> Kind:
+    """JSON as a struct. JSON has numbers of one kind: 2.0 is a whole one, too."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError:
+        return msgspec.convert(_whole(msgspec.json.decode(body)), kind)
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _whole(one) for name, one in value.items()}
+    return value
 
 
 def reply(what: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -175,7 +197,10 @@ async def receive(service: Service, file: UploadFile) -> Path:
     return path
 
 
-@v1.get("/tracks/{track:path}/audio", responses=replies(None, 404), response_class=FileResponse)
+@v1.get(
+    "/tracks/{track:path}/audio", response_class=FileResponse,
+    responses=replies(None, 404) | {200: files("audio/*"), 206: files("audio/*")},
+)  # fmt: skip
 async def audio(request: Request, track: Uri) -> Response:
     """The sound of a track, where its file is here. Ranges are answered."""
     path = service_of(request).sounds.get(track)
@@ -264,7 +289,10 @@ async def remove_playlist(request: Request, id: Id) -> Response:
     return Response(status_code=204)
 
 
-@v1.get("/playlists/{id}/export", responses=replies(None, 404, 503))
+@v1.get(
+    "/playlists/{id}/export", response_class=Response,
+    responses=replies(None, 404, 503) | {200: files(*EXPORTS.values())},
+)  # fmt: skip
 async def export(
     request: Request,
     id: Id,
@@ -309,7 +337,9 @@ async def ready(request: Request) -> Response:
     return reply(await service_of(request).ready())
 
 
-@health.get("/metrics", responses={200: {"content": {"text/plain": {}}}}, response_class=Response)
+@health.get(
+    "/metrics", response_class=Response, responses=replies(None) | {200: files("text/plain")}
+)
 async def metrics(request: Request) -> Response:
     """Counters in Prometheus's text format."""
     return Response(

@@ -59,9 +59,9 @@ def create_app(service: Service, tokens: Tokens, *, beyond: bool = False) -> Fas
     app.include_router(api.health)
     pages.install(app)
     problems.install(app)
-    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
-    app.add_middleware(Measured, metrics=service.metrics)
+    app.openapi = lambda: describe(app, beyond)  # type: ignore[method-assign]
     app.add_middleware(Gate, tokens=tokens, beyond=beyond, settings=service.settings)
+    app.add_middleware(Measured, metrics=service.metrics)  # outermost: refusals count, too
     return app
 
 
@@ -98,4 +98,4 @@ class Measured:
 
 def _method(name: str) -> str:
     """One of the usual ones: clients could make up any number of others."""
-    return name if name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS") else "other"
+    return name if name in problems.METHODS else "other"

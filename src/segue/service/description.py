@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from segue.service import problems, wire
+from segue.service.access import OPEN
 
 _REF = "#/components/schemas/{name}"
 _TYPES = (
@@ -49,6 +50,13 @@ def replies(
     return done
 
 
+def files(*media_types: str) -> dict[str, Any]:
+    """What a route answers that gives a file, of one of these types."""
+    text = {"type": "string"}
+    content = {name: {"schema": {} if "json" in name else text} for name in media_types}
+    return {"description": "the file", "content": content}
+
+
 def takes(kind: type[msgspec.Struct], **examples: Any) -> dict[str, Any]:
     """What a route takes: a struct as JSON, with examples by name."""
     body = _content(kind)
@@ -57,8 +65,12 @@ def takes(kind: type[msgspec.Struct], **examples: Any) -> dict[str, Any]:
     return {"requestBody": {"required": True, **body}}
 
 
-def describe(app: FastAPI) -> dict[str, Any]:
-    """The description of an app, OpenAPI 3.1."""
+def describe(app: FastAPI, beyond: bool) -> dict[str, Any]:
+    """The description of an app, OpenAPI 3.1.
+
+    Args:
+        beyond: whether everybody needs a token.
+    """
     if app.openapi_schema is None:
         made = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
@@ -69,6 +81,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         components["schemas"].pop("HTTPValidationError", None)
         components["schemas"].pop("ValidationError", None)
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        made["security"] = [{}, {"token": []}]
+        made["security"] = [{"token": []}] if beyond else [{}, {"token": []}]
+        made["paths"][OPEN]["get"]["security"] = []
         app.openapi_schema = made
     return app.openapi_schema

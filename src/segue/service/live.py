@@ -71,7 +71,8 @@ class Live:
         live = cls(path, bundle, f"{made.recipe}-{seal.hexdigest()[:10]}", len(bundle.catalog))
         if not live.trained:
             raise BundleError("has no tracks", where=path)
-        return replace(live, seconds=live.warmed())
+        live.seconds.update(live.warmed())  # not a copy, which would be cold
+        return live
 
     def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Live:
         """The same with further tracks, which nobody has played.

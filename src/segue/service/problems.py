@@ -14,11 +14,20 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from msgspec import Meta
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from segue.errors import SegueError, UsageError
-from segue.service.store import KeyReused, StaleVersion, StoreError, StoreFull, StoreGone
+from segue.service.store import (
+    KeyReused,
+    NoPlaylist,
+    StaleVersion,
+    StoreError,
+    StoreFull,
+    StoreGone,
+)
 
 MEDIA_TYPE = "application/problem+json"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _LOG = logging.getLogger("segue.service")
 _AT = re.compile(r"^(?P<what>.*?) - at `(?P<path>\$.*)`$", re.DOTALL)
 
@@ -40,8 +49,10 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     errors: list[Fault] = []
 
 
-class Refused(Exception):
+class Refused(HTTPException):
     """A request that is answered with a problem.
+
+    FastAPI lets this kind of exception through where it reads a form.
 
     Args:
         status: of HTTP.
@@ -57,9 +68,8 @@ class Refused(Exception):
         errors: list[Fault] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(detail)
-        self.status, self.detail = status, detail
-        self.errors, self.headers = errors or [], dict(headers or {})
+        super().__init__(status, detail, dict(headers or {}))
+        self.status, self.errors = status, errors or []
 
 
 def response(refused: Refused) -> Response:
@@ -86,6 +96,7 @@ def refused_by_schema(error: msgspec.ValidationError) -> Refused:
 STATUS: dict[type[SegueError], int] = {
     StoreFull: 507,
     StoreGone: 503,
+    NoPlaylist: 404,
     KeyReused: 409,
     StaleVersion: 409,
     UsageError: 422,
@@ -114,7 +125,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> Response:
-        return response(Refused(error.status_code, str(error.detail), headers=error.headers))
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_allowed(request))
+        return response(Refused(error.status_code, str(error.detail), headers=headers))
 
     @app.exception_handler(RequestValidationError)
     async def of_parameters(request: Request, error: RequestValidationError) -> Response:
@@ -122,10 +136,15 @@ def install(app: FastAPI) -> None:
         detail = "; ".join(f"{fault.path}: {fault.what}" for fault in errors)
         return response(Refused(422, detail, errors))
 
-    @app.exception_handler(Exception)
-    async def unexpected(request: Request, error: Exception) -> Response:
-        _LOG.exception("%s %s", request.method, request.url.path, exc_info=error)
-        return response(Refused(500, "unexpected; the log of the service says more"))
+
+def _allowed(request: Request) -> list[str]:
+    """Methods of a path, over all routes that it has; a router names those of the first."""
+    routes, scope = request.app.routes, request.scope
+    return [
+        method
+        for method in METHODS
+        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
 
 
 def _fault(error: Any) -> Fault:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -422,7 +423,7 @@ class Service:
         except (SegueError, OSError) as error:
             self.metrics.swaps.labels("refused").inc()
             _LOG.error("%s is not taken: %s", path, error)
-            missing = not path.is_dir()
+            missing = not os.path.isdir(path)  # Path.is_dir raises where a name is too long
             raise Refused(
                 404 if missing else 409, f"{error}; {self.live.version} goes on"
             ) from error

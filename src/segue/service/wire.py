@@ -22,8 +22,9 @@ MOST_PLAYLIST = 10_000
 MOST_LETTERS = 500
 """Of a uri or an artist: PostgreSQL's indexes hold no longer ones."""
 
-# Neither control characters nor halves of surrogate pairs, which databases refuse.
-_TEXT = r"^[^\x00-\x1f\x7f\ud800-\udfff]*$"
+_END = r"$(?!\n)"
+"""Of a pattern: Python's $ alone stands before a last newline, too."""
+_TEXT = rf"^[^\x00-\x1f\x7f]*{_END}"
 Uri = Annotated[
     str,
     Meta(
@@ -35,7 +36,7 @@ Uri = Annotated[
 Name = Annotated[
     str,
     Meta(
-        min_length=1, max_length=200, pattern=r"^[!-~]+$",
+        min_length=1, max_length=200, pattern=rf"^[!-~]+{_END}",
         description="an id of your own: printable ASCII without spaces", examples=["ada"],
     ),
 ]  # fmt: skip

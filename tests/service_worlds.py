@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -196,23 +196,20 @@ class House:
             return self.ask("POST", "/v1/tracks", files={"file": (path.name, file)}, data=said)
 
 
-@contextmanager
-def held(answering: Any) -> Iterator[None]:
-    """While it lasts, nothing is answered: what is asked will be one batch."""
-    begun, go = threading.Event(), threading.Event()
-    real: Callable[[Any], None] = answering._answer
+def batched(house: House, asked: Sequence[tuple[str, str, Any]]) -> list[httpx.Response]:
+    """Responses to requests as `House.together` takes them, which wait until all have come."""
+    answering = house.service.answering
+    real = answering._answer
 
     def waits(asks: Any) -> None:
-        begun.set()
-        go.wait(SECONDS)
+        due = time.monotonic() + SECONDS
+        while answering._asked.qsize() < len(asked) - len(asks) and time.monotonic() < due:
+            time.sleep(0.001)
+        answering._answer = real  # type: ignore[method-assign]
         real(asks)
 
-    answering._answer = waits
-    try:
-        yield
-    finally:
-        go.set()
-        answering._answer = real
+    answering._answer = waits  # type: ignore[method-assign]
+    return house.together(asked)
 
 
 def routes(app: FastAPI) -> list[tuple[str, str]]:

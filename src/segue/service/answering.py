@@ -7,6 +7,7 @@ vectors once for all. The time that is left of a request's budget picks the rung
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import queue
 import threading
@@ -130,7 +131,11 @@ class Answering:
                     ends = True
                     break
                 asks.append(more)
-            self._answer(asks)
+            try:
+                self._answer(asks)
+            except Exception:  # or nobody would be answered any more
+                _LOG.exception("questions were lost")
+                self._fail(asks)
             if ends:
                 return
 
@@ -156,27 +161,29 @@ class Answering:
             if ask.rung == last or seconds <= _WATCHFUL * left:
                 return planned + seconds
             # Not for ever: what was slow once is tried again after a while.
-            self._seconds[ask.live.version, rung.name] = seconds * (1 - _FORGETTING)
+            self._seconds[ask.live.name, rung.name] = seconds * (1 - _FORGETTING)
             self._down(ask, "over budget")
 
     def _estimate(self, live: Live, rung: Rung) -> float:
-        known = self._seconds.get((live.version, rung.name))
+        known = self._seconds.get((live.name, rung.name))
         return live.seconds.get(rung.name, 0.0) if known is None else known
 
     def _serve(self, rung: Rung, asks: list[Ask]) -> list[Ask]:
         """Answer those that the rung can answer; the others go one rung down."""
-        start = self.clock()
         live = asks[0].live
         last = rung is live.rungs[-1]
-        queries = [rung.reads(ask.query) for ask in asks]
         try:
+            queries = [rung.reads(ask.query) for ask in asks]
             with scoring:
+                start = self.clock()  # what others compute meanwhile is not its own time
                 serves = rung.recommender.serves(Queries.of(queries))
                 able = [last or model != POPULARITY for model in serves]
                 some = [ask for ask, it in zip(asks, able, strict=True) if it]
                 known = [query for query, it in zip(queries, able, strict=True) if it]
                 told = self._told(live, rung, known, some)
         except Exception:
+            if len(asks) > 1:  # one of them may be why
+                return [done for ask in asks for done in self._serve(rung, [ask])]
             if last:
                 _LOG.exception("the last rung failed")
                 return self._fail(asks)
@@ -192,7 +199,7 @@ class Answering:
             self._learn(live, rung, took / len(some))
             self.observe(rung.name, len(some), took)
         for ask, one in zip(some, told, strict=True):
-            _settle(ask, one)
+            _call(ask, _give, ask.done, one)
         return some
 
     def _down(self, ask: Ask, why: Why) -> None:
@@ -216,18 +223,20 @@ class Answering:
         ]
 
     def _learn(self, live: Live, rung: Rung, seconds: float) -> None:
-        key = (live.version, rung.name)
+        key = (live.name, rung.name)
         before = self._seconds.get(key, seconds)
         self._seconds[key] = before + _MEMORY * (seconds - before)
 
     def _fail(self, asks: list[Ask]) -> list[Ask]:
         for ask in asks:
-            ask.loop.call_soon_threadsafe(_refuse, ask)
+            _call(ask, _refuse, ask)
         return asks
 
 
-def _settle(ask: Ask, told: Told) -> None:
-    ask.loop.call_soon_threadsafe(_give, ask.done, told)
+def _call(ask: Ask, what: Callable[..., None], *values: object) -> None:
+    """Do something where the question came from, unless it has ended."""
+    with contextlib.suppress(RuntimeError):
+        ask.loop.call_soon_threadsafe(what, *values)
 
 
 def _give(done: asyncio.Future[Told], told: Told) -> None:

@@ -46,14 +46,14 @@ class Live:
     Attributes:
         path: of the bundle.
         bundle: with tracks that were uploaded.
-        version: names it in every answer.
+        name: of the bundle; another one has another.
         trained: tracks that the bundle came with; those after them were uploaded.
         seconds: that each rung took for one answer when it was warmed.
     """
 
     path: Path
     bundle: Bundle
-    version: str
+    name: str
     trained: int
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -91,6 +91,12 @@ class Live:
         assert isinstance(more, Recommender)
         bundle = Bundle(more, self.bundle.manifest, self.bundle.learned)
         return replace(self, bundle=bundle)
+
+    @property
+    def version(self) -> str:
+        """Names it in every answer: the bundle, and how many tracks were uploaded, if any."""
+        uploads = len(self.catalog) - self.trained
+        return f"{self.name}.{uploads}" if uploads else self.name
 
     @property
     def catalog(self) -> Catalog:

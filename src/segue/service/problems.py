@@ -68,7 +68,8 @@ class Refused(HTTPException):
         errors: list[Fault] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(status, detail, dict(headers or {}))
+        super().__init__(status, detail)
+        self.headers: dict[str, str] = dict(headers or {})
         self.status, self.errors = status, errors or []
 
 

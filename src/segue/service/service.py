@@ -32,6 +32,7 @@ from segue.service.store import (
     Personal,
     Playlist,
     Store,
+    StoreError,
     StoreFull,
     StoreGone,
     Upload,
@@ -84,13 +85,15 @@ class Service:
         self._address = address
         self._store: Store | None = None
         self._tried = -_AGAIN
-        self._why = ""
+        self._why: StoreError | None = None
         self._changing = asyncio.Lock()
+        self._behind = False
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Open the log and take in what was uploaded before."""
-        with contextlib.suppress(StoreGone):
-            await run_in_threadpool(self._opened)
+        with contextlib.suppress(StoreGone, StoreFull):
+            await self.log(Store.ping)
         self.live = await run_in_threadpool(self._with_uploads, self.live)
         self.metrics.live(self.live)
 
@@ -105,12 +108,14 @@ class Service:
     def _opened(self) -> Store:
         if self._store is None:
             if time.monotonic() - self._tried < _AGAIN:
-                raise StoreGone(self._why)
+                why = self._why
+                assert why is not None
+                raise type(why)(why.what, where=why.where, do=why.do)
             self._tried = time.monotonic()
             try:
                 self._store = Store.open(self._address)
-            except StoreGone as error:
-                self._why = error.what
+            except StoreError as error:
+                self._why = error
                 raise
         return self._store
 
@@ -129,7 +134,18 @@ class Service:
             self.metrics.log_full.inc()
             raise
         self.metrics.log_up.set(1)
+        if self._behind and not self._changing.locked():
+            task = asyncio.create_task(self._caught_up())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return done
+
+    async def _caught_up(self) -> None:
+        """Take in what was uploaded before, which could not be read until now."""
+        async with self._changing:
+            if self._behind:
+                self.live = await run_in_threadpool(self._with_uploads, self.live)
+                self.metrics.live(self.live)
 
     async def log_state(self) -> str:
         """ "ok", or why the log cannot be used."""
@@ -172,7 +188,7 @@ class Service:
             False,
         )
         if request.listener is not None:
-            with contextlib.suppress(StoreGone, StoreFull):
+            with contextlib.suppress(StoreError):
                 who, session = request.listener, request.session
                 personal = await self.log(lambda store: store.personal(who, session))
                 known = True
@@ -194,13 +210,13 @@ class Service:
         rows(uri for uri, _ in heard)  # which of them are unknown
         together = together[-MAX_HISTORY:]
         bans = rows(request.bans.tracks) + rows(personal.banned_tracks, tell=False)
-        for artist in request.bans.artists:
-            found = live.of_artist(artist)
-            bans += found
-            if not found:
-                unknown[artist] = None
-        for artist in personal.banned_artists:
-            bans += live.of_artist(artist)
+        artists = [*request.bans.artists, *personal.banned_artists]
+        # A thousand names in a large catalog take seconds, in which others are answered.
+        of = await run_in_threadpool(lambda: list(map(live.of_artist, artists))) if artists else []
+        bans += [row for found in of for row in found]
+        unknown |= {
+            name: None for name, found in zip(request.bans.artists, of, strict=False) if not found
+        }
         query = Query(
             tracks=[live.rows[uri] for uri, _ in together],
             outcomes=[ended for _, ended in together],
@@ -343,6 +359,7 @@ class Service:
     async def _placed(self, file: Path, said: dict[str, str]) -> wire.Placed:
         live = self.live
         kept = self.folder / f"{await run_in_threadpool(sha256, file)}{file.suffix}"
+        there_before = kept.exists()  # from another bundle, or a log that is out of reach
         try:
             found = await run_in_threadpool(uploads.listen, live, file, self.settings)
         except uploads.Unheard as error:
@@ -363,11 +380,11 @@ class Service:
                 raise at("artist", "nothing tells the place of this track; name a known artist")
             upload = Upload(uri=row["uri"], file=str(kept), row=row)
             await self.log(lambda store: store.add_upload(upload))
-        except TakesNone as error:
-            kept.unlink(missing_ok=True)
-            raise Refused(409, str(error)) from error
-        except BaseException:
-            kept.unlink(missing_ok=True)
+        except BaseException as error:
+            if not there_before:
+                kept.unlink(missing_ok=True)
+            if isinstance(error, TakesNone):
+                raise Refused(409, str(error)) from error
             raise
         await run_in_threadpool(lambda: more.rows)
         self.live = more
@@ -381,8 +398,10 @@ class Service:
         """A bundle with what was uploaded so far."""
         try:
             kept = [one for one in self._opened().uploads() if Path(one.file).is_file()]
-        except StoreGone:
+        except StoreError:
+            self._behind = True
             return live
+        self._behind = False
         self.sounds |= {one.uri: Path(one.file) for one in kept}
         new = [one for one in kept if one.uri not in live.rows]
         if not new:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segue.models import ranking
-from segue.models.ranking import best_of_products, best_of_scores
+from segue.models.ranking import Index, best_of_products, best_of_scores
 
 LARGEST = np.finfo(np.float32).max
 
@@ -311,3 +311,42 @@ def test_negative_zero_ties_with_zero() -> None:
     tracks, best, _ = best_of_scores(scores, np.array([0, 0]), np.empty(0, np.int32), 5)
     assert tracks.tolist() == [[0, 1, 2, 4, 3]]
     assert best.tobytes() == np.array([0, 0, 0, 0, -1], np.float32).tobytes()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize(("n", "bans", "rising"), [(1, 0, 3.0), (20, 40, 3.0), (20, 3, 0.0)])
+def test_an_index_changes_nothing_but_the_time(n: int, bans: int, rising: float, whole: bool):
+    given = world(7, 9000, 300, seed=n, bans=bans, whole=whole)
+    weights = np.exp(rising * np.linspace(-1, 0, 300)).astype(np.float32)
+    if not whole:
+        given.vectors *= weights
+    index = Index.of(given.vectors)
+    assert index is not None
+    found = best_of_products(
+        given.queries, given.vectors, given.bias, given.offsets, given.excluded, n, index
+    )
+    for part, plain in zip(found, given.best(n), strict=True):
+        assert part.tobytes() == plain.tobytes()
+
+
+def test_an_index_passes_over_most_tracks_where_the_last_factors_tell(monkeypatch):
+    given = world(3, 9000, 300, seed=5)
+    given.vectors *= np.exp(8 * np.linspace(-1, 0, 300)).astype(np.float32)
+    kept = []
+    dense = ranking._dense
+
+    def counted(queries, vectors, bias, scores, *rest):
+        kept.append(np.isfinite(scores).mean())
+        dense(queries, vectors, bias, scores, *rest)
+
+    monkeypatch.setattr(ranking, "_dense", counted)
+    index = Index.of(given.vectors)
+    best_of_products(
+        given.queries, given.vectors, given.bias, given.offsets, given.excluded, 10, index
+    )
+    assert kept
+    assert max(kept) < 0.05
+
+
+def test_vectors_of_few_factors_have_no_index():
+    assert Index.of(np.ones((5, 16), np.float32)) is None

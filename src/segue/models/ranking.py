@@ -15,7 +15,7 @@ the query's way could not reach the bar (Cauchy-Schwarz).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,11 @@ from segue.models.ranking_kernels import (
     best_dense,
     best_found,
     exact_scores,
+    last_lengths,
+    last_scores,
     near_scores,
+    reached,
+    whole_scores,
 )
 
 Int32 = npt.NDArray[np.int32]
@@ -43,6 +47,37 @@ _BUFFER_BYTES = 64 << 20  # candidates of the queries that are ranked at a time
 _DENSE_BYTES = 16 << 20  # scores of whole catalogs that are held at a time
 _BLOCK = 64  # queries that one thread takes through the tiles at a time
 _FEW_QUERIES = 32  # from here on, laying out tiles pays
+_FIRST, _SECOND = 64, 192  # last factors that are looked at first, and next
+_PROMISING = 4  # times n tracks whose complete scores make a bar
+_SHORT = 100  # tracks of a list that an index is of use for
+
+
+class Index(NamedTuple):
+    """What is laid out once for vectors whose last factors hold most of their length.
+
+    Few queries then need few factors of most tracks: see `whole_scores`.
+    """
+
+    tiles: Float32
+    """The last factors of the tracks. (tiles, `_FIRST`, `TILE`)"""
+    heads: Float32
+    """Lengths of the vectors without their last `_FIRST` and `_SECOND` factors. (tracks, 2)"""
+    lengths: Float64
+    """Of the vectors. (tracks,)"""
+
+    @classmethod
+    def of(cls, vectors: Float32) -> Index | None:
+        """The index of vectors (tracks, factors); None where they have few factors."""
+        size, factors = vectors.shape
+        if factors < _SECOND + _FIRST or not size:
+            return None
+        heads, lengths = np.empty((size, 2), np.float32), np.empty(size)
+        last_lengths(fixed(vectors, np.float32), _FIRST, _SECOND, heads, lengths)
+        tiles = _aligned(-(-size // TILE), _FIRST, TILE)
+        for i, tile in enumerate(tiles):
+            some = vectors[i * TILE : (i + 1) * TILE, -_FIRST:]
+            tile[:, : len(some)] = some.T
+        return cls(tiles, heads, lengths)
 
 
 def best_of_scores(scores: Float32, offsets: Int64, excluded: Int32, n: int) -> Best:
@@ -73,6 +108,7 @@ def best_of_products(
     offsets: Int64,
     excluded: Int32,
     n: int,
+    index: Index | None = None,
 ) -> Best:
     """The best n tracks by ``queries @ vectors.T + bias``, exact and independent of the batch.
 
@@ -85,6 +121,7 @@ def best_of_products(
         vectors: (tracks, factors) float32, finite.
         bias: (tracks,) float32, finite.
         offsets, excluded, n, returns: as in `best_of_scores`.
+        index: of the vectors; it changes nothing but the time.
     """
     size, factors = vectors.shape
     n = min(n, size)
@@ -95,8 +132,12 @@ def best_of_products(
     bias = fixed(bias, np.float32)
     offsets, excluded = fixed(offsets, np.int64), fixed(excluded, np.int32)
     reach = _lengths(queries)
-    lengths = np.empty(size)
-    if len(queries) >= _FEW_QUERIES and _room(n, size) < size and factors:
+    lengths = np.empty(size) if index is None else index.lengths
+    few = len(queries) < _FEW_QUERIES
+    if few and index is not None and n <= _SHORT and _room(_PROMISING * n, size) < size:
+        slack = _slack(reach, lengths, bias, factors)
+        _look(queries, vectors, bias, index, slack, offsets, excluded, n, out)
+    elif not few and _room(n, size) < size and factors:
         near_scores(queries[:0], vectors, bias, lengths, np.empty((0, size), np.float32))
         slack = _slack(reach, lengths, bias, factors)
         _find(queries, vectors, bias, reach, slack, lengths, offsets, excluded, n, out)
@@ -155,6 +196,43 @@ def _slack(reach: Float64, lengths: Float64, bias: Float32, factors: int) -> Flo
     most = reach * lengths.max() + float(np.abs(bias).max())
     slack = 1.001 * (2 * g + 3 * unit) * most + (4 * factors + 5) * 2.0**-126
     return np.where(most < 1e38, slack, np.inf)
+
+
+def _look(
+    queries: Float32,
+    vectors: Float32,
+    bias: Float32,
+    index: Index,
+    slack: Float64,
+    offsets: Int64,
+    excluded: Int32,
+    n: int,
+    out: Best,
+) -> None:
+    """Rank few queries: most tracks by their last factors alone.
+
+    What the last factors give is rounded less often than `_slack` allows for, and what it leaves
+    (31 u M and more) covers the rounding of the bound itself.
+    """
+    size, factors = vectors.shape
+    ids = np.arange(size, dtype=np.int32)
+    some = min(_PROMISING * n, size)
+    for rows in _steps(len(queries), _DENSE_BYTES // (4 * size)):
+        asked, ends = queries[rows], offsets[rows.start : rows.stop + 1]
+        scores = np.empty((len(asked), size), np.float32)
+        last = fixed(asked[:, factors - _FIRST :], np.float32)
+        last_scores(last, index.tiles, bias, scores)
+        bars = np.empty(len(asked), np.float32)
+        reached(
+            asked, vectors, scores, slack[rows], ends, excluded, ids, n, some, _FIRST,
+            _room(some, size), bars,
+        )  # fmt: skip
+        reach = np.stack(
+            [_lengths(asked[:, : factors - width]) for width in (_FIRST, _SECOND)], axis=1
+        ).astype(np.float32) * np.float32(1 + 1e-6)
+        whole_scores(asked, reach, vectors, index.heads, bars, _FIRST, _SECOND, scores)
+        part = (out[0][rows], out[1][rows], out[2][rows])
+        _dense(asked, vectors, bias, scores, slack[rows], ends, excluded, n, part)
 
 
 def _find(

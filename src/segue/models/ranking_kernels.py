@@ -207,6 +207,96 @@ def near_scores(queries, vectors, bias, lengths, scores):  # type: ignore[no-unt
                 scores[q, t] = _near(queries[q], vectors[t]) + bias[t]
 
 
+@njit(cache=True)
+def _end(vector, first, last):  # type: ignore[no-untyped-def]
+    """Factors from the last `last` up to the last `first`, the latter left out."""
+    return vector[len(vector) - last : len(vector) - first]
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def last_lengths(vectors, first, second, heads, lengths):  # type: ignore[no-untyped-def]
+    """Lengths of the vectors, and of what they are without their last factors.
+
+    heads: (tracks, 2) float32, rounded up; without `first` and without `second` factors.
+    """
+    for t in prange(len(vectors)):
+        lengths[t] = _length(vectors[t])
+        size = len(vectors[t])
+        heads[t, 0] = np.float32(_length(vectors[t, : size - first]) * (1 + 1e-6))
+        heads[t, 1] = np.float32(_length(vectors[t, : size - second]) * (1 + 1e-6))
+
+
+@njit(parallel=True, fastmath={"contract"}, cache=True, nogil=True)
+def last_scores(queries, tiles, bias, scores):  # type: ignore[no-untyped-def]
+    """Scores by the last factors alone, and the bias. (queries, tracks)
+
+    queries: their last factors. tiles: those of the tracks. (tiles, factors, TILE)
+    """
+    for i in prange(len(tiles)):
+        tile, first = tiles[i], i * TILE
+        here = min(TILE, len(bias) - first)
+        sums = np.empty(TILE, np.float32)
+        for q in range(len(queries)):
+            for j in range(TILE):
+                sums[j] = 0
+            for k in range(0, tile.shape[0], 4):
+                a0, a1, a2, a3 = (
+                    queries[q, k],
+                    queries[q, k + 1],
+                    queries[q, k + 2],
+                    queries[q, k + 3],
+                )
+                t0, t1, t2, t3 = tile[k], tile[k + 1], tile[k + 2], tile[k + 3]
+                for j in range(TILE):
+                    sums[j] = sums[j] + a0 * t0[j] + a1 * t1[j] + a2 * t2[j] + a3 * t3[j]
+            for j in range(here):
+                scores[q, first + j] = sums[j] + bias[first + j]
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def reached(  # type: ignore[no-untyped-def]
+    queries, vectors, scores, slack, offsets, excluded, ids, n, some, first, room, bars,
+):  # fmt: skip
+    """The bar of each query: what the n-th best of `some` promising tracks has, less the slack.
+
+    scores: by the last `first` factors; those of excluded tracks become -inf.
+    """
+    for q in prange(len(queries)):
+        bars[q] = LOWEST
+        for e in range(offsets[q], offsets[q + 1]):
+            scores[q, excluded[e]] = -np.inf
+        values, tracks = np.empty(room, np.float32), np.empty(room, np.int32)
+        count, _ = _offer(scores[q], ids, some, 0.0, values, tracks, 0, LOWEST)
+        if count >= n and slack[q] < np.inf:
+            head = queries[q, : queries.shape[1] - first]
+            for c in range(count):
+                values[c] += _near(head, vectors[tracks[c], : len(head)])
+            bars[q] = np.float32(_nth(values[:count], n) - slack[q])
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def whole_scores(queries, reach, vectors, heads, bars, first, second, scores):  # type: ignore[no-untyped-def]
+    """Complete scores of the tracks that may reach their query's bar; -inf for the others.
+
+    A product is at most what the last factors give, and the product of the lengths of the rest.
+
+    reach: lengths of the queries without their last `first` and `second` factors. (queries, 2)
+    scores: by the last `first` factors.
+    """
+    for chunk in prange((len(vectors) + TILE - 1) // TILE):
+        for q in range(len(queries)):
+            query, bar = queries[q], bars[q]
+            middle, head = _end(query, first, second), query[: len(query) - second]
+            for t in range(chunk * TILE, min(len(vectors), (chunk + 1) * TILE)):
+                score = scores[q, t]
+                if score + reach[q, 0] * heads[t, 0] >= bar:
+                    score += _near(middle, _end(vectors[t], first, second))
+                    if score + reach[q, 1] * heads[t, 1] >= bar:
+                        scores[q, t] = score + _near(head, vectors[t, : len(head)])
+                        continue
+                scores[q, t] = -np.inf
+
+
 @njit(parallel=True, cache=True)
 def exact_scores(query, vectors, bias, scores):  # type: ignore[no-untyped-def]
     """The score of every track for one query. (tracks,)"""

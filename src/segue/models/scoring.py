@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from segue.catalog import Catalog
 from segue.errors import UsageError
 from segue.models.base import Recommender
 from segue.models.placing import pair_scores, places_of_products, places_of_scores
-from segue.models.ranking import best_of_products, best_of_scores, fixed
+from segue.models.ranking import Index, best_of_products, best_of_scores, fixed
 
 
 class DenseRecommender(Recommender):
@@ -86,6 +86,8 @@ class DotRecommender(OpenRecommender):
     """A model whose score is query vector times track vector, plus a bias of the track."""
 
     batch = 4096
+    falling: ClassVar[bool] = False
+    """Whether the last factors hold most of the vectors' length, the first ones little."""
     vectors: Float32
     """Track vectors. (tracks, factors) float32"""
 
@@ -102,7 +104,19 @@ class DotRecommender(OpenRecommender):
         self, queries: Queries, offsets: Int64, excluded: Int32, n: int
     ) -> tuple[Int32, Float32, Int64]:
         vectors = self.query_vectors(queries)
-        return best_of_products(vectors, self.vectors, self.bias, offsets, excluded, n)
+        return best_of_products(
+            vectors, self.vectors, self.bias, offsets, excluded, n, self._index()
+        )
+
+    _indexed: tuple[Float32, Index | None] | None = None
+
+    def _index(self) -> Index | None:
+        """Of the vectors as they are now; None where it does not pay."""
+        if not self.falling:
+            return None
+        if self._indexed is None or self._indexed[0] is not self.vectors:
+            self._indexed = (self.vectors, Index.of(self.vectors))
+        return self._indexed[1]
 
     def _places(
         self, queries: Queries, excluded_offsets: Int64, excluded: Int32, offsets: Int64,

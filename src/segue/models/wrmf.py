@@ -109,6 +109,7 @@ class WRMF(DotRecommender):
 
     name = "wrmf"
     Config = WRMFConfig
+    falling = True  # both sides are rotated so that VᵀV is diagonal, and rises
     config: WRMFConfig
     skip_bias: Float32
     """b. (tracks,)"""

@@ -6,9 +6,11 @@ What training gave is in `TwoStage`. Tracks that nobody has played are in `Cold`
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import groupby
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +32,24 @@ _TIE = np.float32(1e-3)
 """Share of the blend in a score: it orders what the trees leave in one place."""
 
 
+_RECENT = 64
+"""Queries whose candidates are remembered."""
+
+
+class Known(NamedTuple):
+    """Candidates of a query in the second stage.
+
+    Attributes:
+        pool: of the first stage.
+        features: (n, features)
+        scores: (n,)
+    """
+
+    pool: Pool
+    features: Float32
+    scores: Float32
+
+
 class Stages(OpenRecommender):
     """Both stages as they answer.
 
@@ -41,6 +61,10 @@ class Stages(OpenRecommender):
     tables: FeatureTables
     trees: Trees
     cold: Cold
+
+    def __init__(self, /, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._recent: OrderedDict[bytes, Known] = OrderedDict()
 
     @property
     def names(self) -> list[str]:
@@ -150,7 +174,9 @@ class Stages(OpenRecommender):
 
         def order(q: int, pool: Pool) -> None:
             out = excluded[offsets[q] : offsets[q + 1]]
-            best = self._order(self._scored(queries[q : q + 1], pool), pool, out, n)
+            known = self._known(queries[q : q + 1], pool)
+            self._remember(self._key(queries[q : q + 1], out, vectors, q), known)
+            best = self._order(known.scores, pool, out, n)
             counts[q] = len(best[0])
             tracks[q, : counts[q]], scores[q, : counts[q]] = best
 
@@ -163,16 +189,32 @@ class Stages(OpenRecommender):
                 list(threads.map(order, range(len(queries)), pools))  # raises what they raise
         return tracks, scores, counts
 
+    def _known(self, query: Queries, pool: Pool) -> Known:
+        """Candidates of one query with their features and scores."""
+        rows = self._features(query, pool)
+        scores = pool.blend
+        if self.trees.size:
+            scores = self.trees.score(rows) + _TIE * pool.blend
+        return Known(pool, rows, scores)
+
+    def _remember(self, key: bytes, known: Known) -> None:
+        """Reasons are asked for right after an answer, for the same query."""
+        self._recent[key] = known
+        while len(self._recent) > _RECENT:
+            with suppress(KeyError):  # another thread was faster
+                self._recent.popitem(last=False)
+
+    @staticmethod
+    def _key(query: Queries, excluded: Int32, vectors: Float32 | None, q: int) -> bytes:
+        """All that decides about the candidates of one query, and their order."""
+        parts = [query.tracks.tobytes(), query.outcomes.tobytes(), excluded.tobytes()]
+        parts += [repr(query.titles[0]).encode(), b"" if vectors is None else vectors[q].tobytes()]
+        return b"".join(len(part).to_bytes(8) + part for part in parts)
+
     def _features(self, query: Queries, pool: Pool) -> Float32:
         """Features of the candidates of one query. (n, features)"""
         near = pool.vector[-self.config.feature_factors :]
         return self.tables.compute(query, near, pool.tracks, pool.scores, pool.blend)
-
-    def _scored(self, query: Queries, pool: Pool) -> Float32:
-        """Scores of the candidates of one query. (n,)"""
-        if self.trees.size:
-            return self.trees.score(self._features(query, pool)) + _TIE * pool.blend
-        return pool.blend
 
     def _order(self, scores: Float32, pool: Pool, excluded: Int32, n: int) -> tuple[Int32, Float32]:
         """The best n learned tracks: candidates by their score, then all others by popularity.
@@ -232,13 +274,17 @@ class Stages(OpenRecommender):
         vectors = self._vectors(query)
         _, excluded = self.cold.within(*query.excluded())
         queries = self.cold.learned_of(query)
-        pool = self.first.pool(queries, excluded, vectors=vectors)
-        beyond = self._beyond(tracks, self._scored(queries, pool))
+        known_as = self._key(queries, excluded, vectors, 0)
+        found = self._recent.get(known_as)
+        if found is None:
+            found = self._known(queries, self.first.pool(queries, excluded, vectors=vectors))
+        pool, features, scores = found
+        beyond = self._beyond(tracks, scores)
         at = np.searchsorted(pool.tracks, tracks)
         at = np.where(at < len(pool.tracks), at, 0)
         known = pool.tracks[at] == tracks if len(pool.tracks) else np.zeros(len(tracks), np.bool_)
         reasons = [[Reason("popularity", None, float(score))] for score in beyond]
-        rows = self._features(queries, pool)[at[known]]
+        rows = features[at[known]]
         if self.trees.size:
             bias, parts = self.trees.explain(rows)
             names = [feature.name for feature in self.features]
@@ -269,5 +315,5 @@ class Stages(OpenRecommender):
 
     def _taking(self, cold: Cold) -> Self:
         more = copy.copy(self)
-        more.cold, more.catalog = cold, cold.wrmf.catalog
+        more.cold, more.catalog, more._recent = cold, cold.wrmf.catalog, OrderedDict()
         return more

@@ -138,6 +138,7 @@ class TwoStage(Stages):
             self.names, models, config.candidates, config.retrieved, config.reranked, weights
         )
         self.cold = Cold.none(self._wrmf)
+        self._recent.clear()
 
     def _weigh(self, cuts: Cuts, rng: np.random.Generator) -> Float32:
         """Weights of the blend from some of the queries."""

@@ -7,8 +7,8 @@ played the tracks of a history. Nothing is learned.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any, cast
 
@@ -106,13 +106,19 @@ class Content(DenseRecommender):
     def _words(self, title: str | None) -> dict[str, npt.NDArray[np.int64]]:
         """The tracks of each word of a title that any has."""
         words = [word for word in words_of(title or "") if len(word) >= _SHORTEST]
-        found = {}
-        for word in words[:_MOST_WORDS]:
+        found = {word: self._having(word) for word in words[:_MOST_WORDS]}
+        return {word: rows for word, rows in found.items() if len(rows)}
+
+    @cached_property
+    def _having(self) -> Callable[[str], npt.NDArray[np.int64]]:
+        """The tracks that have a word; an answer asks for the same ones several times."""
+
+        @lru_cache(maxsize=256)
+        def having(word: str) -> npt.NDArray[np.int64]:
             hit = pc.match_substring(self._named, f" {word} ")
-            rows = np.flatnonzero(hit.to_numpy(zero_copy_only=False))
-            if len(rows):
-                found[word] = rows
-        return found
+            return np.flatnonzero(hit.to_numpy(zero_copy_only=False))
+
+        return having
 
     @cached_property
     def _named(self) -> pa.Array:

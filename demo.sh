@@ -42,6 +42,21 @@ show segue continue demo/wrmf --track "Lijeri Lantern and Queen" --format m3u8
 echo ' > demo/next.m3u8'
 segue continue demo/wrmf --track "Lijeri Lantern and Queen" --format m3u8 > demo/next.m3u8
 
+run segue world --dataset demo/music --tracks 800 --playlists 2000 --listeners 300 --sessions 6000 \
+    --audio --seed 1
+run segue train audio-linear demo/music --bundle demo/heard --set wrmf.factors=32 --set wrmf.alpha=10 \
+    --set wrmf.skip_confidence=200 --set wrmf.title_weight=1 --set wrmf.artist_weight=0.3
+
 printf '\nReport with plots:   demo/report.html\nPlaylist to play:    demo/next.m3u8\n'
 printf 'Dataset, bundles:    demo/world, demo/popularity, demo/title, demo/item-knn, demo/wrmf\n'
+printf 'With sound:          demo/music, demo/heard\n'
 printf 'Go on:               .venv/bin/segue --help\n'
+
+show segue serve demo/heard --sounds demo/music --report demo/report.html
+echo
+# A terminal gets the page, until Ctrl-C; a script gets the command.
+if [ "${DEMO_SERVE:-yes}" != no ] && [ -t 0 ]; then
+    printf 'A page to try it, until Ctrl-C; begin with the title "night folk":\n'
+    exec segue serve demo/heard --sounds demo/music --report demo/report.html
+fi
+printf 'serves a page at http://127.0.0.1:8000/\n'

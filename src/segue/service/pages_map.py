@@ -49,6 +49,7 @@ class Picture:
     Attributes:
         dots: some of all tracks, as a path of SVG.
         spots: those that matter, the most important last.
+        kinds: of spots there are, for the legend.
     """
 
     side: int
@@ -78,7 +79,8 @@ def picture(live: Live, some: Mapping[str, Sequence[str]]) -> Picture | None:
     spots = [_spot(live, places, row, kinds[row]) for row in rows]
     if live not in _backgrounds:
         _backgrounds[live] = _background(places)
-    there = [kind for kind in order[::-1] if kind in kinds.values()]
+    there = [kind for kind in order[:0:-1] if kind in kinds.values()]
+    there += ["upload"] if live.trained < len(live.catalog) else []
     return Picture(SIDE, _backgrounds[live], spots, there)
 
 

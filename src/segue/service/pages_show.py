@@ -12,7 +12,7 @@ from segue.service import wire
 from segue.service.service import Service
 from segue.service.store import Personal
 
-_MOST = 3
+_MOST = 2
 """Reasons that are told of a track."""
 _WORTH = 0.05
 """Least share of a reason that is told beside another."""

@@ -137,6 +137,7 @@ class House:
         names: Sequence[str] = (),
     ) -> None:
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         made = ServiceSettings.make(PATIENT | (settings or {}))
         tokens = Tokens(folder / "tokens.json")
         self.tokens = {name: tokens.new(name) for name in names}

@@ -41,7 +41,7 @@ Uri = Annotated[
 ]  # fmt: skip
 Id = Annotated[str, InPath(pattern=r"^[0-9A-Za-z_-]{1,64}$", description="of a playlist")]
 Count = Annotated[int, Query(ge=1, le=wire.MOST_TRACKS, description="how many tracks, at most")]
-Named = Annotated[str | None, Form(max_length=wire.MOST_LETTERS)]
+Named = Annotated[str | None, Form(max_length=wire.MOST_LETTERS, pattern=_TEXT)]
 
 v1 = APIRouter(prefix="/v1")
 health = APIRouter()

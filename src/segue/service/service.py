@@ -364,7 +364,7 @@ class Service:
             found = await run_in_threadpool(uploads.listen, live, file, self.settings)
         except uploads.Unheard as error:
             raise at("file", str(error)) from error
-        row = uploads.row_of(found, said)
+        row = await run_in_threadpool(uploads.row_of, live, found, said)
         there = await run_in_threadpool(uploads.known, live, row)
         if there is not None:
             return wire.Placed(

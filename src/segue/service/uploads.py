@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 
 from segue.adding import Ears, table_of
 from segue.answers import Float32
-from segue.audio.decode import AudioError
+from segue.audio.decode import AudioError, Excerpt, decode
 from segue.audio.extractors import SOUNDS
 from segue.audio.files import Looked
 from segue.audio.workers import Limits, run_files
@@ -28,6 +29,7 @@ from segue.service.store import Upload
 from segue.slate import Recordings
 
 Door = Literal["audio", "text"]
+_RATE = 22_050
 _NOBODY = np.zeros(1, np.int32)
 _LOG = logging.getLogger("segue.service")
 
@@ -42,7 +44,9 @@ def listen(live: Live, path: Path, settings: ServiceSettings) -> Found:
     Raises:
         Unheard: it is no sound that can be read within the limits.
     """
-    ((_, looked),) = _looked(live, [path], settings)
+    ears = _ears(live, settings)
+    work = ears.look if ears.extractor else _Played(ears.look, ears.longest_minutes)
+    ((_, looked),) = run_files(work, [path], limits=_limits(settings))
     if isinstance(looked, AudioError):
         raise Unheard(looked.reason)
     return Found(f"upload:{looked.sha256}", str(path), looked)
@@ -55,7 +59,8 @@ def again(live: Live, kept: Sequence[Upload], settings: ServiceSettings) -> Live
         TakesNone: the bundle's model takes in no tracks.
     """
     files: dict[int, Found] = {}
-    for at, looked in _looked(live, [Path(one.file) for one in kept], settings):
+    paths = [Path(one.file) for one in kept]
+    for at, looked in run_files(_ears(live, settings).look, paths, limits=_limits(settings)):
         if isinstance(looked, AudioError):
             _LOG.warning("%s: %s", kept[at].file, looked.reason)
         else:
@@ -65,11 +70,20 @@ def again(live: Live, kept: Sequence[Upload], settings: ServiceSettings) -> Live
     return more
 
 
-def _looked(
-    live: Live, paths: Sequence[Path], settings: ServiceSettings
-) -> Iterator[tuple[int, Looked | AudioError]]:
-    limits = Limits(duration_minutes=settings.upload_minutes, seconds=settings.upload_seconds)
-    return run_files(_ears(live, settings).look, paths, limits=limits)
+@dataclass(frozen=True)
+class _Played:
+    """Looks at a file and plays its middle to nobody: what cannot be played is no track."""
+
+    look: Callable[[Path], Looked]
+    longest_minutes: float
+
+    def __call__(self, path: Path) -> Looked:
+        decode(path, _RATE, Excerpt(), self.longest_minutes)
+        return self.look(path)
+
+
+def _limits(settings: ServiceSettings) -> Limits:
+    return Limits(duration_minutes=settings.upload_minutes, seconds=settings.upload_seconds)
 
 
 def _ears(live: Live, settings: ServiceSettings) -> Ears:
@@ -78,10 +92,16 @@ def _ears(live: Live, settings: ServiceSettings) -> Ears:
     return Ears(SOUNDS.get(sound), settings.upload_minutes)
 
 
-def row_of(found: Found, said: dict[str, str]) -> dict[str, Any]:
-    """The track that a file is: its tags, and what who sent it says."""
+def row_of(live: Live, found: Found, said: dict[str, str]) -> dict[str, Any]:
+    """The track that a file is: its tags, and what who sent it says.
+
+    An artist whom the catalog knows is called as there.
+    """
     row: dict[str, Any] = table_of([found]).to_pylist()[0]
-    return row | {name: value for name, value in said.items() if value}
+    row |= {name: value for name, value in said.items() if value}
+    if row["artist"] and (known := live.of_artist(row["artist"])):
+        row["artist"] = live.catalog[known[0]]["artist"] or row["artist"]
+    return row
 
 
 def known(live: Live, row: dict[str, Any]) -> int | None:

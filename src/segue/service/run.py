@@ -69,24 +69,34 @@ def serve(
         live, log or str(folder / LOG), folder / UPLOADS, made,
         sounds=sounds_of(sounds) if sounds else {}, report=report,
     )  # fmt: skip
+    service.open_log()
     logging.basicConfig(format="segue: %(message)s", level=logging.INFO, stream=sys.stderr)
     config = uvicorn.Config(
         create_app(service, tokens, beyond=beyond),
         host=host, port=port, log_level="warning", access_log=False, server_header=False,
         timeout_graceful_shutdown=10,
     )  # fmt: skip
-    try:
-        listening = config.bind_socket()
-    except SystemExit as error:
-        raise UsageError(
-            f"cannot listen on {host} port {port}", do="name another --port"
-        ) from error
+    listening = _bound(host, port)
     there = listening.getsockname()[1]
     name = f"[{host}]" if ":" in host else host
     if beyond and not tokens.tokens:
         print(f"segue: no token yet: segue token NAME --data {folder}", file=sys.stderr)
     server = _Server(config, f"segue: {live.version} answers on http://{name}:{there}/")
     asyncio.run(server.serve(sockets=[listening]))
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket at an address. Raises UsageError."""
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise UsageError(
+            f"cannot listen on {host} port {port} ({error.strerror})", do="name another --port"
+        ) from error
+    return bound
 
 
 class _Server(uvicorn.Server):

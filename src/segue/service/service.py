@@ -105,6 +105,16 @@ class Service:
 
     # The log
 
+    def open_log(self) -> None:
+        """Open the log, if it can be reached just now.
+
+        Raises:
+            UsageError: its address is none.
+            StoreError: it is no log, or of a newer segue.
+        """
+        with contextlib.suppress(StoreGone, StoreFull):
+            self._opened()
+
     def _opened(self) -> Store:
         if self._store is None:
             if time.monotonic() - self._tried < _AGAIN:

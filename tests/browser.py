@@ -144,6 +144,8 @@ def begin(browser: webdriver.Chrome, address: str, title: str, adds: int = 0) ->
 
 def _picture(browser: webdriver.Chrome, file: Path) -> None:
     browser.execute_script("document.activeElement.blur(); scrollTo(0, 0)")
+    away = {"type": "mouseMoved", "x": 0, "y": 0}
+    browser.execute_cdp_cmd("Input.dispatchMouseEvent", away)
     browser.save_screenshot(str(file))
     print(f"{file}: {file.stat().st_size / 1000:.0f} kB")
 

@@ -232,6 +232,21 @@ def listed_near(browser: webdriver.Chrome) -> list[str]:
     return [one.get_attribute("href").rsplit("/", 1)[1].replace("%3A", ":") for one in links]
 
 
+def test_what_does_not_work_is_said_beside_what_was_filled_in(browser, shop, tmp_path):
+    (tmp_path / "a.wav").write_text("no sound")
+    browser.get(shop.address)
+    browser.find_element(By.ID, "file").send_keys(str(tmp_path / "a.wav"))
+    click(browser, ".upload summary")
+    browser.find_element(By.CSS_SELECTOR, ".upload [name=title]").send_keys("Mine")
+    click(browser, ".upload button")
+    assert texts(browser, "#wrong")[0].startswith("file: ")
+    assert "file: " in browser.find_element(By.ID, "news").get_attribute("textContent")
+    there = browser.find_element(By.CSS_SELECTOR, ".upload [name=title]")
+    assert there.get_attribute("value") == "Mine"
+    (told,) = browser.get_log("browser")  # the status itself is what the console tells
+    assert "422" in told["message"]
+
+
 def test_a_banned_artist_is_gone_until_the_ban_is_undone(browser, shop):
     begin(browser, shop.address, genre(shop)[1])
     artist = listed(browser, "artist")[0]

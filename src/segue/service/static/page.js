@@ -8,13 +8,12 @@ const main = () => document.getElementById("main");
 let playing = null; // uri
 
 /** Put the main part of another page in place of this one's. */
-function show(text, address, replace) {
-  const page = new DOMParser().parseFromString(text, "text/html");
+function show(page, address) {
   const focus = document.activeElement?.id;
   main().replaceWith(page.getElementById("main"));
   document.title = page.title;
   const here = new URL(address, location);
-  if (replace || here.pathname === location.pathname) history.replaceState({}, "", here);
+  if (here.pathname === location.pathname) history.replaceState({}, "", here);
   else history.pushState({}, "", here);
   const again = focus && document.getElementById(focus);
   (again && !again.disabled ? again : main()).focus({ preventScroll: Boolean(again) });
@@ -22,28 +21,33 @@ function show(text, address, replace) {
   mark();
 }
 
-/** Ask for a page; what is wrong with a request is a page, too. */
+/** Ask for a page. Where that fails this one stays, and says why. */
 async function go(address, options = {}) {
   main().classList.add("busy");
   try {
     const response = await fetch(address, options);
     const text = await response.text();
-    if ((response.headers.get("content-type") || "").startsWith("text/html")) show(text, response.url);
-    else news.textContent = say(JSON.parse(text).detail);
+    const isPage = (response.headers.get("content-type") || "").startsWith("text/html");
+    const page = isPage && new DOMParser().parseFromString(text, "text/html");
+    if (response.ok) show(page, response.url);
+    else say(isPage ? page.querySelector("[data-news]").textContent : JSON.parse(text).detail);
+    return response.ok;
   } catch (error) {
     say("The service does not answer: " + error.message);
+    return false;
   } finally {
     main().classList.remove("busy");
   }
 }
 
-/** Tell something that is on no page. */
+/** Tell at the top of the page what did not work. */
 function say(text) {
+  document.getElementById("wrong")?.remove();
   const line = document.createElement("p");
-  line.className = "warning";
-  line.textContent = text;
+  Object.assign(line, { id: "wrong", className: "warning", textContent: text });
   main().prepend(line);
-  return text;
+  line.scrollIntoView({ block: "nearest" });
+  news.textContent = text;
 }
 
 document.addEventListener("submit", (event) => {
@@ -59,7 +63,7 @@ document.addEventListener("submit", (event) => {
   const skips = data.get("do") === "skip " + playing;
   if (skips) data.set("ms_played", Math.round(audio.currentTime * 1000));
   const body = form.enctype === "multipart/form-data" ? data : new URLSearchParams(data);
-  go(address, { method: "POST", body }).then(() => skips && next());
+  go(address, { method: "POST", body }).then((done) => done && skips && next());
 });
 
 document.addEventListener("change", (event) => {
@@ -84,24 +88,32 @@ function mark() {
 function next() {
   const link = document.querySelector("#rows .play[data-uri]");
   if (link) play(link);
-  else { playing = null; audio.removeAttribute("src"); player.hidden = true; mark(); }
+  else stop();
+}
+
+function stop() {
+  playing = null;
+  audio.removeAttribute("src");
+  audio.load();
+  player.hidden = true;
+  mark();
 }
 
 /** Do something of the list's form, as if a button of it were pressed. */
 async function act(what, more = {}) {
   const form = document.getElementById("rows")?.closest("form");
-  if (!form) return;
+  if (!form) return false;
   const body = new URLSearchParams({ was: form.elements.was.value, do: what, ...more });
-  await go(form.action, { method: "POST", body });
+  return go(form.action, { method: "POST", body });
 }
 
 audio.addEventListener("ended", async () => {
-  await act("played " + playing);
-  next();
+  if (await act("played " + playing)) next();
 });
 document.getElementById("player-skip").addEventListener("click", async () => {
-  await act("skip " + playing, { ms_played: Math.round(audio.currentTime * 1000) });
-  next();
+  const heard = Math.round(audio.currentTime * 1000);
+  if (await act("skip " + playing, { ms_played: heard })) next();
+  else stop();
 });
 
 document.addEventListener("click", (event) => {

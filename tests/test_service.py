@@ -171,6 +171,16 @@ def test_similar_to_a_track_that_is_not_there(wrmf: House) -> None:
     assert "'nowhere:1'" in problem(wrmf.ask("GET", "/v1/similar/nowhere:1"), 404)["detail"]
 
 
+@FEW
+@given(body=continues, shorter=st.integers(1, 80))
+def test_a_shorter_list_is_the_beginning_of_a_longer_one(
+    house: House, body: dict[str, Any], shorter: int
+) -> None:
+    safe = body | {"adventure": 0.0}  # how far adventure reaches depends on n
+    longer = uris(house.post("/v1/continue", safe | {"n": 80}))
+    assert uris(house.post("/v1/continue", safe | {"n": shorter})) == longer[:shorter]
+
+
 STAGES = [{"artist": 1}, {"album": 3}, {"artist": 2, "album": 4}, {}]
 
 

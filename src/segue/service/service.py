@@ -85,7 +85,7 @@ class Service:
         self._address = address
         self._store: Store | None = None
         self._tried = -_AGAIN
-        self._why: StoreError | None = None
+        self._why: StoreError = StoreGone("has not been opened yet", where="the log")
         self._changing = asyncio.Lock()
         self._behind = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -119,7 +119,6 @@ class Service:
         if self._store is None:
             if time.monotonic() - self._tried < _AGAIN:
                 why = self._why
-                assert why is not None
                 raise type(why)(why.what, where=why.where, do=why.do)
             self._tried = time.monotonic()
             try:

@@ -473,6 +473,17 @@ def test_a_playlist_is_renamed_and_removed(plain):
     assert plain.get(path).status_code == 404
 
 
+def test_a_long_playlist_shows_its_end(plain, shop):
+    tracks = Dataset.open(shop.world).tracks["uri"].to_pylist()[:205]
+    kept = shop.api("playlists", title="long", tracks=[*tracks, "elsewhere:1"], listener="me")
+    page = plain.get(f"/playlists/{kept['id']}")
+    assert "The last 200 of 206 tracks." in page.text
+    assert page.text.count('value="remove ') == 200
+    assert "not in this catalog" in page.text
+    page = pressed(plain, page, "remove elsewhere")
+    assert len(plain.get(f"/v1/playlists/{kept['id']}").json()["tracks"]) == 205
+
+
 def test_every_page_of_content_has_its_twin_for_programs(plain, shop):
     page = plain.post("/playlists", data={"title": genre(shop)[1]})
     some = [page.text, plain.get("/").text, plain.get("/health").text]

@@ -40,6 +40,8 @@ _ASKED = 100
 _FOUND = 8
 _NEAR = 10
 _KEPT = 20
+_HAVE = 200
+"""Tracks of a playlist that are shown, the last ones."""
 _STATIC = Path(__file__).with_name("static")
 _FILES = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _LOG = logging.getLogger("segue.service")
@@ -214,7 +216,7 @@ async def playlist(
     said = await service.log(lambda store: store.personal(listener, id))
     live = service.live
     rows = pages_show.rows(service, told, SHOWN, was)
-    have = pages_show.names(service, kept.tracks)
+    have = pages_show.names(service, kept.tracks[-_HAVE:])
     picture = await run_in_threadpool(
         pages_map.picture, live,
         {"playlist": kept.tracks, "next": [row.track.uri for row in rows.shown]},

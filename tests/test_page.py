@@ -24,6 +24,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from segue.asking import NamedReason, NamedTrack
+from segue.continuation.feature_names import FEATURES
 from segue.data.dataset import Dataset
 from segue.data.world import genre_words, truth
 from segue.service import pages_health, pages_show, wire
@@ -626,7 +627,7 @@ def test_reasons_are_told_with_their_share_of_what_speaks_for_a_track():
         pages_show.Part("the title word", "“folk”", 30),
     ]
     features = [NamedReason("feature", name, None, 1.0) for name in ("same-album", "album-heard")]
-    assert pages_show.parts(features) == [pages_show.Part("same album", "", None)]
+    assert pages_show.parts(features) == [pages_show.Part("its album", "", None)]
     assert pages_show.parts([NamedReason("rest", None, None, -1.0)]) == []
 
 
@@ -640,6 +641,11 @@ def test_a_lower_rung_is_said_plainly():
         passed=[wire.Passed(rung="audio", why="knows nothing")],
     )  # fmt: skip
     assert "Nothing here to go by" in pages_show.served(told)
+    passed = [wire.Passed(rung=rung, why="knows nothing") for rung in ("two-stage", "content")]
+    told = answered(1, served_by="title", rung="title", passed=passed)
+    assert pages_show.served(told) == (
+        "Answered by title: two-stage, content knew nothing of this."
+    )
 
 
 def test_requests_are_counted_by_route():
@@ -673,3 +679,10 @@ def test_words_stand_out_from_what_is_behind_them(theme):
     ]:  # fmt: skip
         bright, dim = sorted((light(front), light(back)), reverse=True)
         assert (bright + 0.05) / (dim + 0.05) >= 4.5, (theme, front, back)
+
+
+@pytest.mark.parametrize("name", [feature.name for feature in FEATURES])
+def test_every_feature_of_the_second_stage_has_words(name):
+    name = name.replace("model", "wrmf")
+    (part,) = pages_show.parts([NamedReason("feature", name, None, 1.0)])
+    assert part.words != name.replace("-", " ")

@@ -102,17 +102,17 @@ def _order(was: str, version: str) -> dict[int, int]:
 def parts(reasons: Iterable[NamedReason]) -> list[Part]:
     """What speaks for a track, most first.
 
-    A feature has no share: what it adds are odds, of which the start is no part.
+    A feature has no share: what it adds are odds, of which the start is no part. Features that
+    say the same in words are told once.
     """
     good = sorted((reason for reason in reasons if reason.amount > 0), key=lambda r: -r.amount)
     total = sum(reason.amount for reason in good)
-    told = [reason for reason in good if reason.kind != "rest"][:_MOST]
-    some = [_part(reason, reason.amount / total) for reason in told]
-    worth = [
-        part for part, reason in zip(some, told, strict=True) if reason.amount > _WORTH * total
-    ]
-    once = {(part.words, part.name): part for part in reversed(worth or some[:1])}
-    return list(reversed(once.values()))
+    told = [reason for reason in good if reason.kind != "rest"]
+    some = [_part(one, one.amount / total) for one in told if one.amount > _WORTH * total]
+    once: dict[tuple[str, str], Part] = {}
+    for part in some or [_part(one, one.amount / total) for one in told[:1]]:
+        once.setdefault((part.words, part.name), part)
+    return list(once.values())[:_MOST]
 
 
 def _part(reason: NamedReason, share: float) -> Part:
@@ -122,35 +122,37 @@ def _part(reason: NamedReason, share: float) -> Part:
     if reason.kind == "title":
         return Part("the title word", f"“{reason.what}”", percent)
     if reason.kind == "popularity":
-        return Part("popular", "", None)
+        return Part("its popularity", "", None)
     return Part(_feature(reason.what or ""), "", None)
 
 
 _FEATURES = (
-    ("same-album", "same album"),
-    ("album-heard", "same album"),
-    ("same-artist", "same artist"),
-    ("artist-heard", "same artist"),
+    ("same-album", "its album"),
+    ("album-heard", "its album"),
+    ("same-artist", "its artist"),
+    ("artist-heard", "its artist"),
     ("artist-similarity", "similar artists"),
     ("album-similarity", "similar albums"),
-    ("place-in-artist", "one of the artist’s best known"),
-    ("same-title", "in playlists of the same title"),
-    ("title-in-", "the title names it"),
-    ("title-", "fits the title"),
-    ("similarity", "close to tracks of the playlist"),
-    ("query-", "fits the whole playlist"),
-    ("duration", "of similar length"),
-    ("track-popularity", "popular"),
-    ("artist-popularity", "popular artist"),
-    ("album-popularity", "popular album"),
-    ("user-knn", "in similar playlists"),
-    ("item-knn", "often beside tracks of the playlist"),
-    ("wrmf", "liked by the same listeners"),
-    ("blend", "several models agree"),
-    ("track-homogeneity", "keeps to one kind of playlist"),
-    ("track-title-homogeneity", "keeps to one kind of playlist"),
+    ("place-in-artist", "its place among the artist’s tracks"),
+    ("same-title", "playlists of the same title"),
+    ("title-", "the title"),
+    ("has-title", "the title"),
+    ("similarity", "single tracks much like it"),
+    ("query-", "the playlist as a whole"),
+    ("duration", "its length"),
+    ("track-duration", "its length"),
+    ("track-popularity", "its popularity"),
+    ("artist-popularity", "its artist’s popularity"),
+    ("album-popularity", "its album’s popularity"),
+    ("track-", "the playlists that have it"),
+    ("length-difference", "the playlists that have it"),
+    ("seeds", "the kind of playlist"),
+    ("user-knn", "similar playlists"),
+    ("item-knn", "what it stands beside elsewhere"),
+    ("wrmf", "the same listeners"),
+    ("blend", "all models together"),
 )
-"""Beginnings of features' names, in words."""
+"""Beginnings of features' names, as what follows "because of"."""
 
 
 def _feature(name: str) -> str:
@@ -159,7 +161,7 @@ def _feature(name: str) -> str:
 
 
 _WHY = {
-    "knows nothing": "knows nothing of this",
+    "knows nothing": "knew nothing of this",
     "over budget": "would have taken too long",
     "failed": "failed",
 }
@@ -170,7 +172,10 @@ def served(told: wire.Answered) -> str:
     by = told.served_by if told.served_by == told.rung else f"{told.served_by} ({told.rung})"
     if not told.passed:
         return f"Answered by {by}."
-    passed = ", ".join(f"{one.rung} {_WHY[one.why]}" for one in told.passed)
+    rungs: dict[str, list[str]] = {}
+    for one in told.passed:
+        rungs.setdefault(_WHY[one.why], []).append(one.rung)
+    passed = "; ".join(f"{', '.join(some)} {why}" for why, some in rungs.items())
     if told.served_by == POPULARITY:
         return f"Nothing here to go by, so this is what is popular ({passed})."
     return f"Answered by {by}: {passed}."

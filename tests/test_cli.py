@@ -20,7 +20,10 @@ from segue.bundle import Bundle
 from segue.cli import run
 from segue.cli.verbs import app
 
-VERBS = "ingest outcomes world describe train evaluate add continue submit similar serve token doctor".split()  # noqa: SIM905
+VERBS = [
+    *("ingest", "outcomes", "world", "describe", "train", "evaluate", "add"),
+    *("continue", "submit", "similar", "serve", "token", "doctor"),
+]
 SIZES = ["--tracks", "300", "--listeners", "20", "--sessions", "50", "--playlists", "240"]
 
 

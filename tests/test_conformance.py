@@ -89,6 +89,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "larp": _LARP,
     "larp with clcrec": _LARP | {"top": "clcrec"},
     "larp with dropoutnet": _LARP | {"top": "dropoutnet"},
+    "larp with nearest": _LARP | {"top": "nearest"},
     "larp untrained": {"sound": "musicnn", "text": "none", "stages": ()},
     "playlist-cnn": {
         "factors": 16,
@@ -125,6 +126,7 @@ CASES = {name: name for name in sorted(RECOMMENDERS)} | {
     "larp untrained": "larp",
     "larp with clcrec": "larp",
     "larp with dropoutnet": "larp",
+    "larp with nearest": "larp",
     "title by name": "title",
     "wrmf in company": "wrmf",
 }

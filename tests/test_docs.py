@@ -22,7 +22,7 @@ from segue.data.schema import TABLES, Outcome
 from segue.evaluation.protocols import PROTOCOLS
 from segue.models.base import RECOMMENDERS
 from segue.models.larp_settings import LarpConfig
-from segue.models.larp_tops_settings import ClcRecConfig, DropoutNetConfig
+from segue.models.larp_tops_settings import ClcRecConfig, DropoutNetConfig, NearestConfig
 from segue.models.larp_transformers_settings import BertConfig, HtsatConfig
 from segue.playlist_files import PLAYLIST_FORMATS
 from segue.recipe import shipped
@@ -128,12 +128,13 @@ def test_every_setting_of_the_sequence_models_is_documented_with_its_default(nam
     ("heading", "config"),
     [
         ("Settings of `larp`", LarpConfig),
+        ("`nearest`", NearestConfig),
         ("`dropoutnet`", DropoutNetConfig),
         ("`clcrec`", ClcRecConfig),
         ("`htsat`", HtsatConfig),
         ("`bert`", BertConfig),
     ],
-    ids=["larp", "dropoutnet", "clcrec", "htsat", "bert"],
+    ids=["larp", "nearest", "dropoutnet", "clcrec", "htsat", "bert"],
 )
 def test_every_setting_of_larp_and_its_tables_is_documented_with_its_default(heading, config):
     for field in msgspec.structs.fields(config):

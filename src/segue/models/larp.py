@@ -33,10 +33,12 @@ from segue.models.audio_towers import Arrays
 from segue.models.base import Run, expect
 from segue.models.captions import captions
 from segue.models.larp_learning import Sided, learn_sides, needed
+from segue.models.larp_nearest import Nearest
 from segue.models.larp_pooling import Pooling
 from segue.models.larp_settings import LarpConfig
 from segue.models.larp_sides import Side, sides_of
 from segue.models.larp_tops import TOPS, Top
+from segue.models.ranking import Best
 from segue.models.scoring import DotRecommender
 
 
@@ -247,6 +249,27 @@ class Larp(DotRecommender, AudioDoor):
         rows = sp.csr_matrix((weights, tracks, offsets), (len(queries), len(self.content)))
         return self.top.queries(np.asarray(rows @ self.content, np.float32))
 
+    def _best(self, queries: Queries, offsets: Int64, excluded: Int32, n: int) -> Best:
+        if isinstance(self.top, Nearest):
+            seeds = self._known_seeds(queries)[:2]
+            return self.top.best(self.vectors, seeds, offsets, excluded, n)
+        return super()._best(queries, offsets, excluded, n)
+
+    def _places(
+        self, queries: Queries, excluded_offsets: Int64, excluded: Int32, offsets: Int64,
+        tracks: Int32,
+    ) -> Int64:  # fmt: skip
+        wanted = (excluded_offsets, excluded, offsets, tracks)
+        if isinstance(self.top, Nearest):
+            return self.top.places(self.vectors, self._known_seeds(queries)[:2], *wanted)
+        return super()._places(queries, *wanted)
+
+    def _values(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
+        if isinstance(self.top, Nearest):
+            seeds = self._known_seeds(queries)[:2]
+            return self.top.values(self.vectors, seeds, offsets, tracks)
+        return super()._values(queries, offsets, tracks)
+
     def _parts(self, seeds: Int32) -> Float32:
         """What each track of a history adds to e_p. (seeds, d)"""
         if self._pools:
@@ -255,14 +278,17 @@ class Larp(DotRecommender, AudioDoor):
         return self.content[seeds] / np.float32(max(1, len(seeds)))
 
     def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
-        """Each track of the history's part; of other tops than "item-knn" only their sum."""
+        """Each track of the history's part; of tops that learn only their sum."""
         queries = Queries.of([query])
-        if self.config.top != "item-knn":
+        _, seeds, _ = self._known_seeds(queries)
+        if isinstance(self.top, Nearest):
+            parts = self.top.parts(self.vectors, seeds, tracks).T
+        elif self.config.top == "item-knn":
+            parts = self._parts(seeds) @ self.vectors[tracks].T
+        else:
             vectors = self.query_vectors(queries)
             scores = self._products(vectors, np.array([0, len(tracks)]), tracks)
             return [[Reason("rest", None, float(score))] for score in scores]
-        _, seeds, _ = self._known_seeds(queries)
-        parts = self._parts(seeds) @ self.vectors[tracks].T
         return [
             [Reason("track", int(seed), float(part)) for seed, part in zip(seeds, own, strict=True)]
             for own in parts.T

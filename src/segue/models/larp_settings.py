@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from segue.models.larp_tops_settings import ClcRecConfig, DropoutNetConfig
+from segue.models.larp_tops_settings import ClcRecConfig, DropoutNetConfig, NearestConfig
 from segue.models.larp_transformers_settings import BertConfig, HtsatConfig
 from segue.settings import Config
 
@@ -24,10 +24,10 @@ class LarpConfig(Config, frozen=True):
         ),
     ] = "mel"
     text: Annotated[
-        Literal["none", "words", "minilm", "bert"],
+        Literal["none", "words", "names", "minilm", "bert"],
         Meta(
-            description='what reads captions: "words" a small transformer, "minilm" a frozen '
-            'sentence encoder, "bert" BERT'
+            description='what reads captions: "words" a small transformer, "names" one that '
+            'knows pairs of words, too, "minilm" a frozen sentence encoder, "bert" BERT'
         ),
     ] = "words"
     template: Annotated[Literal["paper", "code"], Meta(description="words of the captions")] = (
@@ -52,9 +52,10 @@ class LarpConfig(Config, frozen=True):
         ),
     ] = "aggregator"
     top: Annotated[
-        Literal["item-knn", "dropoutnet", "clcrec"],
+        Literal["item-knn", "nearest", "dropoutnet", "clcrec"],
         Meta(description="who answers from what the sides tell"),
     ] = "item-knn"
+    nearest: Annotated[NearestConfig, Meta(description="settings of this top")] = NearestConfig()
     dropoutnet: Annotated[DropoutNetConfig, Meta(description="settings of this top")] = (
         DropoutNetConfig()
     )

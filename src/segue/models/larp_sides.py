@@ -135,8 +135,8 @@ def sides_of(config: LarpConfig) -> dict[str, Side]:
         sides["text"] = BertSide(config.bert)
     elif config.text == "minilm":
         sides["text"] = SentenceSide(config.hidden)
-    elif config.text == "words":
-        from segue.models.larp_words import WordsSide
+    elif config.text in ("words", "names"):
+        from segue.models.larp_words import NAMES, WordsSide
 
-        sides["text"] = WordsSide()
+        sides["text"] = WordsSide(NAMES if config.text == "names" else None)
     return sides

@@ -4,6 +4,7 @@ Every top scores by a product, score(p, s) = q_p · v_s, of what it makes of e_p
 the seeds, and of e_s, the content of a track. Nobody needs to have played either.
 
     item-knn      q_p = e_p,        v_s = e_s
+    nearest       see `larp_nearest`: no product
     dropoutnet    q_p = f_p(e_p),   v_s = f_s(e_s)      Volkovs, Yu and Poutanen 2017
     clcrec        q_p = f(e_p),     v_s = f(e_s)        Wei et al. 2021
 
@@ -25,6 +26,7 @@ from numba import njit, prange
 from segue.answers import Float32, Int64
 from segue.errors import BundleError, ConfigError
 from segue.models.base import Run, expect
+from segue.models.larp_nearest import Nearest
 from segue.models.larp_tops_settings import ClcRecConfig, DropoutNetConfig
 from segue.models.least_squares_kernels import accumulate
 from segue.models.ranking import fixed
@@ -274,5 +276,5 @@ def _training() -> ModuleType:
     return larp_tops_training
 
 
-TOPS: dict[str, type[Top]] = {top.name: top for top in (ItemKnn, DropoutNet, ClcRec)}
+TOPS: dict[str, type[Top]] = {top.name: top for top in (ItemKnn, Nearest, DropoutNet, ClcRec)}
 """Every top by name."""

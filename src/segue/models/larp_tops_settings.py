@@ -34,6 +34,14 @@ class TopConfig(Config, frozen=True):
     ] = 10
 
 
+class NearestConfig(Config, frozen=True):
+    """Settings of the top "nearest"."""
+
+    temperature: Annotated[
+        float, Meta(ge=0.001, le=10, description="θ: how soon neighbours of a seed fade out")
+    ] = 0.03
+
+
 class DropoutNetConfig(TopConfig, frozen=True):
     """Settings of the top "dropoutnet".
 

@@ -54,6 +54,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "audio": {"sound": "none", "tower": "mean", "wrmf": {"factors": 8}},
     "item-knn": {},
     "content": {},
+    "personal": {},
     "popularity": {},
 }
 """Of each recommender that is served here."""

@@ -35,6 +35,7 @@ RUNGS = {
     "audio": ["audio", "content", "popularity"],
     "item-knn": ["item-knn", "content", "popularity"],
     "content": ["content", "popularity"],
+    "personal": ["personal", "content", "popularity"],
     "popularity": ["popularity"],
 }
 Way = list[tuple[str, str]]

@@ -385,6 +385,19 @@ def test_bans_count_in_every_session_until_they_are_taken_back(fresh: House) -> 
     assert {uri(3), uri(12)} <= set(uris(fresh.post("/v1/continue", ADA | {"session": None})))
 
 
+def test_what_was_heard_in_other_sessions_is_the_past(bundles: Bundles, tmp_path: Path) -> None:
+    with House(bundles.live("personal"), tmp_path) as house:
+        heard = [{"kind": "play", "track": uri(t), "outcome": "finished"} for t in (40, 40, 22)]
+        say(house, "1", *heard, session="morning")
+        told = house.post("/v1/next", ADA | {"session": "evening"})
+        assert told.json()["rung"] == "personal"
+        assert uris(told)[:2] == [uri(40), uri(22)]
+        assert not {uri(40), uri(22)} & set(
+            uris(house.post("/v1/next", ADA | {"session": "morning"}))
+        )
+        assert house.post("/v1/next", {"listener": "bob"}).json()["rung"] == "popularity"
+
+
 def test_feedback_comes_before_what_is_sent(fresh: House) -> None:
     say(fresh, "1", {"kind": "play", "track": uri(0), "outcome": "finished"})
     both = fresh.post("/v1/continue", ADA | {"tracks": [uri(14)]}).json()["tracks"]

@@ -5,34 +5,26 @@ Every action is a POST that is answered with a redirect to what it changed. Erro
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote, urlencode
 
-import msgspec
 from fastapi import APIRouter, FastAPI, Query, Request, UploadFile
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
-from fastapi.routing import APIRoute
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from fastapi.responses import FileResponse, RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData
 from starlette.datastructures import UploadFile as Sent
-from starlette.exceptions import HTTPException
 
-from segue.errors import SegueError
 from segue.service import pages_health, pages_map, pages_show, wire
 from segue.service.api import Id, Uri, receive, service_of
-from segue.service.problems import Refused, of_error, refused_by_schema
+from segue.service.pages_acts import CHANGES, EVENTS, change_playlist, made, text_of
+from segue.service.pages_frame import FILES, STATIC, PageRoute, page
+from segue.service.problems import Refused
 from segue.service.service import Service
-from segue.service.store import StaleVersion, StoreGone
+from segue.service.store import StoreGone
 
 Kind = TypeVar("Kind")
-Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 SHOWN = 20
 """Tracks of a continuation that are shown."""
 _ASKED = 100
@@ -42,9 +34,6 @@ _NEAR = 10
 _KEPT = 20
 _HAVE = 200
 """Tracks of a playlist that are shown, the last ones."""
-_STATIC = Path(__file__).with_name("static")
-_FILES = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
-_LOG = logging.getLogger("segue.service")
 _REPORT = {
     # The report is one file: its styles and pictures are in it.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
@@ -53,58 +42,6 @@ _REPORT = {
 
 Words = Annotated[str, Query(max_length=200)]
 Adventure = Annotated[float, Query(ge=0, le=1)]
-
-
-def _environment() -> Environment:
-    made = Environment(
-        loader=PackageLoader("segue.service"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    seal = hashlib.sha256()
-    for name in _FILES:
-        seal.update((_STATIC / name).read_bytes())
-    made.globals["seal"] = seal.hexdigest()[:12]  # in addresses, so that they can be kept for long
-    made.filters["path"] = lambda uri: quote(uri, safe="")
-    return made
-
-
-_TEMPLATES = _environment()
-
-
-def _page(name: str, status: int = 200, **values: Any) -> Response:
-    text = _TEMPLATES.get_template(name).render(**values)
-    return HTMLResponse(text, status, headers={"Cache-Control": "no-store"})
-
-
-class PageRoute(APIRoute):
-    """A route whose errors are pages."""
-
-    def get_route_handler(self) -> Handler:
-        handle = super().get_route_handler()
-
-        async def handled(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except Refused as error:
-                return _problem(error)
-            except SegueError as error:
-                return _problem(of_error(error))
-            except HTTPException as error:
-                return _problem(Refused(error.status_code, str(error.detail)))
-            except RequestValidationError as error:
-                what = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
-                return _problem(Refused(422, what))
-            except Exception as error:
-                _LOG.exception("%s %s", request.method, request.url.path, exc_info=error)
-                return _problem(Refused(500, "unexpected; the log of the service says more"))
-
-        return handled
-
-
-def _problem(refused: Refused) -> Response:
-    response = _page("problem.html", refused.status, number=refused.status, detail=refused.detail)
-    response.headers.update(refused.headers)
-    return response
 
 
 pages = APIRouter(route_class=PageRoute, include_in_schema=False, default_response_class=Response)
@@ -119,19 +56,6 @@ def _listener(request: Request) -> str:
     """Whose feedback this is: the name of the token, in the signs that a listener's id may have."""
     name: str | None = request.scope.get("token")
     return quote(name, safe="!#$&'()*+,/:;=?@[]-._~")[:200] if name else "me"
-
-
-def _made(kind: type[Kind], **fields: Any) -> Kind:
-    """A request, checked as if it had come over the wire."""
-    try:
-        return msgspec.convert(fields, kind)
-    except msgspec.ValidationError as error:
-        raise refused_by_schema(error) from error
-
-
-def _text(form: FormData, name: str) -> str:
-    given = form.get(name)
-    return given.strip() if isinstance(given, str) else ""
 
 
 def _to(path: str, **query: Any) -> Response:
@@ -157,7 +81,7 @@ async def start(request: Request, q: Words = "") -> Response:
     service = service_of(request)
     kept = await _log_or(service, service.playlists(_listener(request), None, _KEPT), None)
     found = await _found(service, q)
-    return _page(
+    return page(
         "start.html", **_frame(service), q=q, found=found, log=kept is not None,
         kept=kept.playlists if kept else [],
     )  # fmt: skip
@@ -186,8 +110,8 @@ async def _found(service: Service, words: str) -> list[wire.Track]:
 async def new_playlist(request: Request) -> Response:
     """Keep a new playlist: from a title, a track, or both."""
     service, form = service_of(request), await request.form()
-    asked = _made(
-        wire.PlaylistRequest, title=_text(form, "title"), tracks=form.getlist("track"),
+    asked = made(
+        wire.PlaylistRequest, title=text_of(form, "title"), tracks=form.getlist("track"),
         listener=_listener(request),
     )  # fmt: skip
     if not asked.title and not asked.tracks:
@@ -207,7 +131,7 @@ async def playlist(
     service, listener = service_of(request), _listener(request)
     kept = await service.playlist(id)
     told = await service.continued(
-        _made(
+        made(
             wire.ContinueRequest, tracks=kept.tracks[-wire.MOST_HISTORY :], title=kept.title,
             listener=listener, session=id, adventure=adventure, n=_ASKED,
             spacing={"artist": 2},
@@ -221,7 +145,7 @@ async def playlist(
         pages_map.picture, live,
         {"playlist": kept.tracks, "next": [row.track.uri for row in rows.shown]},
     )  # fmt: skip
-    return _page(
+    return page(
         "playlist.html", **_frame(service), kept=kept, have=have, q=q, adventure=adventure,
         found=[track for track in await _found(service, q) if track.uri not in kept.tracks],
         told=told, because=pages_show.served(told), rows=rows, map=picture,
@@ -234,12 +158,12 @@ async def playlist(
 async def act(request: Request, id: Id, adventure: Adventure = 0.0) -> Response:
     """Do something to a playlist, or say something about a track."""
     service, form = service_of(request), await request.form()
-    do, _, what = _text(form, "do").partition(" ")
+    do, _, what = text_of(form, "do").partition(" ")
     path = f"/playlists/{id}"
-    if do in _EVENTS:
-        event = _EVENTS[do](service, what, form)
+    if do in EVENTS:
+        event = EVENTS[do](what, form)
         await service.feedback(
-            _made(
+            made(
                 wire.FeedbackRequest, key=secrets.token_hex(16), listener=_listener(request),
                 session=id, events=[event],
             )
@@ -247,80 +171,11 @@ async def act(request: Request, id: Id, adventure: Adventure = 0.0) -> Response:
     elif do == "delete":
         await service.remove_playlist(id)
         return _to("/")
-    elif do in _CHANGES:
-        await _change(service, id, _CHANGES[do], what or _text(form, "title"))
+    elif do in CHANGES:
+        await change_playlist(service, id, CHANGES[do], what or text_of(form, "title"))
     else:
         raise Refused(422, f"Nothing is called {do!r} here.")
-    return _to(path, adventure=adventure, was=_text(form, "was")[:200], did=do, what=what[:200])
-
-
-def _track_event(kind: str, **more: Any) -> Callable[[Service, str, FormData], dict[str, Any]]:
-    return lambda service, uri, form: {"kind": kind, "track": uri} | more
-
-
-def _artist_event(kind: str) -> Callable[[Service, str, FormData], dict[str, Any]]:
-    return lambda service, name, form: {"kind": kind, "artist": name}
-
-
-def _skip(service: Service, uri: str, form: FormData) -> dict[str, Any]:
-    heard = _text(form, "ms_played")
-    return {"kind": "skip", "track": uri} | ({"ms_played": int(heard)} if heard.isdecimal() else {})
-
-
-_EVENTS: dict[str, Callable[[Service, str, FormData], dict[str, Any]]] = {
-    "skip": _skip,
-    "played": _track_event("play", outcome="finished"),
-    "ban": _track_event("ban"),
-    "unban": _track_event("unban"),
-    "ban-artist": _artist_event("ban_artist"),
-    "unban-artist": _artist_event("unban_artist"),
-}
-"""What is said of a track or an artist: into the log."""
-
-
-def _add(kept: wire.Kept, uri: str) -> dict[str, Any]:
-    return {"tracks": kept.tracks if uri in kept.tracks else [*kept.tracks, uri]}
-
-
-def _without(kept: wire.Kept, uri: str) -> dict[str, Any]:
-    return {"tracks": [one for one in kept.tracks if one != uri]}
-
-
-def _moved(by: int) -> Callable[[wire.Kept, str], dict[str, Any]]:
-    def change(kept: wire.Kept, uri: str) -> dict[str, Any]:
-        tracks = list(kept.tracks)
-        if uri in tracks:
-            at = tracks.index(uri)
-            tracks.insert(max(0, at + by), tracks.pop(at))
-        return {"tracks": tracks}
-
-    return change
-
-
-_CHANGES: dict[str, Callable[[wire.Kept, str], dict[str, Any]]] = {
-    "add": _add,
-    "remove": _without,
-    "up": _moved(-1),
-    "down": _moved(1),
-    "rename": lambda kept, title: {"title": title},
-}
-"""What is changed of a playlist."""
-
-
-async def _change(
-    service: Service, id: str, change: Callable[[wire.Kept, str], dict[str, Any]], what: str
-) -> None:
-    """Change what is kept; once more where somebody else changed it meanwhile."""
-    for last in (False, True):
-        kept = await service.playlist(id)
-        same = {"title": kept.title, "tracks": kept.tracks, "version": kept.version}
-        asked = _made(wire.PlaylistChange, **same | change(kept, what))
-        try:
-            await service.change_playlist(id, asked)
-            return
-        except StaleVersion:
-            if last:
-                raise
+    return _to(path, adventure=adventure, was=text_of(form, "was")[:200], did=do, what=what[:200])
 
 
 # A track
@@ -337,7 +192,7 @@ async def track(request: Request, track: Uri, new: Words = "") -> Response:
         pages_map.picture, service.live,
         {"this": [track], "next": [row.track.uri for row in rows.shown]},
     )  # fmt: skip
-    return _page(
+    return page(
         "track.html", **_frame(service), track=one, told=told, rows=rows, map=picture, new=new,
         because=pages_show.served(told),
     )  # fmt: skip
@@ -352,7 +207,7 @@ async def upload(request: Request) -> Response:
         if not isinstance(file, Sent) or not file.filename:
             raise Refused(422, "Choose a sound file first.")
         names = ("title", "artist", "album")
-        said = {name: _text(form, name) for name in names if _text(form, name)}
+        said = {name: text_of(form, name) for name in names if text_of(form, name)}
         long = [name for name, text in said.items() if len(text) > wire.MOST_LETTERS]
         if long:
             raise Refused(422, f"The {long[0]} is longer than {wire.MOST_LETTERS} letters.")
@@ -368,7 +223,7 @@ async def upload(request: Request) -> Response:
 async def health(request: Request) -> Response:
     """How the service is."""
     service = service_of(request)
-    return _page(
+    return page(
         "health.html", **_frame(service), ready=await service.ready(), bundle=service.bundle(),
         age=pages_health.age(service.bundle().trained_at), report=_report_of(service),
         requests=pages_health.requests(service.metrics), answers=pages_health.answers(service),
@@ -391,9 +246,9 @@ async def report(request: Request) -> Response:
 @pages.get("/static/{name}")
 async def static(name: str) -> Response:
     """Style and script."""
-    if name not in _FILES:
+    if name not in FILES:
         raise Refused(404, "There is no such file.")
     return FileResponse(
-        _STATIC / name, media_type=_FILES[name],
+        STATIC / name, media_type=FILES[name],
         headers={"Cache-Control": "public, max-age=31536000"},
     )  # fmt: skip

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from service_worlds import (
+    LOCAL,
     SECONDS,
     SETTINGS,
     TRACKS,
@@ -267,23 +269,33 @@ def test_more_questions_than_may_wait_are_refused(
     houses: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house = houses("wrmf", waiting=2)
-    answering, go = house.service.answering, threading.Event()
+    answering, begun, go = house.service.answering, threading.Event(), threading.Event()
     real = answering._answer
 
     def waits(asks: Any) -> None:
+        begun.set()
         go.wait(SECONDS)
         real(asks)
 
     monkeypatch.setattr(answering, "_answer", waits)
-    threading.Timer(0.5, go.set).start()
-    asked = [("POST", "/v1/continue", {"tracks": [uri(1)]})] * 8
-    found = house.together(asked)
-    refused = [one for one in found if one.status_code == 503]
-    assert {one.status_code for one in found} == {200, 503}
-    assert 5 <= len(refused) <= 6
-    for one in refused:
-        problem(one, 503)
-        assert one.headers["retry-after"] == "1"
+
+    async def ask_nine() -> list[httpx.Response]:
+        ask = lambda: asyncio.ensure_future(house._ask("POST", "/v1/next", LOCAL, json={}))  # noqa: E731
+        asked = [ask()]
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
+        asked += [ask() for _ in range(8)]
+        while sum(one.done() for one in asked) < 6:
+            await asyncio.sleep(0.001)
+        go.set()
+        return list(await asyncio.gather(*asked))
+
+    found = house.run(ask_nine())
+    assert sorted(one.status_code for one in found) == [200] * 3 + [503] * 6
+    for one in found:
+        if one.status_code == 503:
+            problem(one, 503)
+            assert one.headers["retry-after"] == "1"
 
 
 def test_a_rung_reads_nothing_of_tracks_that_it_has_not(bundles: Bundles) -> None:

@@ -530,7 +530,8 @@ def test_metrics_move_with_what_happens(fresh: House) -> None:
     assert before["segue_catalog_tracks"] == TRACKS
     assert before["segue_log_up"] == 1
     assert before["segue_bundle_trained_timestamp_seconds"] > 1.7e9
-    fresh.post("/v1/continue", {"tracks": [uri(1)]})
+    for _ in range(2):
+        fresh.post("/v1/continue", {"tracks": [uri(1)]})
     fresh.post("/v1/continue", {"bans": {"tracks": list(ROW)}})
     fresh.post("/v1/continue", {"n": 0})
     say(fresh, "1", {"kind": "skip", "track": uri(1)}, {"kind": "ban_artist", "artist": "x"})
@@ -540,15 +541,15 @@ def test_metrics_move_with_what_happens(fresh: House) -> None:
     moved = {name: value - before.get(name, 0) for name, value in after.items()}
     at = "segue_request_seconds_count"
     for name, by in {
-        'segue_answers_total{rung="wrmf"}': 1,
+        'segue_answers_total{rung="wrmf"}': 2,
         'segue_answers_total{rung="popularity"}': 1,
         'segue_rungs_passed_total{rung="wrmf",why="knows nothing"}': 1,
         "segue_empty_answers_total": 1,
         'segue_feedback_events_total{kind="skip"}': 1,
         'segue_feedback_events_total{kind="ban"}': 1,
-        'segue_batch_answers_count{rung="wrmf"}': 1,
-        'segue_batch_seconds_count{rung="wrmf"}': 1,
-        at + '{method="POST",route="/v1/continue",status="200"}': 2,
+        'segue_batch_answers_count{rung="wrmf"}': 2,
+        'segue_batch_seconds_count{rung="wrmf"}': 2,
+        at + '{method="POST",route="/v1/continue",status="200"}': 3,
         at + '{method="POST",route="/v1/continue",status="422"}': 1,
         at + '{method="POST",route="/v1/feedback",status="200"}': 2,
         at + '{method="GET",route="/v1/tracks/{track:path}",status="200"}': 1,

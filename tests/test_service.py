@@ -24,6 +24,7 @@ from service_worlds import (
 
 from segue.answers import Query
 from segue.data.schema import Outcome
+from segue.service.pages_show import _order
 from segue.service.wire import MOST_LETTERS
 from segue.slate import ListStage, continue_playlist
 
@@ -614,3 +615,9 @@ def test_health(fresh: House) -> None:
     assert told["log"] == "ok"
     assert told["uploads"] == 0
     assert json.dumps(told)
+
+
+def test_rows_from_before_an_upload_are_compared_and_those_of_another_bundle_are_not() -> None:
+    assert _order("wrmf-ab:3.1", "wrmf-ab.2") == {3: 1, 1: 2}
+    assert _order("wrmf-ab.1:3", "wrmf-ab") == {3: 1}
+    assert _order("wrmf-ab:3", "wrmf-cd") == {}

@@ -95,8 +95,14 @@ def rows(service: Service, told: wire.Answered, shown: int, was: str = "") -> Ro
 def _order(was: str, version: str) -> dict[int, int]:
     """Place of each track in an order that was sent; none where it is of another bundle."""
     of, _, order = was.partition(":")
-    indexes = order.split(".") if of == version else []
+    same = _bundle(of) == _bundle(version)  # uploads come after its rows, which stay
+    indexes = order.split(".") if same else []
     return {int(index): at for at, index in enumerate(indexes, 1) if index.isdecimal()}
+
+
+def _bundle(version: str) -> str:
+    """The part of a version that names the bundle, without its uploads."""
+    return version.partition(".")[0]
 
 
 def parts(reasons: Iterable[NamedReason]) -> list[Part]:

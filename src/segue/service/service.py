@@ -8,11 +8,10 @@ import logging
 import os
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any
 
-import msgspec
 import pyarrow as pa
 from starlette.concurrency import run_in_threadpool
 
@@ -23,14 +22,13 @@ from segue.errors import SegueError
 from segue.files import sha256
 from segue.service import uploads, wire
 from segue.service.answering import Answering, Crowded
+from segue.service.keeping import Keeping
 from segue.service.live import Live, TakesNone
 from segue.service.metrics import Metrics
 from segue.service.problems import Refused, at
 from segue.service.settings import ServiceSettings
 from segue.service.store import (
-    Event,
     Personal,
-    Playlist,
     Store,
     StoreError,
     StoreFull,
@@ -39,24 +37,11 @@ from segue.service.store import (
 )
 from segue.slate import ListStage
 
-Given = TypeVar("Given")
 _LOG = logging.getLogger("segue.service")
-_AGAIN = 2.0
-"""Seconds after which a database that could not be opened is tried again."""
 _OUTCOMES = {outcome.name.lower(): outcome for outcome in Outcome}
-_KINDS: dict[type, Literal["play", "skip", "like", "unlike", "ban", "unban"]] = {
-    wire.Play: "play",
-    wire.Skip: "skip",
-    wire.Like: "like",
-    wire.Unlike: "unlike",
-    wire.Ban: "ban",
-    wire.Unban: "unban",
-    wire.BanArtist: "ban",
-    wire.UnbanArtist: "unban",
-}
 
 
-class Service:
+class Service(Keeping):
     """A bundle that answers, a log that remembers, and the files that are played.
 
     Args:
@@ -77,15 +62,11 @@ class Service:
         sounds: dict[str, Path] | None = None,
         report: Path | None = None,
     ) -> None:
+        super().__init__(address, Metrics())
         self.live, self.folder, self.settings, self.report = live, folder, settings, report
         self.previous: Live | None = None
-        self.metrics = Metrics()
         self.answering = Answering(settings.batch, settings.waiting, self.metrics.batch)
         self.sounds = dict(sounds or {})
-        self._address = address
-        self._store: Store | None = None
-        self._tried = -_AGAIN
-        self._why: StoreError = StoreGone("has not been opened yet", where="the log")
         self._changing = asyncio.Lock()
         self._behind = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -100,69 +81,7 @@ class Service:
     async def close(self) -> None:
         """Answer what waits, and close the log."""
         await run_in_threadpool(self.answering.close)
-        if self._store is not None:
-            self._store.close()
-
-    # The log
-
-    def open_log(self) -> None:
-        """Open the log, if it can be reached just now.
-
-        Raises:
-            UsageError: its address is none.
-            StoreError: it is no log, or of a newer segue.
-        """
-        with contextlib.suppress(StoreGone, StoreFull):
-            self._opened()
-
-    def _opened(self) -> Store:
-        if self._store is None:
-            if time.monotonic() - self._tried < _AGAIN:
-                why = self._why
-                raise type(why)(why.what, where=why.where, do=why.do)
-            self._tried = time.monotonic()
-            try:
-                self._store = Store.open(self._address)
-            except StoreError as error:
-                self._why = error
-                raise
-        return self._store
-
-    async def log(self, work: Callable[[Store], Given]) -> Given:
-        """Do something with the log, off the loop.
-
-        Raises:
-            StoreError: it is full, or out of reach.
-        """
-        try:
-            done = await run_in_threadpool(lambda: work(self._opened()))
-        except StoreGone:
-            self.metrics.log_up.set(0)
-            raise
-        except StoreFull:
-            self.metrics.log_full.inc()
-            raise
-        self.metrics.log_up.set(1)
-        if self._behind and not self._changing.locked():
-            task = asyncio.create_task(self._caught_up())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return done
-
-    async def _caught_up(self) -> None:
-        """Take in what was uploaded before, which could not be read until now."""
-        async with self._changing:
-            if self._behind:
-                self.live = await run_in_threadpool(self._with_uploads, self.live)
-                self.metrics.live(self.live)
-
-    async def log_state(self) -> str:
-        """ "ok", or why the log cannot be used."""
-        try:
-            await self.log(Store.ping)
-        except SegueError as error:
-            return str(error)
-        return "ok"
+        self.close_log()
 
     # Answers
 
@@ -284,70 +203,30 @@ class Service:
         rows = [at] if at is not None else await run_in_threadpool(live.catalog.search, text, n)
         return wire.Found(version=live.version, tracks=[self.track(row, live) for row in rows])
 
+    def known(self, uris: Iterable[str]) -> Set[str]:
+        return self.live.rows.keys() & set(uris)
+
     def about(self, uris: Iterable[str]) -> list[dict[str, Any]]:
-        """What is known of tracks, as rows of the table `tracks`; of others their uri alone."""
         live, names = self.live, TABLES["tracks"].names
         there = {uri: row for uri in dict.fromkeys(uris) if (row := live.rows.get(uri)) is not None}
         table = live.catalog.table.select(names).take(pa.array(there.values(), pa.int64()))
         known = dict(zip(there, table.to_pylist(), strict=True))
         return [known.get(uri) or dict.fromkeys(names) | {"uri": uri} for uri in uris]
 
-    # Feedback
-
-    async def feedback(self, request: wire.FeedbackRequest) -> wire.Stored:
-        """Put what a listener did into the log; it is on disk when this returns."""
-        events = [_event(event) for event in request.events]
-        about = self.about({event.track for event in events if event.track is not None})
-        known = [row for row in about if row["uri"] in self.live.rows]
-        new = await self.log(
-            lambda store: store.append(
-                request.key, request.listener, request.session, events, known
-            )
-        )
-        if new:
-            self.metrics.fed(event.kind for event in events)
-        return wire.Stored(stored=len(events) if new else 0, duplicate=not new)
-
-    # Playlists
-
-    async def new_playlist(self, request: wire.PlaylistRequest) -> wire.Kept:
-        """Keep a playlist."""
-        about = self.about(request.tracks)
-        return _kept(
-            await self.log(
-                lambda store: store.new_playlist(
-                    request.listener, request.title, request.tracks, about
-                )
-            )
-        )
-
-    async def playlist(self, id: str) -> wire.Kept:
-        """One playlist."""
-        return _kept(await self.log(lambda store: store.playlist(id)))
-
-    async def playlists(self, listener: str | None, after: str | None, n: int) -> wire.Playlists:
-        """Some playlists, newest first."""
-        some = await self.log(lambda store: store.playlists(listener, after, n + 1))
-        last = some[n - 1].id if len(some) > n else None
-        return wire.Playlists(playlists=[_kept(one) for one in some[:n]], after=last)
-
-    async def change_playlist(self, id: str, request: wire.PlaylistChange) -> wire.Kept:
-        """Put another title and other tracks in place of what a playlist has."""
-        about = self.about(request.tracks)
-        return _kept(
-            await self.log(
-                lambda store: store.change_playlist(
-                    id, title=request.title, tracks=request.tracks, version=request.version,
-                    rows=about,
-                )
-            )
-        )  # fmt: skip
-
-    async def remove_playlist(self, id: str) -> None:
-        """Remove a playlist."""
-        await self.log(lambda store: store.remove_playlist(id))
-
     # Uploads
+
+    def log_answers(self) -> None:
+        if self._behind and not self._changing.locked():
+            task = asyncio.create_task(self._caught_up())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _caught_up(self) -> None:
+        """Take in what was uploaded before, which could not be read until now."""
+        async with self._changing:
+            if self._behind:
+                self.live = await run_in_threadpool(self._with_uploads, self.live)
+                self.metrics.live(self.live)
 
     async def upload(self, file: Path, said: dict[str, str]) -> wire.Placed:
         """Take in a sound file, which can be recommended from the next answer on.
@@ -488,16 +367,6 @@ def _title(title: str | None) -> str | None:
     if title is None or not title.strip():
         return None
     return unicodedata.normalize("NFC", title)[:MAX_TITLE]
-
-
-def _event(event: wire.Event) -> Event:
-    """What the log keeps of it."""
-    return Event(kind=_KINDS[type(event)], **msgspec.structs.asdict(event))
-
-
-def _kept(playlist: Playlist) -> wire.Kept:
-    fields = msgspec.structs.asdict(playlist)
-    return wire.Kept(listener=fields.pop("owner"), **fields)
 
 
 def sounds_of(dataset: Path) -> dict[str, Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -131,39 +132,55 @@ def past_of(dataset: Dataset, catalog: Catalog) -> list[int]:
     return past
 
 
+_NAMES = ["uri", "title", "artist", "album", "duration_ms"]
 MOST_REASONS = 8
 """Parts of a score that are printed one by one."""
 
 
 def answer(bundle: Bundle, query: Query, slate: Slate, most: int | None = None) -> Answer:
-    """A slate with names and reasons.
+    """A slate with names and reasons; see `answers`."""
+    return answers(bundle, [query], [slate], most)[0]
+
+
+def answers(
+    bundle: Bundle, queries: Sequence[Query], slates: Sequence[Slate], most: int | None = None
+) -> list[Answer]:
+    """Slates with names and reasons.
 
     Args:
         most: parts of each score that are given one by one, see `brief`; None: all.
     """
-    catalog = bundle.catalog
-    reasons = bundle.recommender.reasons(query, slate.tracks)
+    catalog, manifest = bundle.catalog, bundle.manifest
+    reasons = [
+        bundle.recommender.reasons(query, slate.tracks)
+        for query, slate in zip(queries, slates, strict=True)
+    ]
     if most is not None:
-        reasons = [brief(some, most) for some in reasons]
-    said = {part.what for some in reasons for part in some if isinstance(part.what, int)}
+        reasons = [[brief(some, most) for some in of_slate] for of_slate in reasons]
+    parts = chain.from_iterable(chain.from_iterable(reasons))
+    said = {part.what for part in parts if isinstance(part.what, int)}
     labels = dict(zip(said, catalog.labels(list(said)), strict=True))
-    rows = catalog.table.take(slate.tracks).to_pylist()
-    return Answer(
-        model=slate.served_by,
-        seed=bundle.manifest.seed,
-        simulated=bundle.manifest.simulated,
-        tracks=[
-            NamedTrack(
-                index=int(index),
-                score=float(score),
-                reasons=[_named(reason, labels) for reason in some],
-                **{key: row[key] for key in ("uri", "title", "artist", "album", "duration_ms")},
-            )
-            for index, score, row, some in zip(
-                slate.tracks, slate.scores, rows, reasons, strict=True
-            )
-        ],
-    )
+    names = catalog.table.select(_NAMES).take(np.concatenate([s.tracks for s in slates]))
+    rows = iter(names.to_pylist())
+    return [
+        Answer(
+            model=slate.served_by,
+            seed=manifest.seed,
+            simulated=manifest.simulated,
+            tracks=[
+                NamedTrack(
+                    index=index,
+                    score=score,
+                    reasons=[_named(reason, labels) for reason in some],
+                    **next(rows),
+                )
+                for index, score, some in zip(
+                    slate.tracks.tolist(), slate.scores.tolist(), of_slate, strict=True
+                )
+            ],
+        )
+        for slate, of_slate in zip(slates, reasons, strict=True)
+    ]
 
 
 def brief(reasons: list[Reason], most: int = MOST_REASONS) -> list[Reason]:

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from segue.answers import Queries, Query, Slate
-from segue.asking import MOST_REASONS, Answer, answer
+from segue.answers import Queries, Query
+from segue.asking import MOST_REASONS, Answer, answers
 from segue.bundle import Bundle
 from segue.models.base import POPULARITY
 from segue.service.ladder import Rung
@@ -209,18 +209,14 @@ class Answering:
     def _told(
         self, live: Live, rung: Rung, queries: Sequence[Query], asks: Sequence[Ask]
     ) -> list[Told]:
-        slates: list[Slate] = (
-            continue_playlists(
-                rung.recommender, queries, [ask.n for ask in asks], [ask.stage for ask in asks]
-            )
-            if asks
-            else []
+        if not asks:
+            return []
+        slates = continue_playlists(
+            rung.recommender, queries, [ask.n for ask in asks], [ask.stage for ask in asks]
         )
         bundle = Bundle(rung.recommender, live.bundle.manifest, live.bundle.learned)
-        return [
-            Told(rung.name, answer(bundle, query, slate, MOST_REASONS), ask.passed)
-            for ask, query, slate in zip(asks, queries, slates, strict=True)
-        ]
+        told = answers(bundle, queries, slates, MOST_REASONS)
+        return [Told(rung.name, one, ask.passed) for ask, one in zip(asks, told, strict=True)]
 
     def _learn(self, live: Live, rung: Rung, seconds: float) -> None:
         key = (live.name, rung.name)

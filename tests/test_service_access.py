@@ -428,3 +428,24 @@ def test_what_nobody_foresaw_is_a_problem_without_a_word_of_the_code(
     for name, value in HEADERS.items():
         assert told.headers[name] == value
     assert "content-security-policy" in told.headers
+
+
+def test_who_goes_in_the_middle_of_a_body_leaves_nothing_in_the_log(
+    near: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    kind = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    scope = {
+        "type": "http", "method": "POST", "path": "/v1/continue", "raw_path": b"/v1/continue",
+        "query_string": b"", "headers": kind, "client": ("127.0.0.1", 1), "scheme": "http",
+        "server": ("localhost", 80), "http_version": "1.1", "root_path": "",
+    }  # fmt: skip
+    messages = [{"type": "http.request", "body": b"{", "more_body": True}]
+
+    async def receive() -> Any:
+        return messages.pop() if messages else {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        raise AssertionError("nobody is there")
+
+    asyncio.run(near.app(scope, receive, send))
+    assert not caplog.records

@@ -93,6 +93,26 @@ def test_tags_tell_what_the_request_does_not(house: House, tmp_path: Path) -> No
     assert (track["title"], track["artist"], track["album"]) == ("Said", "artist 4", "Album")
 
 
+@pytest.mark.parametrize(
+    "name", ["07 Blue Monday.wav", "New Order - Blue_Monday.wav", r"..\C:\music/Blue Monday.wav"]
+)
+def test_what_has_no_title_is_called_after_the_file_that_was_sent(
+    house: House, tmp_path: Path, name: str
+) -> None:
+    found = uploads.listen(house.service.live, sound(tmp_path), house.service.settings)
+    row = uploads.row_of(house.service.live, found, {"artist": "Said", "file": name})
+    assert (row["title"], row["artist"]) == ("Blue Monday", "Said")
+    told = house.upload(sound(tmp_path, "Blue Monday.wav"), artist="artist 3")
+    assert told.json()["track"]["title"] == "Blue Monday"
+
+
+def test_the_name_of_a_file_tells_its_artist_where_nothing_else_does(
+    house: House, tmp_path: Path
+) -> None:
+    track = house.upload(sound(tmp_path, "Artist 3 - New.wav")).json()["track"]
+    assert (track["title"], track["artist"]) == ("New", "artist 3")
+
+
 def test_its_sound_can_be_played(house: House, tmp_path: Path) -> None:
     file = sound(tmp_path)
     at = house.upload(file, **BY).json()["track"]["uri"]

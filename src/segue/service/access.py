@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from segue.errors import DataError, UsageError
@@ -187,6 +188,8 @@ class Gate:
         try:
             self._admit(scope)
             await self.app(scope, _counted(receive, self._limit(scope)), guarded)
+        except ClientDisconnect:  # in the middle of its body: nobody is left to be answered
+            return
         except Exception as error:
             if begun:
                 raise

@@ -168,7 +168,7 @@ async def upload(
 ) -> Response:
     """Upload a sound file. It can be recommended from the next answer on."""
     service = service_of(request)
-    said = {"title": title, "artist": artist, "album": album}
+    said = {"title": title, "artist": artist, "album": album, "file": file.filename}
     kept = await receive(service, file)
     placed = await service.upload(kept, {name: text for name, text in said.items() if text})
     return reply(placed, 201 if placed.new else 200)

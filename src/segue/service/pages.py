@@ -212,6 +212,7 @@ async def upload(request: Request) -> Response:
         if long:
             raise Refused(422, f"The {long[0]} is longer than {wire.MOST_LETTERS} letters.")
         kept = await receive(service, UploadFile(file.file, filename=file.filename))
+        said["file"] = file.filename
     placed = await service.upload(kept, said)
     return _to(f"/tracks/{quote(placed.track.uri, safe='')}", new=placed.door or "known")
 

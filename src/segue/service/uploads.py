@@ -16,6 +16,7 @@ from segue.answers import Float32
 from segue.audio.decode import AudioError, Excerpt, decode
 from segue.audio.extractors import SOUNDS
 from segue.audio.files import Looked
+from segue.audio.tags import named_by_file
 from segue.audio.workers import Limits, run_files
 from segue.catalog import Catalog
 from segue.data.readers.audio import Found
@@ -96,9 +97,16 @@ def row_of(live: Live, found: Found, said: dict[str, str]) -> dict[str, Any]:
     """The track that a file is: its tags, and what who sent it says.
 
     An artist whom the catalog knows is called as there.
+
+    Args:
+        said: title, artist and album; and the name that the file was sent by, as `file`: it tells
+            the title where nothing else does, for here the file has a name of the service's own.
     """
     row: dict[str, Any] = table_of([found]).to_pylist()[0]
-    row |= {name: value for name, value in said.items() if value}
+    if row["title"] == named_by_file(Path(found.file)).title:
+        sent = named_by_file(Path(said.get("file", "").replace("\\", "/")))
+        row |= {"title": sent.title, "artist": row["artist"] or sent.artist}
+    row |= {name: said[name] for name in ("title", "artist", "album") if said.get(name)}
     if row["artist"] and (known := live.of_artist(row["artist"])):
         row["artist"] = live.catalog[known[0]]["artist"] or row["artist"]
     return row

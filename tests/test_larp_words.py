@@ -71,24 +71,6 @@ def test_features_are_told_their_words_place():
     assert item.tolist() == [[0, bucket("<a>")], [1, bucket("<b>")], [2, bucket("<a>")]]
 
 
-def test_pairs_of_words_are_features_in_the_half_of_whole_words():
-    form = SMALL._replace(pairs=True)
-    half = form.buckets // 2
-    (item,) = WordsSide(form).items(["A b"])
-    whole = [half + hashed(text) % half for text in ("<a>", "a b", "<b>")]
-    assert item.tolist() == [[0, whole[0]], [0, whole[1]], [1, whole[2]]]
-    (long,) = WordsSide(form).items(["abc"])
-    grams = {hashed(run) % half for run in ("<ab", "abc", "bc>", "<abc", "abc>")}
-    assert {int(bucket) for bucket in long[:, 1]} == grams | {half + hashed("<abc>") % half}
-
-
-def test_words_and_pairs_have_more_weight_at_the_start():
-    torch.manual_seed(0)
-    form = WordsForm(buckets=400, d=16, pairs=True)
-    features = WordsSide(form).network([], 4, 0.0).features.detach()
-    assert features[200:].std() / features[:200].std() == pytest.approx(4, rel=0.1)
-
-
 @pytest.mark.parametrize("caption", [None, "", "...", " \n"])
 def test_a_caption_without_words_has_no_features(caption):
     (item,) = WordsSide(SMALL).items([caption])

@@ -26,8 +26,8 @@ class LarpConfig(Config, frozen=True):
     text: Annotated[
         Literal["none", "words", "names", "minilm", "bert"],
         Meta(
-            description='what reads captions: "words" a small transformer, "names" one that '
-            'knows pairs of words, too, "minilm" a frozen sentence encoder, "bert" BERT'
+            description='what reads captions: "words" a small transformer, "names" a weighted '
+            'sum of words and pairs, "minilm" a frozen sentence encoder, "bert" BERT'
         ),
     ] = "words"
     template: Annotated[Literal["paper", "code"], Meta(description="words of the captions")] = (

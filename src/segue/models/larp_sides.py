@@ -135,8 +135,12 @@ def sides_of(config: LarpConfig) -> dict[str, Side]:
         sides["text"] = BertSide(config.bert)
     elif config.text == "minilm":
         sides["text"] = SentenceSide(config.hidden)
-    elif config.text in ("words", "names"):
-        from segue.models.larp_words import NAMES, WordsSide
+    elif config.text == "names":
+        from segue.models.larp_names import NamesSide
 
-        sides["text"] = WordsSide(NAMES if config.text == "names" else None)
+        sides["text"] = NamesSide()
+    elif config.text == "words":
+        from segue.models.larp_words import WordsSide
+
+        sides["text"] = WordsSide()
     return sides

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,8 +24,6 @@ from segue.models.text_encoding import of_one_length
 if TYPE_CHECKING:
     from segue.models.larp_words_network import WordsNetwork
 
-NAMES = WordsForm(buckets=1 << 16, pairs=True)
-"""Of `text` = "names"."""
 _CHARACTERS = 32
 """Of a word that are read, the first ones."""
 _LONGEST = WORDS * (_CHARACTERS + 1)
@@ -64,12 +61,7 @@ class WordsSide:
         words = words_in_order(caption[:_LONGEST])[:WORDS]
         if not words:
             return np.zeros((0, 2), np.uint16)
-        found = [_buckets(word[:_CHARACTERS], self.form) for word in words]
-        if self.form.pairs:
-            half = self.form.buckets // 2
-            pairs = [half + hashed(f"{a} {b}") % half for a, b in pairwise(words)]
-            for place, pair in enumerate(pairs):
-                found[place] = np.append(found[place], np.uint16(pair))
+        found = [_buckets(word[:_CHARACTERS], self.form.buckets) for word in words]
         places = np.repeat(np.arange(len(words), dtype=np.uint16), [len(some) for some in found])
         return np.stack([places, np.concatenate(found)], axis=1)
 
@@ -113,13 +105,8 @@ class WordsSide:
 
 
 @lru_cache(maxsize=1 << 17)
-def _buckets(word: str, form: WordsForm) -> npt.NDArray[np.uint16]:
+def _buckets(word: str, buckets: int) -> npt.NDArray[np.uint16]:
     """Buckets of a word and of its runs of characters."""
     edged = f"<{word}>"
     runs = {edged[i : i + n] for n in _GRAMS for i in range(len(edged) - n + 1)}
-    if form.pairs:
-        half = form.buckets // 2
-        grams = [hashed(feature) % half for feature in sorted(runs - {edged})]
-        return np.array([*grams, half + hashed(edged) % half], np.uint16)
-    features = sorted(runs | {edged})
-    return np.array([hashed(feature) % form.buckets for feature in features], np.uint16)
+    return np.array([hashed(feature) % buckets for feature in sorted(runs | {edged})], np.uint16)

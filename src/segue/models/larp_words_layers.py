@@ -34,8 +34,6 @@ class WordsForm(NamedTuple):
         layers: of attention and of two linear layers.
         heads: of attention; divide d.
         width: numbers between the two linear layers.
-        pairs: whether a word and the next one are a feature, too. Then words and pairs have the
-            upper half of E, and more weight than runs of characters, which have the lower half.
     """
 
     buckets: int = 1 << 15
@@ -43,7 +41,6 @@ class WordsForm(NamedTuple):
     layers: int = 2
     heads: int = 4
     width: int = 256
-    pairs: bool = False
 
     def shapes(self, outputs: int) -> dict[str, tuple[int, ...]]:
         """Shape of every array, by name."""

@@ -17,8 +17,6 @@ from segue.models.larp_words_layers import EPSILON, WordsForm, laid
 
 _PLACES = 0.1
 """Size of what tells a word's place, at the start; that of a word is 1."""
-_NAMES = 4
-"""How much larger words and pairs of words are at the start than runs of characters."""
 
 
 class WordsNetwork(nn.Module):
@@ -44,10 +42,7 @@ class WordsNetwork(nn.Module):
             start[..., 0, :] = 1
             return start
         if name in ("features", "places"):
-            start = torch.randn(shape) * _PLACES
-            if name == "features" and self.form.pairs:
-                start[shape[0] // 2 :] *= _NAMES
-            return start
+            return torch.randn(shape) * _PLACES
         layers = 2 * self.form.layers if name in ("out", "down") else 1  # what they give is added
         return torch.randn(shape) / math.sqrt(shape[-2] * layers)
 

@@ -364,3 +364,35 @@ def test_the_length_of_an_upload_is_a_setting(bad_house: House, tmp_path: Path) 
     assert kept(bad_house) == []
     bad_house.service.settings = ServiceSettings()
     assert bad_house.upload(sound(tmp_path), **BY).status_code == 201
+
+
+def test_uploads_beyond_those_that_may_wait_are_refused_and_leave_nothing(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segue.service.service.MOST_ARRIVING", 0)
+    refused = house.upload(sound(tmp_path), **BY)
+    assert "wait" in problem(refused, 503)["detail"]
+    assert refused.headers["retry-after"]
+    assert kept(house) == []
+
+
+def test_what_a_killed_process_left_half_written_is_gone_at_the_next_start(
+    bundles: Bundles, tmp_path: Path
+) -> None:
+    with House(bundles.live("wrmf"), tmp_path) as house:
+        folder = house.service.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ".arriving-half.flac").write_bytes(b"fLaC")
+    with House(bundles.live("wrmf"), tmp_path) as house:
+        assert kept(house) == []
+
+
+def test_a_file_that_is_there_is_not_listened_to_again(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = house.upload(sound(tmp_path), **BY)
+    assert first.status_code == 201
+    monkeypatch.setattr(uploads, "listen", None)  # it would fail
+    again = house.upload(sound(tmp_path), **BY)
+    assert again.status_code == 200
+    assert again.json()["track"] == first.json()["track"]

@@ -18,7 +18,7 @@ from segue.playlist_files import PLAYLIST_FORMATS
 from segue.service import wire
 from segue.service.description import files, replies, takes
 from segue.service.problems import Refused, refused_by_schema
-from segue.service.service import Service
+from segue.service.service import ARRIVING, Service
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 JSON = "application/json"
@@ -183,7 +183,7 @@ async def receive(service: Service, file: UploadFile) -> Path:
     ending = Path(file.filename or "").suffix.lower()
     ending = ending if ending[1:].isalnum() and len(ending) < 8 else ""
     service.folder.mkdir(parents=True, exist_ok=True)
-    _, name = tempfile.mkstemp(ending, ".arriving-", service.folder)
+    _, name = tempfile.mkstemp(ending, ARRIVING, service.folder)
     path = Path(name)
     try:
         with path.open("wb") as out:

@@ -38,6 +38,10 @@ from segue.service.store import (
 from segue.slate import ListStage
 
 _LOG = logging.getLogger("segue.service")
+ARRIVING = ".arriving-"
+"""How names of files begin that are not whole yet."""
+MOST_ARRIVING = 16
+"""Uploads that may wait for each other; each takes room on disk."""
 _OUTCOMES = {outcome.name.lower(): outcome for outcome in Outcome}
 
 
@@ -69,10 +73,13 @@ class Service(Keeping):
         self.sounds = dict(sounds or {})
         self._changing = asyncio.Lock()
         self._behind = False
+        self._arriving = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Open the log and take in what was uploaded before."""
+        for left in self.folder.glob(f"{ARRIVING}*"):
+            left.unlink(missing_ok=True)  # of a process that was killed
         with contextlib.suppress(StoreGone, StoreFull):
             await self.log(Store.ping)
         self.live = await run_in_threadpool(self._with_uploads, self.live)
@@ -238,15 +245,28 @@ class Service(Keeping):
         Raises:
             Refused: it is no sound, or nothing tells its place.
         """
-        async with self._changing:
-            try:
+        if self._arriving >= MOST_ARRIVING:
+            file.unlink(missing_ok=True)
+            raise Refused(
+                503, "too many files wait; send it again in a minute", headers={"Retry-After": "60"}
+            )
+        self._arriving += 1
+        try:
+            async with self._changing:
                 return await self._placed(file, said)
-            finally:
-                file.unlink(missing_ok=True)
+        finally:
+            self._arriving -= 1
+            file.unlink(missing_ok=True)
 
     async def _placed(self, file: Path, said: dict[str, str]) -> wire.Placed:
         live = self.live
-        kept = self.folder / f"{await run_in_threadpool(sha256, file)}{file.suffix}"
+        content = await run_in_threadpool(sha256, file)
+        there = live.rows.get(f"upload:{content}")
+        if there is not None:
+            return wire.Placed(
+                version=live.version, new=False, door=None, track=self.track(there, live)
+            )
+        kept = self.folder / f"{content}{file.suffix}"
         there_before = kept.exists()  # from another bundle, or a log that is out of reach
         try:
             found = await run_in_threadpool(uploads.listen, live, file, self.settings)
@@ -295,10 +315,13 @@ class Service(Keeping):
         if not new:
             return live
         try:
-            return uploads.again(live, new, self.settings)
+            more = uploads.again(live, new, self.settings)
         except TakesNone as error:
             _LOG.warning("%d uploads are not answered: %s", len(new), error)
             return live
+        if rest := len(new) - (len(more.catalog) - len(live.catalog)):
+            _LOG.warning("%d uploads rest: nothing tells this bundle their place", rest)
+        return more
 
     # Bundles
 

@@ -9,6 +9,7 @@ shows it (`recalculate_user`). Answers are uris and scores.
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from typing import Any
 
@@ -56,6 +57,7 @@ def main() -> None:
     """Serve on a free port, said on stderr."""
     config = uvicorn.Config(make(sys.argv[1]), port=0, log_level="warning")
     listening = config.bind_socket()
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listening.listen()
     print(f"http://127.0.0.1:{listening.getsockname()[1]}", file=sys.stderr, flush=True)
     asyncio.run(uvicorn.Server(config).serve(sockets=[listening]))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -172,8 +173,7 @@ def _columns(lists: Sequence[Sequence[int]]) -> tuple[Int64, Int32]:
         raise UsageError("a query names a track beyond every catalog") from error
 
 
-@dataclass(frozen=True)
-class Reason:
+class Reason(msgspec.Struct, frozen=True, gc=False):
     """One part of a track's score.
 
     Attributes:

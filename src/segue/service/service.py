@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import time
@@ -84,6 +85,8 @@ class Service(Keeping):
             await self.log(Store.ping)
         self.live = await run_in_threadpool(self._with_uploads, self.live)
         self.metrics.live(self.live)
+        gc.collect()
+        gc.freeze()  # a catalog's names live as long as the process: looking for them takes 0.1 s
 
     async def close(self) -> None:
         """Answer what waits, and close the log."""

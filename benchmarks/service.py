@@ -3,12 +3,14 @@
     python -m benchmarks.service [--json] [--quick] [--bundle KIND=FOLDER]...
 
 A world of 200,000 tracks, bundles of the recipes `wrmf` (as it is, with 512 factors, and with 128)
-and `two-stage` trained on it, and for each a `segue serve` of its own, asked by wrk (package `wrk` of Debian): histories of 1 to 25 tracks
-drawn by popularity, 20 tracks with reasons answered. Beside them, in the same run, the peer:
-`implicit` with the same vectors behind a plain FastAPI route, which answers without names and
-reasons. The ratio is the service's requests per second by `wrmf` against the peer's.
+and `two-stage` trained on it, and for each a `segue serve` of its own, asked by wrk (package `wrk`
+of Debian): histories of 1 to 25 tracks drawn by popularity, 20 tracks with reasons answered. Beside
+them, in the same run, the peer: `implicit` with the same vectors behind a plain FastAPI route,
+which answers without names and reasons. The ratio is the service's requests per second by `wrmf`
+against the peer's.
 
-KIND is `wrmf`, `wrmf-128` or `two-stage`: bundles that are there already are taken instead of training.
+KIND is `wrmf`, `wrmf-128` or `two-stage`: bundles that are there already are taken instead of
+training.
 """
 
 from __future__ import annotations

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from segue.errors import BundleError
-from segue.models.larp_names import BUCKETS, NamesSide, laid, rarity
+from segue.models.larp_names import BUCKETS, NamesSide, rarity
 from segue.models.text import hashed
+from segue.models.text_encoding import end_to_end
 
 torch = pytest.importorskip("torch")
 
@@ -40,7 +41,7 @@ def test_a_caption_without_words_has_no_features(caption):
 
 def test_captions_lie_end_to_end():
     items = [np.array(some, np.uint16) for some in ([5], [], [6, 7])]
-    buckets, starts = laid(items)
+    buckets, starts = end_to_end(items)
     assert buckets.tolist() == [5, 6, 7]
     assert starts.tolist() == [0, 1, 1]
 

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from segue.answers import Float32, Int64
+from segue.answers import Float32
 from segue.models.audio_towers import Arrays
 from segue.models.base import expect
 from segue.models.text import hashed, words_in_order
+from segue.models.text_encoding import end_to_end
 
 if TYPE_CHECKING:
     from segue.models.larp_names_network import NamesNetwork
@@ -77,19 +78,12 @@ class NamesSide:
         out = np.zeros((len(items), outputs), np.float32)
         for first in range(0, len(items), _AT_ONCE):
             some = [items[i] for i in range(first, min(len(items), first + _AT_ONCE))]
-            buckets, starts = laid(some)
+            buckets, starts = end_to_end(some)
             there = np.flatnonzero([len(item) for item in some])
             if len(there):
                 sums = np.add.reduceat(arrays["features"][buckets], starts[there], axis=0)
                 out[first + there] = sums
         return out
-
-
-def laid(items: Sequence[npt.NDArray[Any]]) -> tuple[Int64, Int64]:
-    """Buckets of captions end to end, and where each caption starts."""
-    lengths = [len(item) for item in items]
-    buckets = np.concatenate([*items, np.zeros(0, np.uint16)]).astype(np.int64)
-    return buckets, np.cumsum([0, *lengths[:-1]], dtype=np.int64)[: len(items)]
 
 
 def rarity(items: Arrays) -> Float32:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from segue.answers import Float32
 from segue.models.audio_towers import Array
-from segue.models.larp_names import laid
+from segue.models.text_encoding import end_to_end
 
 
 class NamesNetwork(nn.Module):
@@ -33,7 +33,7 @@ class NamesNetwork(nn.Module):
         self, items: Sequence[Array], rng: np.random.Generator | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Items of captions to what `forward` takes; with `rng`, some features are left out."""
-        buckets, starts = laid(items)
+        buckets, starts = end_to_end(items)
         kept = np.ones(len(buckets), np.float32)
         if rng is not None and self.dropout:
             kept = (rng.random(len(buckets)) >= self.dropout).astype(np.float32)

@@ -5,9 +5,11 @@ Texts of one length need neither padding nor masks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from segue.answers import Float32, Int64
 
@@ -56,3 +58,10 @@ def attended(qkv: Float32, texts: int, heads: int) -> Float32:
     weights /= weights.sum(axis=-1, keepdims=True)
     out: Float32 = (weights @ v).swapaxes(1, 2).reshape(-1, d)
     return out
+
+
+def end_to_end(items: Sequence[npt.NDArray[Any]]) -> tuple[Int64, Int64]:
+    """Features of texts end to end, and where those of each text start."""
+    lengths = [len(item) for item in items]
+    features = np.concatenate([*items, np.zeros(0, np.uint16)]).astype(np.int64)
+    return features, np.cumsum([0, *lengths[:-1]], dtype=np.int64)[: len(items)]

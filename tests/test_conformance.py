@@ -89,7 +89,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "larp": _LARP,
     "larp with clcrec": _LARP | {"top": "clcrec"},
     "larp with dropoutnet": _LARP | {"top": "dropoutnet"},
-    "larp with nearest": _LARP | {"top": "nearest", "text": "names"},
+    "larp with nearest": _LARP | {"top": "nearest"},
     "larp untrained": {"sound": "musicnn", "text": "none", "stages": ()},
     "playlist-cnn": {
         "factors": 16,

@@ -16,7 +16,12 @@ from segue.models.base import Run
 from segue.models.larp_tops import TOPS, ClcRec, Dense, DropoutNet, ItemKnn
 from segue.models.larp_tops_drawing import Drawing, Held
 from segue.models.larp_tops_network import Layers, aligned, contrast, squared
-from segue.models.larp_tops_settings import ClcRecConfig, DropoutNetConfig, TopConfig
+from segue.models.larp_tops_settings import (
+    ClcRecConfig,
+    DropoutNetConfig,
+    NearestConfig,
+    TopConfig,
+)
 
 CONFIGS = {"dropoutnet": DropoutNetConfig, "clcrec": ClcRecConfig}
 QUICK = {
@@ -320,7 +325,7 @@ def test_a_batch_gives_what_its_single_rows_give_bit_for_bit(name):
 @pytest.mark.parametrize("name", TOPS)
 def test_content_of_zeros_scores_zero(name):
     content, plays, _ = planted(2)
-    config = quick(name) if name in CONFIGS else None
+    config = quick(name) if name in CONFIGS else NearestConfig()
     top = TOPS[name].learn(content, plays, config, Run(1))
     nothing = np.zeros((2, content.shape[1]), np.float32)
     assert not top.tracks(nothing).any()

@@ -33,7 +33,7 @@ from segue.models.audio_towers import Arrays
 from segue.models.base import Run, expect
 from segue.models.captions import captions
 from segue.models.larp_learning import Sided, learn_sides, needed
-from segue.models.larp_nearest import Nearest
+from segue.models.larp_nearest import Nearest, units
 from segue.models.larp_pooling import Pooling
 from segue.models.larp_settings import LarpConfig
 from segue.models.larp_sides import Side, sides_of
@@ -201,7 +201,7 @@ class Larp(DotRecommender, AudioDoor):
         for name, (rows, items) in known.items():
             if self.config.stages:
                 side, d = self.sides[name], self.config.dimensions
-                told[name] = rows, _units(side.embed(self.learned[name], items, d))
+                told[name] = rows, units(side.embed(self.learned[name], items, d))
             else:
                 told[name] = rows, _stacked(items) if len(rows) else self.content[:0]
         return self._evened(*self._mean(told, len(tracks)))
@@ -330,13 +330,6 @@ class Larp(DotRecommender, AudioDoor):
             }
 
 
-def _units(vectors: Float32) -> Float32:
-    """Of length 1, but for zeros."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    units: Float32 = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
-    return units
-
-
 def _stacked(items: Arrays) -> Float32:
     """Items that are vectors already, of length 1. (n, numbers)"""
-    return _units(np.stack([items[i] for i in range(len(items))]))
+    return units(np.stack([items[i] for i in range(len(items))]))

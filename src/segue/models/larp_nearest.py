@@ -23,6 +23,7 @@ from segue.models.base import Run
 from segue.models.larp_tops_settings import NearestConfig
 from segue.models.placing import places_of_scores
 from segue.models.ranking import Best, best_of_scores, fixed
+from segue.models.ranking_kernels import near
 
 _BLOCK_BYTES = 64 << 20
 """Of scores that are held at a time."""
@@ -38,16 +39,15 @@ def _add_near(content, offsets, seeds, temperature, out):  # type: ignore[no-unt
             for q in range(len(out)):
                 total = 0.0
                 for j in range(offsets[q], offsets[q + 1]):
-                    total += np.exp((_dot(content[seeds[j]], row) - 1) / temperature)
+                    total += np.exp((near(content[seeds[j]], row) - 1) / temperature)
                 out[q, s] = total
 
 
-@njit(fastmath={"reassoc", "contract"}, cache=True)
-def _dot(a, b):  # type: ignore[no-untyped-def]
-    total = np.float32(0)
-    for k in range(len(a)):
-        total += a[k] * b[k]
-    return total
+def units(vectors: Float32) -> Float32:
+    """Of length 1, but for zeros."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    of_one: Float32 = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return of_one
 
 
 class Nearest:
@@ -70,10 +70,8 @@ class Nearest:
         return c
 
     def tracks(self, content: Float32) -> Float32:
-        """Content of length 1."""
-        lengths = np.linalg.norm(content, axis=1, keepdims=True)
-        units: Float32 = (content / np.maximum(lengths, 1e-12)).astype(np.float32)
-        return units
+        """Content of length 1, but for zeros."""
+        return units(content)
 
     def queries(self, content: Float32) -> Float32:
         return self.tracks(content)

@@ -180,7 +180,7 @@ def _finish(query, vectors, bias, n, slack, values, tracks, count, out_tracks, o
 
 
 @njit(fastmath={"reassoc", "contract"}, cache=True)
-def _near(a, b):  # type: ignore[no-untyped-def]
+def near(a, b):  # type: ignore[no-untyped-def]
     """Float32 dot product, summed in the order that is fastest."""
     total = np.float32(0)
     for k in range(len(a)):
@@ -204,7 +204,7 @@ def near_scores(queries, vectors, bias, lengths, scores):  # type: ignore[no-unt
         for t in range(chunk * TILE, min(len(vectors), (chunk + 1) * TILE)):
             lengths[t] = _length(vectors[t])
             for q in range(len(queries)):
-                scores[q, t] = _near(queries[q], vectors[t]) + bias[t]
+                scores[q, t] = near(queries[q], vectors[t]) + bias[t]
 
 
 @njit(cache=True)
@@ -270,7 +270,7 @@ def reached(  # type: ignore[no-untyped-def]
         if count >= n and slack[q] < np.inf:
             head = queries[q, : queries.shape[1] - first]
             for c in range(count):
-                values[c] += _near(head, vectors[tracks[c], : len(head)])
+                values[c] += near(head, vectors[tracks[c], : len(head)])
             bars[q] = np.float32(_nth(values[:count], n) - slack[q])
 
 
@@ -290,9 +290,9 @@ def whole_scores(queries, reach, vectors, heads, bars, first, second, scores):  
             for t in range(chunk * TILE, min(len(vectors), (chunk + 1) * TILE)):
                 score = scores[q, t]
                 if score + reach[q, 0] * heads[t, 0] >= bar:
-                    score += _near(middle, _end(vectors[t], first, second))
+                    score += near(middle, _end(vectors[t], first, second))
                     if score + reach[q, 1] * heads[t, 1] >= bar:
-                        scores[q, t] = score + _near(head, vectors[t, : len(head)])
+                        scores[q, t] = score + near(head, vectors[t, : len(head)])
                         continue
                 scores[q, t] = -np.inf
 

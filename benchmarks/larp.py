@@ -47,11 +47,16 @@ from segue.recipe import load_recipe
 
 METRICS = find_protocol("cold-playlists").metrics(find_protocol("cold-playlists").n)
 TOPS = ("item-knn", "dropoutnet", "clcrec")
+KNN = "top=item-knn"
 TEXT, SOUND = ("sound=none",), ("text=none",)
 ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
     "text alone": ("larp", ("text=minilm", "stages=[]", *TEXT)),
     "sound alone": ("larp", ("sound=musicnn", "stages=[]", *SOUND)),
     "text frozen + TTC + TPC": ("larp", ("text=minilm", 'stages=["ttc","tpc"]', *TEXT)),
+    # Steps too small to change anything; for what there is before any training.
+    "names untrained": ("larp-names", ('stages=["ttc"]', "epochs=1", "learning_rate=1e-30")),
+    "names + TTC": ("larp-names", ('stages=["ttc"]',)),
+    "names + TTC + TPC": ("larp-names", ()),
     "text + TTC": ("larp", ('stages=["ttc"]', *TEXT)),
     "text + TTC + TPC": ("larp", ('stages=["ttc","tpc"]', *TEXT)),
     "text + TTC + TPC mean": ("larp-mean", ('stages=["ttc","tpc"]', *TEXT)),
@@ -64,8 +69,8 @@ ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
     "+ TPC ordered": ("larp", ("aggregator=ordered",)),
 }
 """Rows that learn: recipe and settings."""
-PLAIN = ("random", "same artist or album")
-FIXED = ("same artist or album", "text alone", "sound alone")
+PLAIN = ("random", "same artist", "same artist or album")
+FIXED = (*PLAIN[1:], "text alone", "sound alone")
 """Rows whose content no seed changes."""
 PAIRS = (
     ("+ TTC", "WTC"),
@@ -84,6 +89,12 @@ PAIRS = (
     ("text + TTC + TPC", "same artist or album"),
     ("text + TTC + TPC", "text + TTC"),
     ("text + TTC + TPC", "text + TTC + TPC mean"),
+    ("names + TTC", "names untrained"),
+    ("names + TTC + TPC", "names + TTC"),
+    ("names + TTC + TPC", "names untrained"),
+    ("names + TTC + TPC", "text alone"),
+    ("names + TTC + TPC", "same artist"),
+    ("names + TTC + TPC", "same artist or album"),
     ("text frozen + TTC + TPC", "text alone"),
     ("text frozen + TTC + TPC", "same artist or album"),
 )
@@ -112,7 +123,7 @@ class Runs:
     def values(self, name: str, top: str, seed: int) -> Values:
         """Value of every metric for every query, and the seconds it took."""
         recipe, settings = ROWS.get(name, ("", ()))
-        settings = (*self.overrides, *settings) if recipe else ()
+        settings = (*self.overrides, *settings, KNN) if recipe else ()
         config = load_recipe(recipe, settings).make().config if recipe else ""
         mark = _mark(self.dataset.info.fingerprint, name, config, top, seed)
         file = self.out / "runs" / f"{_short(name)}-{top}-{seed}-{mark}.npz"
@@ -138,7 +149,7 @@ class Runs:
         """A row's model with the top "item-knn"; the last one is kept."""
         if getattr(self, "_last", None) != (name, seed):
             recipe, settings = ROWS[name]
-            made = load_recipe(recipe, (*self.overrides, *settings)).make()
+            made = load_recipe(recipe, (*self.overrides, *settings, KNN)).make()
             assert isinstance(made, Larp)
             sides = _mark(made.config.sound, made.config.text)
             run = Run(seed, True, self.out / "runs" / f"stages-{sides}-{seed}.checkpoint")
@@ -154,13 +165,15 @@ class Runs:
         if name == "random":
             return Given.over(catalog, rng.normal(size=(len(catalog), 64)))
         vectors = np.zeros((len(catalog), NAMES), np.float32)
-        for column, weight in (("artist_uri", 1.0), ("artist", 1.0), ("album_uri", 0.5)):
-            names = catalog.table[column].combine_chunks().dictionary_encode()
-            codes = names.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-            drawn = rng.normal(size=(len(names.dictionary) + 1, NAMES)).astype(np.float32)
+        told = catalog.table.to_pylist()
+        by = [row["artist_uri"] or row["artist"] for row in told]
+        on = [row["album_uri"] or (row["album"] and (row["artist"], row["album"])) for row in told]
+        for values, weight in ((by, 2**0.5), (on, 0.5))[: 2 if "album" in name else 1]:
+            place = {value: at for at, value in enumerate(dict.fromkeys(filter(None, values)), 1)}
+            drawn = rng.normal(size=(len(place) + 1, NAMES)).astype(np.float32)
             drawn *= weight / np.linalg.norm(drawn, axis=1, keepdims=True)
-            drawn[-1] = 0
-            vectors += drawn[codes]
+            drawn[0] = 0  # nobody
+            vectors += drawn[[place.get(value, 0) for value in values]]
         return Given.over(catalog, vectors)
 
     def _bundle(self, model: Any) -> Bundle:

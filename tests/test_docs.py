@@ -151,7 +151,7 @@ def written(value: object) -> str:
     """A default as TOML and the tables of settings have it."""
     if isinstance(value, tuple):
         return f"[{', '.join(map(written, value))}]"
-    if isinstance(value, bool):
+    if value is None or isinstance(value, bool):
         return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value).removesuffix(".0")
 

@@ -26,11 +26,10 @@ def bucket(text: str) -> int:
     return hashed(text) % BUCKETS
 
 
-def test_features_are_words_pairs_of_words_and_runs_of_3_to_5_characters():
-    (item,) = NamesSide().items(["A bcd"])
-    runs = ["<bc", "bcd", "cd>", "<bcd", "bcd>", "<bcd>"]
-    assert sorted(item.tolist()) == sorted(map(bucket, ["a bcd", "<a>", *runs]))
-    assert item.dtype == np.uint16
+def test_features_are_words_and_pairs_of_words():
+    (item,) = NamesSide().items(["A bcd, (E)"])
+    assert item.tolist() == [bucket(feature) for feature in ("a", "bcd", "e", "a bcd", "bcd e")]
+    assert item.dtype == np.uint32
 
 
 @pytest.mark.parametrize("caption", [None, "", "...", " \n"])
@@ -40,7 +39,7 @@ def test_a_caption_without_words_has_no_features(caption):
 
 
 def test_captions_lie_end_to_end():
-    items = [np.array(some, np.uint16) for some in ([5], [], [6, 7])]
+    items = [np.array(some, np.uint32) for some in ([5], [], [6, 7])]
     buckets, starts = end_to_end(items)
     assert buckets.tolist() == [5, 6, 7]
     assert starts.tolist() == [0, 1, 1]
@@ -48,7 +47,7 @@ def test_captions_lie_end_to_end():
 
 def test_rare_features_are_long_at_the_start():
     """Of four captions one has feature 1, two have 2, all have 3; a repeat counts once."""
-    items = [np.array(some, np.uint16) for some in ([1, 2, 3], [2, 3], [3, 3], [3])]
+    items = [np.array(some, np.uint32) for some in ([1, 2, 3], [2, 3], [3, 3], [3])]
     told = rarity(items)
     np.testing.assert_allclose(told[[1, 2, 3]], [1, 0.5, 0], atol=1e-6)
 
@@ -61,10 +60,10 @@ def test_a_vector_is_the_sum_of_its_features_and_numpy_gives_what_torch_gives():
     made = side.embed(net.arrays(), items, 8)
     with torch.no_grad():
         expected = net(*net.collate(items, None)).numpy()
-    np.testing.assert_allclose(made, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(made, expected, rtol=2e-3, atol=2e-3)
     assert not made[1].any()
     assert not made[3].any()
-    by_hand = net.arrays()["features"][items[2]].sum(axis=0)
+    by_hand = net.arrays()["features"][items[2]].sum(axis=0, dtype=np.float32)
     np.testing.assert_allclose(made[2], by_hand, rtol=1e-5, atol=1e-5)
 
 
@@ -79,4 +78,4 @@ def test_dropout_leaves_out_features_in_training_alone():
 
 def test_arrays_of_another_shape_are_refused():
     with pytest.raises(BundleError, match="features"):
-        NamesSide().restore({"features": np.zeros((5, 8), np.float32)}, "", 8)
+        NamesSide().restore({"features": np.zeros((5, 8), np.float16)}, "", 8)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
+from segue.models.base import Run
 from segue.models.larp_nearest import Nearest
 from segue.models.larp_tops import ItemKnn
+from segue.models.larp_tops_settings import NearestConfig
 
 E0, E1, BETWEEN = [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]
 CONTENT = np.array([E0, E1, BETWEEN, [2.0, 0.0], [0.0, 0.0]], np.float32)
@@ -66,3 +69,33 @@ def test_lists_and_places_follow_the_scores_in_blocks_of_any_size(monkeypatch):
     assert values[1].tolist() == [0.0] * 50
     with pytest.raises(IndexError):
         top.values(units, histories, np.array([0, 1, 1, 1, 1]), np.array([50], np.int32))
+
+
+def clusters(spread: float, groups: int = 3) -> tuple[np.ndarray, sp.csr_matrix]:
+    """200 tracks around 20 points, and playlists of the tracks around some of these points."""
+    rng = np.random.default_rng(0)
+    group = np.arange(200) % 20
+    content = rng.standard_normal((20, 16))[group] + spread * rng.standard_normal((200, 16))
+    lists = np.stack([np.isin(group, rng.permutation(20)[:groups]) for _ in range(60)])
+    return content.astype(np.float32), sp.csr_matrix(lists.astype(np.float32))
+
+
+def test_where_the_temperature_is_not_given_it_is_what_held_tracks_are_found_by_best():
+    held = np.arange(200)
+    sharp = Nearest.learn(*clusters(0.3), NearestConfig(), Run(0), held).temperature
+    # Much noise, which only many seeds together drown.
+    wide = Nearest.learn(*clusters(2.0, groups=1), NearestConfig(), Run(0), held).temperature
+    assert sharp < 0.1 < wide
+
+
+def test_a_temperature_that_was_chosen_is_what_a_bundle_brings_back():
+    content, plays = clusters(0.3)
+    top = Nearest.learn(content, plays, NearestConfig(), Run(1))
+    back = Nearest.restore(dict(top.arrays), "", 16, NearestConfig())
+    assert back.temperature == top.temperature
+
+
+def test_without_playlists_of_held_tracks_the_temperature_is_in_the_middle():
+    content, plays = clusters(0.3)
+    top = Nearest.learn(content, plays, NearestConfig(), Run(1), np.arange(2))
+    assert top.temperature == pytest.approx(0.1)

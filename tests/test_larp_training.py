@@ -64,6 +64,17 @@ def test_slow_networks_begin_as_copies_and_follow_by_their_momentum():
         torch.testing.assert_close(slow, before + 0.19)
 
 
+def test_without_momentum_slow_networks_are_the_fast_ones_and_no_gradient_reaches_them():
+    net = network(momentum=0)
+    assert not len(net.slow)
+    batches = [(torch.randn(5, 3),), (torch.randn(5, 3),)]
+    slow = net.slow_features(batches)
+    net.follow()
+    for told, ours in zip(slow, net.features(batches), strict=True):
+        assert torch.equal(told, ours)
+        assert not told.requires_grad
+
+
 def test_slow_networks_take_over_running_levels():
     torch.manual_seed(0)
     side = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
@@ -432,6 +443,7 @@ def test_stages_of_other_settings_seeds_and_playlists_are_not_taken(
     assert taken(aggregator="mean") == ["tpc"]
     assert taken(stages=("wtc", "ttc")) == []
     assert taken(top="clcrec", clcrec={"epochs": 1}) == []
+    assert taken(top="nearest", nearest={"temperature": 0.2}) == []
     lists = np.split(genres.entries, genres.offsets[1:-1])
     joined = [np.concatenate(two).tolist() for two in zip(lists[::2], lists[1::2], strict=True)]
     by = genres.tracks["artist"].to_pylist()

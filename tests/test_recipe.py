@@ -35,6 +35,7 @@ SHIPPED = [
     "larp",
     "larp-full",
     "larp-mean",
+    "larp-names",
     "larp-ttc",
     "larp-wtc",
     "personal",

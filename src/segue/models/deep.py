@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -64,11 +65,48 @@ class Table:
         gradient = taken.grad
         assert gradient is not None
         self.steps += 1
-        first = self.first[at].mul_(0.9).add_(gradient, alpha=0.1)
-        second = self.second[at].mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-        self.first[at], self.second[at] = first, second
-        size = (second / (1 - 0.999**self.steps)).sqrt_().add_(1e-8)
-        self.rows[at] = taken.detach() - rate / (1 - 0.9**self.steps) * first / size
+        _adam(self.rows, self.first, self.second, at, gradient, rate, (0.9, 0.999), self.steps)
+
+
+class RowAdamW(torch.optim.AdamW):
+    """AdamW; parameters whose gradients are sparse change in the rows that these have alone.
+
+    The momentum of other rows rests with them, and their weights do not decay.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Take a step by the gradients."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None and p.grad.is_sparse:
+                    self._step_rows(p, p.grad.coalesce(), group)
+                    p.grad = None
+        super().step(closure)
+
+    def _step_rows(self, p: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[p]
+        if not state:
+            state["step"] = torch.tensor(0.0)
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
+        state["step"] += 1
+        _adam(
+            p, state["exp_avg"], state["exp_avg_sq"], gradient.indices()[0], gradient.values(),
+            group["lr"], group["betas"], int(state["step"]),
+        )  # fmt: skip
+
+
+def _adam(
+    rows: Tensor, first: Tensor, second: Tensor, at: Tensor, gradient: Tensor, rate: float,
+    betas: tuple[float, float], steps: int,
+) -> None:  # fmt: skip
+    """Adam's step number `steps` on the distinct rows `at`, whose gradient it is; in place."""
+    one, two = betas
+    mean = first[at].mul_(one).add_(gradient, alpha=1 - one)
+    square = second[at].mul_(two).addcmul_(gradient, gradient, value=1 - two)
+    first[at], second[at] = mean, square
+    size = (square / (1 - two**steps)).sqrt_().add_(1e-8)
+    rows[at] = rows[at] - rate / (1 - one**steps) * mean / size
 
 
 class Training(ABC):
@@ -161,7 +199,9 @@ class Training(ABC):
         """Take a step of the optimiser."""
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self._parameters, _LONGEST_GRADIENT)
+        dense = [p for p in self._parameters if p.grad is not None and not p.grad.is_sparse]
+        if dense:
+            nn.utils.clip_grad_norm_(dense, _LONGEST_GRADIENT)
         self.optimiser.step()
 
     # What a training is

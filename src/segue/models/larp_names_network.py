@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -51,9 +52,9 @@ class NamesNetwork(nn.Module):
             (captions, outputs) float32
         """
         return functional.embedding_bag(
-            buckets, self.features, starts, mode="sum", per_sample_weights=kept
+            buckets, self.features, starts, mode="sum", per_sample_weights=kept, sparse=True
         )
 
-    def arrays(self) -> dict[str, Float32]:
+    def arrays(self) -> dict[str, npt.NDArray[np.float16]]:
         """For `larp_names.NamesSide.embed`."""
-        return {"features": np.array(self.features.detach().cpu().numpy())}
+        return {"features": self.features.detach().cpu().numpy().astype(np.float16)}

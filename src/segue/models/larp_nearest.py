@@ -5,7 +5,8 @@
 A mean of seeds, which the other tops take, is near to what all of them have in common. Where a
 playlist has several artists, what tells one from another is lost in it; here each seed finds its
 own neighbours. This is item-knn (Deshpande and Karypis 2004) whose neighbours fade out by θ instead
-of ending after k.
+of ending after k. How far cosines lie apart is another matter for every encoder, so that θ, where
+it is not given, is what continues playlists of tracks best that the encoder has not learned from.
 """
 
 from __future__ import annotations
@@ -19,15 +20,31 @@ import scipy.sparse as sp
 from numba import njit, prange
 
 from segue.answers import Float32, Int32, Int64
-from segue.models.base import Run
+from segue.models.base import Run, expect
 from segue.models.larp_tops_settings import NearestConfig
 from segue.models.placing import places_of_scores
 from segue.models.ranking import Best, best_of_scores, fixed
 from segue.models.ranking_kernels import near
+from segue.progress import note
 
 _BLOCK_BYTES = 64 << 20
 """Of scores that are held at a time."""
 _CHUNK = 256
+_CHOICES = (0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5)
+"""θ to choose from."""
+_HELD = 0.1
+"""Share of the tracks that choose, where none are held."""
+_LEAST, _MOST, _HITS = 4, 500, 10
+"""Held tracks that a playlist needs to choose; playlists that do, at most; and by Recall@10."""
+
+
+@njit(cache=True)
+def _near_to(content, seeds, row, temperature):  # type: ignore[no-untyped-def]
+    """Score of a row."""
+    total = 0.0
+    for seed in seeds:
+        total += np.exp((near(content[seed], row) - 1) / temperature)
+    return total
 
 
 @njit(parallel=True, cache=True)
@@ -37,10 +54,16 @@ def _add_near(content, offsets, seeds, temperature, out):  # type: ignore[no-unt
         for s in range(chunk * _CHUNK, min(len(content), (chunk + 1) * _CHUNK)):
             row = content[s]
             for q in range(len(out)):
-                total = 0.0
-                for j in range(offsets[q], offsets[q + 1]):
-                    total += np.exp((near(content[seeds[j]], row) - 1) / temperature)
-                out[q, s] = total
+                out[q, s] = _near_to(content, seeds[offsets[q] : offsets[q + 1]], row, temperature)
+
+
+@njit(parallel=True, cache=True)
+def _near_some(content, offsets, seeds, ends, tracks, temperature, out):  # type: ignore[no-untyped-def]
+    """The same for the tracks from ends[q] to ends[q + 1] alone."""
+    for q in range(len(offsets) - 1):
+        own = seeds[offsets[q] : offsets[q + 1]]
+        for i in prange(ends[q], ends[q + 1]):
+            out[i] = _near_to(content, own, content[tracks[i]], temperature)
 
 
 def units(vectors: Float32) -> Float32:
@@ -60,11 +83,11 @@ class Nearest:
     name: ClassVar[str] = "nearest"
 
     def __init__(self, temperature: float) -> None:
-        self.temperature = temperature
+        self.temperature = float(np.float32(temperature))  # as a bundle keeps it
 
     @property
     def arrays(self) -> dict[str, Float32]:
-        return {}
+        return {"temperature": np.array([self.temperature], np.float32)}
 
     def outputs(self, c: int) -> int:
         return c
@@ -121,12 +144,19 @@ class Nearest:
     def values(
         self, units: Float32, histories: tuple[Int64, Int32], offsets: Int64, tracks: Int32
     ) -> Float32:
-        """Scores of given tracks."""
+        """Scores of given tracks.
+
+        Raises:
+            IndexError: there is no such track.
+        """
+        if len(tracks) and not 0 <= tracks.min() <= tracks.max() < len(units):
+            raise IndexError(f"a track outside 0..{len(units) - 1}")
         out = np.empty(len(tracks), np.float32)
-        for rows, scores in self._blocks(units, *histories):
-            for q in range(rows.start, rows.stop):
-                own = slice(offsets[q], offsets[q + 1])
-                out[own] = scores[q - rows.start, tracks[own]]
+        ends, seeds = fixed(histories[0], np.int64), fixed(histories[1], np.int32)
+        _near_some(
+            fixed(units, np.float32), ends, seeds, fixed(offsets, np.int64),
+            fixed(tracks, np.int32), self.temperature, out,
+        )  # fmt: skip
         return out
 
     def _blocks(self, units: Float32, ends: Int64, seeds: Int32) -> Any:
@@ -147,10 +177,42 @@ class Nearest:
         cls, content: Float32, plays: sp.csr_matrix, config: NearestConfig, run: Run,
         held: Int64 | None = None,
     ) -> Self:  # fmt: skip
-        return cls(config.temperature)
+        if config.temperature is not None:
+            return cls(config.temperature)
+        return cls(_chosen(units(content), plays, held, run))
 
     @classmethod
     def restore(
         cls, tensors: Mapping[str, npt.NDArray[Any]], prefix: str, c: int, config: NearestConfig
     ) -> Self:
-        return cls(config.temperature)
+        return cls(float(expect(tensors, f"{prefix}temperature", np.float32, 1)[0]))
+
+
+def _chosen(units: Float32, plays: sp.csr_matrix, held: Int64 | None, run: Run) -> float:
+    """θ by which held tracks of playlists find the others of the same playlist best."""
+    rng = np.random.default_rng([run.seed, 7])
+    known = np.flatnonzero(units.any(axis=1))
+    if held is None:
+        held = rng.permutation(known)[: round(_HELD * len(known))]
+    among = np.intersect1d(held, known)
+    lists = sp.csr_matrix(plays[:, among])
+    asked = rng.permutation(np.flatnonzero(np.diff(lists.indptr) >= _LEAST))[:_MOST]
+    if not len(asked):
+        middle = _CHOICES[len(_CHOICES) // 2]
+        note(f"larp: too little to choose θ by: {middle}", show=run.progress)
+        return middle
+    own = units[among]
+    recalls = np.zeros(len(_CHOICES))
+    for p in asked:
+        tracks = rng.permutation(lists.indices[lists.indptr[p] : lists.indptr[p + 1]])
+        shown, wanted = np.split(tracks, [round(len(tracks) / 2)])
+        away = own @ own[shown].T - 1
+        for at, temperature in enumerate(_CHOICES):
+            scores = np.exp(away / np.float32(temperature)).sum(axis=1)
+            scores[shown] = -np.inf
+            best = np.argpartition(-scores, min(_HITS, len(scores) - 1))[:_HITS]
+            recalls[at] += np.isin(wanted, best).mean() / len(asked)
+    chosen = _CHOICES[int(np.argmax(recalls))]
+    told = f"larp: θ {chosen}, recall@{_HITS} {recalls.max():.4f} of held tracks"
+    note(told, show=run.progress)
+    return chosen

@@ -165,7 +165,8 @@ class LarpNetwork(nn.Module):
         self.config = config
         d, count = config.dimensions, len(sides)
         self.fast = nn.ModuleList(sides)
-        self.slow = nn.ModuleList(copy.deepcopy(side) for side in sides)
+        # Without momentum they are the fast ones; copies would only cost time and memory.
+        self.slow = nn.ModuleList(copy.deepcopy(side) for side in sides if config.momentum)
         self.slow.requires_grad_(False)
         self.aggregators = nn.ModuleList()  # until the stage that has playlists
         told = torch.tensor(float(config.temperature))
@@ -206,12 +207,14 @@ class LarpNetwork(nn.Module):
         """The same by the slow networks."""
         return [
             functional.normalize(side(*batch), dim=1)
-            for side, batch in zip(self.slow, batches, strict=True)
+            for side, batch in zip(self.slow or self.fast, batches, strict=True)
         ]
 
     @torch.no_grad()
     def follow(self) -> None:
         """Slow networks come nearer: θ' = m θ' + (1 − m) θ; running levels are taken over."""
+        if not self.slow:
+            return
         for slow, fast in zip(self.slow.parameters(), self.fast.parameters(), strict=True):
             slow.lerp_(fast.to(slow.dtype), 1 - self.config.momentum)
         for level, latest in zip(self.slow.buffers(), self.fast.buffers(), strict=True):

@@ -38,8 +38,12 @@ class NearestConfig(Config, frozen=True):
     """Settings of the top "nearest"."""
 
     temperature: Annotated[
-        float, Meta(ge=0.001, le=10, description="θ: how soon neighbours of a seed fade out")
-    ] = 0.03
+        Annotated[float, Meta(ge=0.001, le=10)] | None,
+        Meta(
+            description="θ: how soon neighbours of a seed fade out; none: what is best for tracks "
+            "kept aside"
+        ),
+    ] = None
 
 
 class DropoutNetConfig(TopConfig, frozen=True):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from segue.answers import Float32, Int64
 from segue.models.audio_towers import Arrays
 from segue.models.base import Run
-from segue.models.deep import Training, reproducible
+from segue.models.deep import RowAdamW, Training, reproducible
 from segue.models.larp_losses import across, track_playlist
 from segue.models.larp_material import Bools, Material
 from segue.models.larp_network import LarpNetwork
@@ -102,7 +102,7 @@ class Stages:
         """Of the first stages: what they depend on, so that others may go on from them."""
         config = msgspec.structs.replace(self.config, stages=self.config.stages[:number])
         told = msgspec.structs.asdict(config)
-        later = {"top", "dropoutnet", "clcrec"}
+        later = {"top", "nearest", "dropoutnet", "clcrec"}
         if "tpc" not in config.stages:
             later |= {"aggregator", "pooling", "seeds"}
         shown = {name: value for name, value in told.items() if name not in later}
@@ -177,7 +177,7 @@ class StageTraining(Training):
             network.aggregate()
         self.learned, self.held, self.config, self.stages = learned, held, config, stages
         self.identity = identity
-        self.optimiser = torch.optim.AdamW(
+        self.optimiser = RowAdamW(
             network.learned(), lr=config.learning_rate, weight_decay=config.weight_decay,
             betas=(0.9, 0.99),
         )  # fmt: skip

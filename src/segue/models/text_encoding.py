@@ -63,5 +63,5 @@ def attended(qkv: Float32, texts: int, heads: int) -> Float32:
 def end_to_end(items: Sequence[npt.NDArray[Any]]) -> tuple[Int64, Int64]:
     """Features of texts end to end, and where those of each text start."""
     lengths = [len(item) for item in items]
-    features = np.concatenate([*items, np.zeros(0, np.uint16)]).astype(np.int64)
+    features = np.concatenate([*items, np.zeros(0, np.uint32)]).astype(np.int64)
     return features, np.cumsum([0, *lengths[:-1]], dtype=np.int64)[: len(items)]

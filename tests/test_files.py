@@ -112,3 +112,18 @@ def test_a_pipe_is_written_to_not_replaced(tmp_path: Path) -> None:
 
 def test_names_that_are_not_utf_8_can_be_shown() -> None:
     assert shown(Path(os.fsdecode(b"caf\xe9/\xe6\x97\xa5"))) == "caf?/日"
+
+
+def test_what_writes_itself_is_all_there_or_not_at_all(tmp_path):
+    file = tmp_path / "a"
+    write_file(file, lambda path: path.write_text("whole"))
+    assert file.read_text() == "whole"
+
+    def fails(path: Path) -> None:
+        path.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(DataError, match="No space left"):
+        write_file(file, fails)
+    assert file.read_text() == "whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

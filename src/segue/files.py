@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from segue.errors import DataError
@@ -191,24 +191,34 @@ def replacing_folder(folder: Path, marker: str) -> Iterator[Path]:
             shutil.rmtree(_previous(folder), ignore_errors=True)
 
 
-def write_file(path: Path, data: bytes | str) -> None:
+def write_file(path: Path, data: bytes | str | Callable[[Path], None]) -> None:
     """Write a file so that its name never stands for half of it.
 
     A device or pipe is written to as it is.
+
+    Args:
+        path: of the file.
+        data: its content; or what writes it to a path, where it is too large to be held twice.
 
     Raises:
         DataError: it cannot be written.
     """
     path = _real(path)
     partial = _partial(path)
-    content = data.encode() if isinstance(data, str) else data
+
+    def write(to: Path) -> None:
+        if callable(data):
+            data(to)
+        else:
+            to.write_bytes(data.encode() if isinstance(data, str) else data)
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file() and not path.is_dir():
-            path.write_bytes(content)
+            write(path)
             return
         _sweep(path)
-        partial.write_bytes(content)
+        write(partial)
         _fsync(partial)
         partial.replace(path)
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -245,17 +246,28 @@ class Training(ABC):
         parts = {"now": self.state(), "best": self.best, "beside": self.beside()}
         for p, moments in self.optimiser.state_dict()["state"].items():
             parts[f"adam.{p}"] = moments
-        cpu = {
-            f"{part}.{name}": value.detach().cpu().contiguous().clone()
-            for part, tensors in parts.items()
-            for name, value in tensors.items()
-        }
+        cpu: dict[str, Tensor] = {}
+        places = set()
+        for part, tensors in parts.items():
+            for name, value in tensors.items():
+                told = value.detach().cpu().contiguous()
+                place = told.untyped_storage().data_ptr()
+                # A file has each of two tensors that share their memory.
+                cpu[f"{part}.{name}"] = told.clone() if place in places else told
+                places.add(place)
         facts = {
             "identity": f"{_CHECKPOINT} {self.identity}",
             "epoch": str(self.epoch),
             "history": json.dumps(self.history),
         }
-        write_file(file, safetensors.torch.save(cpu, facts))
+
+        def write(path: Path) -> None:
+            try:
+                safetensors.torch.save_file(cpu, path, facts)
+            except safetensors.SafetensorError as error:
+                raise OSError(errno.EIO, str(error)) from error
+
+        write_file(file, write)
 
     def _resume(self, file: Path) -> bool:
         """Go on where a checkpoint ended; False where there is none for this training."""

@@ -47,7 +47,6 @@ from segue.recipe import load_recipe
 
 METRICS = find_protocol("cold-playlists").metrics(find_protocol("cold-playlists").n)
 TOPS = ("item-knn", "dropoutnet", "clcrec")
-KNN = "top=item-knn"
 TEXT, SOUND = ("sound=none",), ("text=none",)
 ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
     "text alone": ("larp", ("text=minilm", "stages=[]", *TEXT)),
@@ -123,7 +122,7 @@ class Runs:
     def values(self, name: str, top: str, seed: int) -> Values:
         """Value of every metric for every query, and the seconds it took."""
         recipe, settings = ROWS.get(name, ("", ()))
-        settings = (*self.overrides, *settings, KNN) if recipe else ()
+        settings = (*self.overrides, *settings) if recipe else ()
         config = load_recipe(recipe, settings).make().config if recipe else ""
         mark = _mark(self.dataset.info.fingerprint, name, config, top, seed)
         file = self.out / "runs" / f"{_short(name)}-{top}-{seed}-{mark}.npz"
@@ -132,7 +131,7 @@ class Runs:
             model: Any = self._plain(name, seed) if not recipe else None
             if recipe:
                 model = self._row(name, seed)
-                if top != "item-knn":
+                if top != model.config.top:
                     model = model.with_top(top, self.plays, Run(seed))
             seconds = time.perf_counter() - start
             bundle = self._bundle(model)
@@ -146,10 +145,10 @@ class Runs:
             return {key: saved[key] for key in saved.files}
 
     def _row(self, name: str, seed: int) -> Larp:
-        """A row's model with the top "item-knn"; the last one is kept."""
+        """A row's model with the top of its recipe; the last one is kept."""
         if getattr(self, "_last", None) != (name, seed):
             recipe, settings = ROWS[name]
-            made = load_recipe(recipe, (*self.overrides, *settings, KNN)).make()
+            made = load_recipe(recipe, (*self.overrides, *settings)).make()
             assert isinstance(made, Larp)
             sides = _mark(made.config.sound, made.config.text)
             run = Run(seed, True, self.out / "runs" / f"stages-{sides}-{seed}.checkpoint")

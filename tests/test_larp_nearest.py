@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from segue.models.base import Run
-from segue.models.larp_nearest import Nearest
+from segue.models.larp_nearest import Nearest, recalls_by, units
 from segue.models.larp_tops import ItemKnn
 from segue.models.larp_tops_settings import NearestConfig
 
@@ -99,3 +99,15 @@ def test_without_playlists_of_held_tracks_the_temperature_is_in_the_middle():
     content, plays = clusters(0.3)
     top = Nearest.learn(content, plays, NearestConfig(), Run(1), np.arange(2))
     assert top.temperature == pytest.approx(0.1)
+
+
+def test_recall_by_a_sharp_temperature_finds_the_very_like_of_a_seed(monkeypatch):
+    """Seeds are a and b. A sharp θ ranks what is very like a first, a wide one what is between."""
+    monkeypatch.setattr("segue.models.larp_nearest.HITS", 1)
+    a, b = np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0])
+    like_a, between = a + 0.3 * np.eye(3)[2], a + b
+    content = units(np.array([a, b, like_a, between], np.float32))
+    lists = [np.array([0, 1])], [np.array([2])]
+    assert recalls_by([0.02, 5.0], content, *lists).tolist() == [1.0, 0.0]
+    lists = lists[0] * 2, [np.array([2]), np.array([3, 2])]
+    assert recalls_by([0.02, 5.0], content, *lists).tolist() == [0.75, 0.25]

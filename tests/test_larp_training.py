@@ -444,7 +444,8 @@ def test_stages_of_other_settings_seeds_and_playlists_are_not_taken(
     assert taken(aggregator="mean") == ["tpc"]
     assert taken(stages=("wtc", "ttc")) == []
     assert taken(top="clcrec", clcrec={"epochs": 1}) == []
-    assert taken(top="nearest", nearest={"temperature": 0.2}) == []
+    assert taken(nearest={"temperature": 0.2}) == []
+    assert taken(top="nearest") == ["wtc", "ttc", "tpc"]  # which is what stages end by
     lists = np.split(genres.entries, genres.offsets[1:-1])
     joined = [np.concatenate(two).tolist() for two in zip(lists[::2], lists[1::2], strict=True)]
     by = genres.tracks["artist"].to_pylist()

@@ -11,7 +11,7 @@ it is not given, is what continues playlists of tracks best that the encoder has
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -30,12 +30,14 @@ from segue.progress import note
 _BLOCK_BYTES = 64 << 20
 """Of scores that are held at a time."""
 _CHUNK = 256
-_CHOICES = (0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5)
+CHOICES = (0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5)
 """θ to choose from."""
 _HELD = 0.1
 """Share of the tracks that choose, where none are held."""
-_LEAST, _MOST, _HITS = 4, 500, 10
-"""Held tracks that a playlist needs to choose; playlists that do, at most; and by Recall@10."""
+HITS = 10
+"""Neighbours among which those wanted are counted, when θ is chosen."""
+_LEAST, _MOST = 4, 500
+"""Held tracks that a playlist needs to choose, and playlists that do, at most."""
 
 
 @njit(cache=True)
@@ -198,21 +200,41 @@ def _chosen(units: Float32, plays: sp.csr_matrix, held: Int64 | None, run: Run) 
     lists = sp.csr_matrix(plays[:, among])
     asked = rng.permutation(np.flatnonzero(np.diff(lists.indptr) >= _LEAST))[:_MOST]
     if not len(asked):
-        middle = _CHOICES[len(_CHOICES) // 2]
+        middle = CHOICES[len(CHOICES) // 2]
         note(f"larp: too little to choose θ by: {middle}", show=run.progress)
         return middle
-    own = units[among]
-    recalls = np.zeros(len(_CHOICES))
+    shown, wanted = [], []
     for p in asked:
         tracks = rng.permutation(lists.indices[lists.indptr[p] : lists.indptr[p + 1]])
-        shown, wanted = np.split(tracks, [round(len(tracks) / 2)])
-        away = own @ own[shown].T - 1
-        for at, temperature in enumerate(_CHOICES):
-            scores = np.exp(away / np.float32(temperature)).sum(axis=1)
-            scores[shown] = -np.inf
-            best = np.argpartition(-scores, min(_HITS, len(scores) - 1))[:_HITS]
-            recalls[at] += np.isin(wanted, best).mean() / len(asked)
-    chosen = _CHOICES[int(np.argmax(recalls))]
-    told = f"larp: θ {chosen}, recall@{_HITS} {recalls.max():.4f} of held tracks"
+        half = round(len(tracks) / 2)
+        shown.append(tracks[:half])
+        wanted.append(tracks[half:])
+    recalls = recalls_by(CHOICES, units[among], shown, wanted)
+    chosen = CHOICES[int(np.argmax(recalls))]
+    told = f"larp: θ {chosen}, recall@{HITS} {recalls.max():.4f} of held tracks"
     note(told, show=run.progress)
     return chosen
+
+
+def recalls_by(
+    choices: Sequence[float], units: Float32, shown: Sequence[Int64], wanted: Sequence[Int64]
+) -> npt.NDArray[np.float64]:
+    """Mean Recall@10 over playlists, with each θ.
+
+    Args:
+        choices: θ.
+        units: of the tracks that are ranked. (n, d)
+        shown, wanted: places of tracks of each playlist: seeds, and what they should find.
+
+    Returns:
+        (choices,)
+    """
+    recalls = np.zeros(len(choices))
+    for seeds, others in zip(shown, wanted, strict=True):
+        away = units @ units[seeds].T - 1
+        for at, temperature in enumerate(choices):
+            scores = np.exp(away / np.float32(temperature)).sum(axis=1)
+            scores[seeds] = -np.inf
+            best = np.argpartition(-scores, min(HITS, len(scores) - 1))[:HITS]
+            recalls[at] += np.isin(others, best).mean() / len(shown)
+    return recalls

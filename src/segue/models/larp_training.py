@@ -20,6 +20,7 @@ from segue.models.base import Run
 from segue.models.deep import RowAdamW, Training, reproducible
 from segue.models.larp_losses import across, track_playlist
 from segue.models.larp_material import Bools, Material
+from segue.models.larp_nearest import CHOICES, HITS, recalls_by, units
 from segue.models.larp_network import LarpNetwork
 from segue.models.larp_pooling import Pooling
 from segue.models.larp_settings import LarpConfig, Stage
@@ -31,7 +32,6 @@ _SOFTENED = 2
 _LAST = 0.02
 """Share of the largest step that is left at the end of a stage."""
 _AT_ONCE = 64
-_HITS = 10
 
 
 class Held(NamedTuple):
@@ -102,7 +102,9 @@ class Stages:
         """Of the first stages: what they depend on, so that others may go on from them."""
         config = msgspec.structs.replace(self.config, stages=self.config.stages[:number])
         told = msgspec.structs.asdict(config)
-        later = {"top", "nearest", "dropoutnet", "clcrec"}
+        later = {"dropoutnet", "clcrec"}
+        if config.top != "nearest":  # which tells when a stage ends
+            later |= {"top", "nearest"}
         if "tpc" not in config.stages:
             later |= {"aggregator", "pooling", "seeds"}
         shown = {name: value for name, value in told.items() if name not in later}
@@ -311,7 +313,10 @@ class StageTraining(Training):
     # Validation
 
     def validate(self) -> tuple[float, str] | None:
-        """Recall@10 of the held playlists' other tracks, among all held tracks."""
+        """Recall@10 of the held playlists' other tracks, among all held tracks.
+
+        By what answers where that is "nearest"; else by products, since other tops learn later.
+        """
         if not self.held.shown:
             return None
         content = np.mean(
@@ -321,6 +326,17 @@ class StageTraining(Training):
             ],
             axis=0,
         )
+        if self.config.top == "nearest":
+            told = self.config.nearest.temperature
+            choices = CHOICES if told is None else (told,)
+            recalls = recalls_by(choices, units(content), self.held.shown, self.held.wanted)
+            found = float(recalls.max())
+        else:
+            found = self._recall(content)
+        return found, f"recall@{HITS} {found:.4f}"
+
+    def _recall(self, content: Float32) -> float:
+        """By products of queries and tracks."""
         recalls = []
         pooling = pooling_of(self.network)
         for shown, wanted in zip(self.held.shown, self.held.wanted, strict=True):
@@ -328,10 +344,9 @@ class StageTraining(Training):
             query = seeds.mean(axis=0) if pooling is None else pooling.parts(seeds).sum(axis=0)
             scores = content @ query
             scores[shown] = -np.inf
-            best = np.argpartition(-scores, min(_HITS, len(scores) - 1))[:_HITS]
+            best = np.argpartition(-scores, min(HITS, len(scores) - 1))[:HITS]
             recalls.append(np.isin(wanted, best).mean())
-        found = float(np.mean(recalls))
-        return found, f"recall@{_HITS} {found:.4f}"
+        return float(np.mean(recalls))
 
     def arrays(self, state: dict[str, Tensor]) -> dict[str, Float32]:
         """Leaves the state in the network, for the next stage."""

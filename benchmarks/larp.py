@@ -150,7 +150,7 @@ class Runs:
             recipe, settings = ROWS[name]
             made = load_recipe(recipe, (*self.overrides, *settings)).make()
             assert isinstance(made, Larp)
-            sides = _mark(made.config.sound, made.config.text)
+            sides = _mark(made.config.sound, made.config.text, made.config.learning_rate)
             run = Run(seed, True, self.out / "runs" / f"stages-{sides}-{seed}.checkpoint")
             self._model, self._last = made.fit(self.train, run), (name, seed)
             if not seed:

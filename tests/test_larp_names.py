@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from segue.errors import BundleError
+from segue.models.captions import by_and_on, caption
 from segue.models.larp_names import BUCKETS, NamesSide, rarity
 from segue.models.text import hashed
 from segue.models.text_encoding import end_to_end
@@ -30,6 +31,30 @@ def test_features_are_words_and_pairs_of_words():
     (item,) = NamesSide().items(["A bcd, (E)"])
     assert item.tolist() == [bucket(feature) for feature in ("a", "bcd", "e", "a bcd", "bcd e")]
     assert item.dtype == np.uint32
+
+
+def test_artist_and_album_are_features_as_a_whole():
+    (item,) = NamesSide().items(["The track Us by A. B on album C d"])
+    assert item[-2:].tolist() == [bucket("by: a b"), bucket("on: c d, by: a b")]
+    (item,) = NamesSide().items(["The track Us on album C d"])
+    assert item[-1] == bucket("on: c d, by: ")
+
+
+@pytest.mark.parametrize("template", ["paper", "code"])
+@pytest.mark.parametrize(
+    ("title", "artist", "album"),
+    [
+        ("Hey Jude", "The Beatles", "1"),
+        ("Stand By Me", "Ben E. King", "Stand by Me"),
+        ("Live on Album Street", "Us", None),
+        (None, "Us", "Songs by Us"),
+        ("Us", None, "Us"),
+        ("Us", None, None),
+    ],
+)
+def test_captions_tell_their_artist_and_album(title, artist, album, template):
+    told = caption(title, artist, album, template)
+    assert by_and_on(told) == (artist or "", album or "")
 
 
 @pytest.mark.parametrize("caption", [None, "", "...", " \n"])
@@ -79,3 +104,13 @@ def test_dropout_leaves_out_features_in_training_alone():
 def test_arrays_of_another_shape_are_refused():
     with pytest.raises(BundleError, match="features"):
         NamesSide().restore({"features": np.zeros((5, 8), np.float16)}, "", 8)
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+@pytest.mark.filterwarnings("error")
+def test_arrays_that_are_not_finite_are_refused(value):
+    broken = np.zeros((BUCKETS, 4), np.float16)
+    broken[7, 1] = value
+    with pytest.raises(BundleError, match="not finite"):
+        NamesSide().restore({"features": broken}, "", 4)
+    assert NamesSide().restore({"features": np.zeros((BUCKETS, 4), np.float16)}, "", 4)

@@ -351,4 +351,5 @@ def sane(tensor: npt.NDArray[Any]) -> bool:
     """Whether all floats of a tensor are finite and at most `LARGEST`."""
     if tensor.dtype.kind != "f" or not tensor.size:
         return True
-    return bool(tensor.min() >= -LARGEST and tensor.max() <= LARGEST)  # false for NaN
+    # As Python floats, since half precision has no LARGEST. False for NaN.
+    return float(tensor.min()) >= -LARGEST and float(tensor.max()) <= LARGEST

@@ -40,3 +40,20 @@ def captions(tracks: pa.Table, template: Template = "paper") -> list[str | None]
     titles, artists, albums = (tracks[name].to_pylist() for name in ("title", "artist", "album"))
     known = zip(titles, artists, albums, strict=True)
     return [caption(title, artist, album, template) for title, artist, album in known]
+
+
+def by_and_on(caption: str) -> tuple[str, str]:
+    """Artist and album that a caption of either template names, "" where it names none.
+
+    >>> by_and_on("The track Stand By Me by Ben E. King on album Don't Play That Song!")
+    ('Ben E. King', "Don't Play That Song!")
+    >>> by_and_on("Hey Jude is a song by the artist The Beatles")
+    ('The Beatles', '')
+    """
+    album = ""
+    for words in (" on album ", " on the album "):
+        if words in caption:
+            caption, _, album = caption.rpartition(words)
+            break
+    _, by, artist = caption.rpartition(" by ")
+    return (artist.removeprefix("the artist ") if by else ""), album

@@ -61,6 +61,8 @@ class Larp(DotRecommender, AudioDoor):
     """After `fit`: by side, rows of the tracks that it knows and their vectors of length 1."""
     held: Int64 | None
     """After `fit`: tracks that no stage has learned from."""
+    lists: Int64 | None
+    """After `fit`: rows of its plays that no stage has learned from."""
 
     def __init__(self, /, **settings: Any) -> None:
         super().__init__(**settings)
@@ -105,10 +107,10 @@ class Larp(DotRecommender, AudioDoor):
             needed(self.sides)  # what is missing is said before hours of listening
         known = self._known(dataset, run)
         self.learned, self.pooling = {}, None
-        held = None
+        self.held = self.lists = None
         if self.config.stages:
             found = learn_sides(self.sides, known, dataset, self.config, run)
-            vectors, held = found.vectors, found.held
+            vectors, self.held, self.lists = found.vectors, found.held, found.lists
             self.learned, self.pooling = found.arrays, found.pooling
         else:
             vectors = {name: _stacked(items) for name, (_, items) in known.items()}
@@ -117,21 +119,22 @@ class Larp(DotRecommender, AudioDoor):
         whole = np.linalg.norm(content[sides == len(self.sides)], axis=1)
         self.length = float(np.float32(whole.mean()))  # as a bundle keeps it
         self.content = self._evened(content, sides)
-        self._learn_top(plays, run, held)
+        self._learn_top(plays, run)
 
-    def _learn_top(self, plays: Any, run: Run, held: Int64 | None) -> None:
-        """Let a top learn from the content; `held` tracks tell when it has."""
-        self.held = held
-        self.top = TOPS[self.config.top].learn(
-            self.content, plays, self._top_settings, run.part("top"), held
-        )
+    def _learn_top(self, plays: Any, run: Run) -> None:
+        """Let a top learn from the content; held tracks tell when it has."""
+        top = TOPS[self.config.top]
+        if top is Nearest and self.lists is not None:
+            # Tracks of playlists that content has learned from lie nearer than those of new ones.
+            plays = plays[self.lists]
+        self.top = top.learn(self.content, plays, self._top_settings, run.part("top"), self.held)
         self.vectors = self._tracks(self.content)
 
     def with_top(self, top: str, plays: Any, run: Run) -> Larp:
         """The same content, answered from by another top, right after `fit`."""
         other = copy.copy(self)
         other.config = msgspec.structs.replace(self.config, top=top)
-        other._learn_top(plays, run, self.held)
+        other._learn_top(plays, run)
         return other
 
     def _known(self, dataset: Dataset, run: Run) -> Sided:

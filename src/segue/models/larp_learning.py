@@ -41,12 +41,14 @@ class Learned(NamedTuple):
         vectors: what each side tells of the tracks that it knows, of length 1.
         pooling: what makes a query of its tracks; None: the mean.
         held: tracks that nothing was learned from.
+        lists: rows of the dataset's plays that nothing was learned from.
     """
 
     arrays: dict[str, dict[str, npt.NDArray[Any]]]
     vectors: dict[str, Float32]
     pooling: Pooling | None
     held: Int64
+    lists: Int64
 
 
 def learn_sides(
@@ -93,7 +95,10 @@ def learn_sides(
         name: stages.embedded(at, items) for at, (name, (_, items)) in enumerate(known.items())
     }
     arrays = dict(zip(sides, stages.arrays(), strict=True))
-    return Learned(arrays, vectors, stages.pooling(), held.tracks.astype(np.int64))
+    lists = np.flatnonzero(held_lists)
+    if not len(dataset.entries):  # listeners, which come after the playlists
+        lists += dataset.playlist_count
+    return Learned(arrays, vectors, stages.pooling(), held.tracks.astype(np.int64), lists)
 
 
 def needed(sides: Mapping[str, Side]) -> ModuleType:

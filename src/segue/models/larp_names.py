@@ -1,7 +1,9 @@
 """The side of LARP that reads captions by their names: a weighted sum over words and pairs.
 
 Without order and attention, as in fastText (Joulin et al. 2016, "Bag of Tricks"): a caption's
-vector is the sum of those of its words and of its words with the next one, each hashed to a bucket.
+vector is the sum of those of its words, of its words with the next one, and of the artist and the
+artist's album as a whole, each hashed to a bucket.
+
 A vector's length at the start is its feature's inverse document frequency (Spärck Jones 1972), so
 that rare names outweigh common words before anything is learned: in real captions most of what
 tells which playlists a track is in is who made it.
@@ -19,6 +21,7 @@ import numpy.typing as npt
 from segue.answers import Float32
 from segue.models.audio_towers import Arrays
 from segue.models.base import expect
+from segue.models.captions import by_and_on
 from segue.models.text import hashed, words_in_order
 from segue.models.text_encoding import end_to_end
 
@@ -49,9 +52,13 @@ class NamesSide:
         return [self._item(caption or "") for caption in captions]
 
     def _item(self, caption: str) -> npt.NDArray[np.uint32]:
-        words = [w[:_CHARACTERS] for w in words_in_order(caption[:_LONGEST])[:_WORDS]]
+        caption = caption[:_LONGEST]
+        words = _words(caption)
         pairs = [f"{a} {b}" for a, b in pairwise(words)]
-        return np.array([hashed(feature) % BUCKETS for feature in words + pairs], np.uint32)
+        artist, album = (" ".join(_words(name)) for name in by_and_on(caption))
+        # Signs that no word has.
+        whole = [f"by: {artist}"] * bool(artist) + [f"on: {album}, by: {artist}"] * bool(album)
+        return np.array([hashed(feature) % BUCKETS for feature in words + pairs + whole], np.uint32)
 
     def network(self, items: Arrays, outputs: int, dropout: float) -> NamesNetwork:
         """The same in torch, with weights to be trained; see there."""
@@ -83,6 +90,10 @@ class NamesSide:
                 rows = arrays["features"][buckets].astype(np.float32)
                 out[first + there] = np.add.reduceat(rows, starts[there], axis=0)
         return out
+
+
+def _words(text: str) -> list[str]:
+    return [word[:_CHARACTERS] for word in words_in_order(text)[:_WORDS]]
 
 
 def rarity(items: Arrays) -> Float32:

@@ -15,7 +15,7 @@ from segue.errors import ConfigError, DataError
 from segue.models.audio_sounds import Some
 from segue.models.audio_towers import Arrays
 from segue.models.base import Run
-from segue.models.larp_material import Material, Playlists
+from segue.models.larp_material import Material, Playlists, halves
 from segue.models.larp_pooling import Pooling
 from segue.models.larp_settings import LarpConfig
 from segue.models.larp_sides import Side
@@ -26,8 +26,6 @@ _HELD = 0.1
 """Share of the tracks, and of the playlists, that tell when a stage ends."""
 _HELD_PLAYLISTS = 500
 _NEEDED = {"sound": "sound", "text": "titles"}
-_LEAST = 4
-"""Tracks that a held playlist needs."""
 
 Sided = dict[str, tuple[Int64, Arrays]]
 """By side, rows of the tracks that it knows and their items."""
@@ -83,7 +81,7 @@ def learn_sides(
             if len(sides) > 1
             else "give it playlists of two such tracks or more",
         )
-    aside = training.Held(held, *_halves(held.playlists, rng))
+    aside = training.Held(held, *halves(held.playlists.offsets, held.playlists.tracks, rng))
     if not aside.shown:
         note("larp: too little to tell when a stage ends: all epochs are run", show=run.progress)
     stages = training.Stages(
@@ -145,14 +143,3 @@ def _material(dataset: Dataset, known: Sided) -> tuple[Material, Int64, Int64]:
     owners, at = owners[kept], place[tracks[kept]]
     material = Material(rows.astype(np.int32), items, Playlists.of(owners, at, len(rows)))
     return material, owners, at
-
-
-def _halves(playlists: Playlists, rng: np.random.Generator) -> tuple[list[Int64], list[Int64]]:
-    """Half of each playlist's tracks, drawn, and the others."""
-    shown, wanted = [], []
-    for first, end in zip(playlists.offsets[:-1], playlists.offsets[1:], strict=True):
-        if end - first >= _LEAST:
-            tracks = rng.permutation(playlists.tracks[first:end])
-            shown.append(tracks[: round(len(tracks) / 2)])
-            wanted.append(tracks[round(len(tracks) / 2) :])
-    return shown, wanted

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from itertools import pairwise
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,8 @@ from segue.models.audio_towers import Arrays
 from segue.runs import offsets_of
 
 Bools = npt.NDArray[np.bool_]
+LEAST = 4
+"""Held tracks of a playlist that can be halved."""
 
 
 class Seeds(NamedTuple):
@@ -165,3 +168,20 @@ class Material:
         kept = place[tracks] >= 0
         shared = Playlists.of(owners[kept], place[tracks[kept]], len(at))
         return Material(self.tracks[at], tuple(Some(s, at) for s in self.items), shared)
+
+
+def halves(
+    offsets: npt.NDArray[Any], tracks: npt.NDArray[Any], rng: np.random.Generator
+) -> tuple[list[Int64], list[Int64]]:
+    """Half of the tracks of each playlist that has enough, drawn, and the others.
+
+    Args:
+        offsets, tracks: playlist p has ``tracks[offsets[p]:offsets[p + 1]]``.
+    """
+    shown, wanted = [], []
+    for first, end in pairwise(offsets):
+        if end - first >= LEAST:
+            own = rng.permutation(tracks[first:end]).astype(np.int64)
+            shown.append(own[: round(len(own) / 2)])
+            wanted.append(own[round(len(own) / 2) :])
+    return shown, wanted

@@ -21,6 +21,7 @@ from numba import njit, prange
 
 from segue.answers import Float32, Int32, Int64
 from segue.models.base import Run, expect
+from segue.models.larp_material import LEAST, halves
 from segue.models.larp_tops_settings import NearestConfig
 from segue.models.placing import places_of_scores
 from segue.models.ranking import Best, best_of_scores, fixed
@@ -36,8 +37,8 @@ _HELD = 0.1
 """Share of the tracks that choose, where none are held."""
 HITS = 10
 """Neighbours among which those wanted are counted, when θ is chosen."""
-_LEAST, _MOST = 4, 500
-"""Held tracks that a playlist needs to choose, and playlists that do, at most."""
+_MOST = 500
+"""Playlists that choose, at most."""
 
 
 @njit(cache=True)
@@ -198,17 +199,12 @@ def _chosen(units: Float32, plays: sp.csr_matrix, held: Int64 | None, run: Run) 
         held = rng.permutation(known)[: round(_HELD * len(known))]
     among = np.intersect1d(held, known)
     lists = sp.csr_matrix(plays[:, among])
-    asked = rng.permutation(np.flatnonzero(np.diff(lists.indptr) >= _LEAST))[:_MOST]
-    if not len(asked):
+    lists = lists[rng.permutation(np.flatnonzero(np.diff(lists.indptr) >= LEAST))[:_MOST]]
+    shown, wanted = halves(lists.indptr, lists.indices, rng)
+    if not shown:
         middle = CHOICES[len(CHOICES) // 2]
         note(f"larp: too little to choose θ by: {middle}", show=run.progress)
         return middle
-    shown, wanted = [], []
-    for p in asked:
-        tracks = rng.permutation(lists.indices[lists.indptr[p] : lists.indptr[p + 1]])
-        half = round(len(tracks) / 2)
-        shown.append(tracks[:half])
-        wanted.append(tracks[half:])
     recalls = recalls_by(CHOICES, units[among], shown, wanted)
     chosen = CHOICES[int(np.argmax(recalls))]
     told = f"larp: θ {chosen}, recall@{HITS} {recalls.max():.4f} of held tracks"
@@ -234,7 +230,12 @@ def recalls_by(
         away = units @ units[seeds].T - 1
         for at, temperature in enumerate(choices):
             scores = np.exp(away / np.float32(temperature)).sum(axis=1)
-            scores[seeds] = -np.inf
-            best = np.argpartition(-scores, min(HITS, len(scores) - 1))[:HITS]
-            recalls[at] += np.isin(others, best).mean() / len(shown)
+            recalls[at] += recall(scores, seeds, others) / len(shown)
     return recalls
+
+
+def recall(scores: npt.NDArray[Any], shown: Int64, wanted: Int64) -> float:
+    """Share of the wanted tracks among the 10 best that are not shown; changes the scores."""
+    scores[shown] = -np.inf
+    best = np.argpartition(-scores, min(HITS, len(scores) - 1))[:HITS]
+    return float(np.isin(wanted, best).mean())

@@ -20,7 +20,7 @@ from segue.models.base import Run
 from segue.models.deep import RowAdamW, Training, reproducible
 from segue.models.larp_losses import across, track_playlist
 from segue.models.larp_material import Bools, Material
-from segue.models.larp_nearest import CHOICES, HITS, recalls_by, units
+from segue.models.larp_nearest import CHOICES, HITS, recall, recalls_by, units
 from segue.models.larp_network import LarpNetwork
 from segue.models.larp_pooling import Pooling
 from segue.models.larp_settings import LarpConfig, Stage
@@ -342,10 +342,7 @@ class StageTraining(Training):
         for shown, wanted in zip(self.held.shown, self.held.wanted, strict=True):
             seeds = content[shown]
             query = seeds.mean(axis=0) if pooling is None else pooling.parts(seeds).sum(axis=0)
-            scores = content @ query
-            scores[shown] = -np.inf
-            best = np.argpartition(-scores, min(HITS, len(scores) - 1))[:HITS]
-            recalls.append(np.isin(wanted, best).mean())
+            recalls.append(recall(content @ query, shown, wanted))
         return float(np.mean(recalls))
 
     def arrays(self, state: dict[str, Tensor]) -> dict[str, Float32]:

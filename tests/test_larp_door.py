@@ -223,9 +223,9 @@ def test_what_larp_has_not_learned_from_tells_when_the_tower_has_learned(world, 
         seen.update(learned=learned.tracks, held=held.tracks)
         return learn(config, form, learned, held, *rest)
 
-    def learn_top(self, plays, run, held):
-        seen.update(unseen=held)
-        drop(self, plays, run, held)
+    def learn_top(self, plays, run):
+        seen.update(unseen=self.held)
+        drop(self, plays, run)
 
     monkeypatch.setattr(audio, "learn_tower", learn_tower)
     monkeypatch.setattr(larp.Larp, "_learn_top", learn_top)

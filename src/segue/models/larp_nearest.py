@@ -104,10 +104,9 @@ class Nearest:
 
     def parts(self, units: Float32, seeds: Int32, tracks: Int32) -> Float32:
         """What each seed adds to the score of each track. (tracks, seeds)"""
-        out = np.empty((len(seeds), len(units)), np.float32)
-        ends = np.arange(len(seeds) + 1)
-        self._add(units, ends, seeds, out)
-        return out[:, tracks].T
+        each, n = np.arange(len(seeds) + 1), len(tracks)
+        found = self.values(units, (each, seeds), n * each, np.tile(tracks, len(seeds)))
+        return found.reshape(len(seeds), n).T
 
     def best(
         self,

@@ -43,7 +43,7 @@ def programs() -> tuple[str, str]:
             subprocess.run(["apt-get", *command], check=False, capture_output=True, timeout=600)
         if found := _installed():
             return found
-    raise NoBrowser("no Chromium on this machine: apt-get install chromium chromium-driver")
+    raise NoBrowser("needs Chromium: apt-get install chromium chromium-driver")
 
 
 def _installed() -> tuple[str, str] | None:

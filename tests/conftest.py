@@ -20,7 +20,7 @@ def real_data() -> Path:
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("SEGUE_TEST_DATA", beside))
     if not (folder / "mpd").is_dir():
-        pytest.skip(f"no real data: set SEGUE_TEST_DATA (looked in {folder})")
+        pytest.skip(f"needs real data (no mpd in {folder}): set SEGUE_TEST_DATA")
     return folder
 
 

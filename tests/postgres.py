@@ -12,7 +12,12 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-import psycopg
+from optional import reason
+
+try:
+    import psycopg
+except ImportError:
+    psycopg = None  # type: ignore[assignment]
 
 SECONDS = 60
 TRIES = 200
@@ -38,7 +43,7 @@ def programs() -> Path:
             subprocess.run(["apt-get", *command], check=False, capture_output=True, timeout=600)
         if found := _installed():
             return found
-    raise NoPostgres("no PostgreSQL on this machine: apt-get install postgresql")
+    raise NoPostgres("needs PostgreSQL: apt-get install postgresql")
 
 
 def _installed() -> Path | None:
@@ -54,6 +59,8 @@ class Postgres:
     """A cluster in a folder of its own. The server refuses root, so root runs it as `postgres`."""
 
     def __init__(self) -> None:
+        if psycopg is None:
+            raise NoPostgres(reason("psycopg"))
         self._programs = programs()
         self._user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         # Not below pytest's folders, which no other user may enter; short, for the socket's name.

@@ -350,9 +350,9 @@ def test_sound_without_its_library_is_one_line_before_any_work(
 @pytest.mark.parametrize(
     ("sizes", "says"),
     [
-        ({"audio": True, "audio_seconds": 2}, "$.audio_seconds"),
-        ({"audio": True, "audio_seconds": 61}, "$.audio_seconds"),
-        ({"audio": 1}, "$.audio"),
+        ({"audio": True, "audio_seconds": 2}, "world: audio_seconds: "),
+        ({"audio": True, "audio_seconds": 61}, "world: audio_seconds: "),
+        ({"audio": 1}, "world: audio: "),
         ({"audio_seconds": 20}, "no sound"),
     ],
 )

@@ -4,14 +4,15 @@ python scripts/lock.py [--upgrade] [--check]
 
 Writes, from pyproject.toml and requirements/torch.txt, with hashes:
 
-requirements/dev.txt          everything for development, for Python 3.11 to 3.14 on Linux and macOS
-requirements/service.txt      what `segue serve` needs, for an image
-requirements/lowest.txt       the lowest versions that pyproject.toml allows, for Python 3.11 on Linux
-requirements/lowest-torch.txt the torch that belongs to them
+requirements/dev.txt     everything for development, for Python 3.11 to 3.14, Linux and macOS
+requirements/service.txt what `segue serve` needs, for an image
+requirements/lowest.txt  the lowest versions that pyproject.toml allows, Python 3.11 on Linux
+requirements/lowest-torch.txt  the torch that belongs to them
 
-Versions that are locked already stay where they can; --upgrade takes the newest of all. torch stands
-in a file of its own, without hashes: its build depends on the machine (scripts/install.py). --check
-writes nothing and asks the index whether each locked version has a wheel for each machine.
+Versions that are locked already stay where they can; --upgrade takes the newest of all. torch
+stands in a file of its own, without hashes: its build depends on the machine
+(scripts/install.py). --check writes nothing and asks the index whether each locked version has a
+wheel for each machine.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import defusedxml.ElementTree
 import pytest
 
+from segue import __version__
 from segue.bundle import Bundle
 from segue.cli import run
 from segue.cli.verbs import app
@@ -503,4 +504,4 @@ def test_no_arguments_show_help_and_are_wrong_usage(segue):
     assert ran.status == 2
     assert "Usage: segue" in ran.out
     assert segue("--help").status == 0
-    assert segue("--version").out.strip()
+    assert segue("--version").out == f"segue {__version__}\n"

@@ -236,5 +236,7 @@ def test_every_field_of_an_answer_is_documented(kind):
 def test_links_between_pages_lead_somewhere(file):
     text = re.sub(r"```.*?```", "", file.read_text(encoding="utf-8"), flags=re.S)
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+        if target.endswith(".png") and (ROOT / "PKG-INFO").exists():
+            continue  # a source distribution has no pictures
         if "://" not in target:
             assert (file.parent / target).exists(), target

@@ -102,7 +102,7 @@ class Server:
         with said.open("wb") as out:
             self._process = subprocess.Popen([*command, "--port", "0"], stderr=out, stdout=out)
         until = time.monotonic() + SECONDS
-        while " answers on " not in (text := said.read_text()):
+        while " answers on " not in (text := said.read_text(encoding="utf-8")):
             if self._process.poll() is not None or time.monotonic() > until:
                 self.stop()
                 raise RuntimeError(f"segue serve did not start: {text}")

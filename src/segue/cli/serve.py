@@ -9,7 +9,8 @@ import typer
 
 from segue.cli.ask import BundleIn
 from segue.cli.output import Json, emit, given_settings, say
-from segue.errors import ConfigError, UsageError
+from segue.errors import UsageError
+from segue.extras import require
 
 Data = Annotated[
     Path | None,
@@ -47,7 +48,7 @@ def serve(
     """
     from segue.recipe import parse_override
 
-    _need_extra()
+    require("the service", "service", where="segue serve")
     from segue.service.run import serve as run
 
     with given_settings():
@@ -68,7 +69,7 @@ def token(
     json: Json = False,
 ) -> None:
     """Make a token for the service, shown this once; valid from the next start on."""
-    _need_extra()
+    require("the service", "service", where="segue token")
     from segue.service.access import Tokens
     from segue.service.run import TOKENS, folder_of
 
@@ -85,15 +86,3 @@ def token(
         emit({"name": name, "token": made})
         return
     print(made)
-
-
-def _need_extra() -> None:
-    """Raises ConfigError where the service's libraries are not installed."""
-    try:
-        import fastapi  # noqa: F401
-        import sqlalchemy  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            f"needs {error.name}", where="segue serve", do="pip install 'segue[service]'"
-        ) from error

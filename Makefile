@@ -12,7 +12,7 @@ ON_A_DATASET := ablation cold larp skips skip_rule
 BENCHMARKS := $(filter-out _% data $(ON_A_DATASET),$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-lowest test-newest lock bench peers check results ablation skips larp clean
+.PHONY: help setup demo test test-lowest test-newest test-extras test-install wheel lock bench peers check results ablation skips larp clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -53,6 +53,16 @@ test-lowest: .venv-lowest/.ready ## run the tests with the lowest versions that 
 test-newest: ## run the tests with the newest versions that there are today
 	$(call environment,.venv-newest,newest,$(PYTHONS))
 	@.venv-newest/bin/python -m pytest -n $(JOBS)
+
+test-extras: ## install what tests need beyond Python: a browser, PostgreSQL
+	@sh scripts/test_extras.sh
+
+test-install: $(READY) ## build the wheel, install it into empty environments and use it there
+	@$(BIN)/python -m pytest -m slow_install
+
+wheel: $(READY) ## build the wheel and the source distribution, in dist/
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation .
 
 lock: $(READY) ## resolve the locked versions again; make lock UPGRADE=yes takes the newest
 	@PATH="$(CURDIR)/$(BIN):$$PATH" python scripts/lock.py $(if $(UPGRADE),--upgrade)

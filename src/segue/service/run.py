@@ -64,7 +64,7 @@ def serve(
         StoreError: the log cannot be used.
         UsageError: the address cannot be listened on.
     """
-    _hold_reloads()
+    early = _remember_reloads()
     made = ServiceSettings.make(settings or {})
     folder = folder_of(bundle, data)
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def serve(
     name = f"[{host}]" if ":" in host else host
     if beyond and not tokens:
         print(f"segue: no token yet: segue token NAME --data {folder}", file=sys.stderr)
-    server = _Server(config, f"segue: {live.version} answers on http://{name}:{there}/")
+    server = _Server(config, f"segue: {live.version} answers on http://{name}:{there}/", early)
     asyncio.run(server.serve(sockets=[listening]))
 
 
@@ -108,16 +108,12 @@ def _bound(host: str, port: int) -> socket.socket:
     return bound
 
 
-def _hold_reloads() -> None:
-    """Keep SIGHUP waiting until the service can reload: until then it would end the process."""
+def _remember_reloads() -> list[int]:
+    """Collect SIGHUP until the service can reload: by default it would end the process."""
+    early: list[int] = []
     if hasattr(signal, "SIGHUP"):  # not on Windows
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
-
-
-def _release_reloads() -> None:
-    """Handle SIGHUP from here on, also one that came meanwhile."""
-    if hasattr(signal, "SIGHUP"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
+        signal.signal(signal.SIGHUP, lambda number, _: early.append(number))
+    return early
 
 
 def _notify(state: str) -> None:
@@ -134,16 +130,17 @@ def _notify(state: str) -> None:
 class _Server(uvicorn.Server):
     """Says on stderr and to the service manager when it has started, and when it stops."""
 
-    def __init__(self, config: uvicorn.Config, said: str) -> None:
+    def __init__(self, config: uvicorn.Config, said: str, early: list[int]) -> None:
         super().__init__(config)
-        self._said = said
+        self._said, self._early = said, early
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            _release_reloads()
             print(self._said, file=sys.stderr, flush=True)
             _notify("READY=1")
+            for number in self._early[:1]:  # the app handles it by now
+                signal.raise_signal(number)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         _notify("STOPPING=1")

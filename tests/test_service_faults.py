@@ -461,6 +461,7 @@ def test_a_reload_that_comes_too_early_waits_until_it_can_be_done(
         "from segue.service.live import Live\n"
         "load = Live.load\n"
         "def loading(*given):\n"
+        "    Live.load = load\n"
         "    os.kill(os.getpid(), signal.SIGHUP)\n"
         "    return load(*given)\n"
         "Live.load = loading\n"

@@ -25,6 +25,10 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     data: Data = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="One more token, in plain text: a mounted secret."),
+    ] = None,
     log: Annotated[
         str | None,
         typer.Option(
@@ -54,8 +58,8 @@ def serve(
     with given_settings():
         wanted = dict(parse_override(text) for text in settings or ())
     run(
-        bundle, host=host, port=port, data=data, log=log, sounds=sounds, report=report,
-        settings=wanted,
+        bundle, host=host, port=port, data=data, token_file=token_file, log=log, sounds=sounds,
+        report=report, settings=wanted,
     )  # fmt: skip
 
 

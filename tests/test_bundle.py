@@ -184,7 +184,7 @@ def test_a_bundle_that_is_a_file_or_nothing_is_refused(tmp_path):
         ({"version": BUNDLE_VERSION + 1}, "use a newer segue"),
         ({"version": 0}, "has format 0"),
         ({"version": "1"}, "version"),
-        ({"sael": ""}, "unknown field `sael`"),
+        ({"sael": ""}, "unknown field sael"),
         ({"recommender": "oracle"}, "names the recommender 'oracle'"),
         ({"config": {"loudness": 11}}, "unknown setting loudness"),
         ({"config": 3}, "config"),

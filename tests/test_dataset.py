@@ -231,7 +231,7 @@ def int32(*values: int | None) -> pa.Array:
             change_info(version=99),
             "/dataset.json: has version 99, this segue reads up to 1; use a newer segue",
         ),
-        (change_info(rows=3), "/dataset.json: Expected `object`, got `int` - at `$.rows`"),
+        (change_info(rows=3), "/dataset.json: $.rows: expected an object, got a whole number"),
         (
             lambda d: (d / "tracks.parquet").unlink(),
             "/tracks.parquet: is missing; ingest again",

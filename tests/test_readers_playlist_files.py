@@ -359,9 +359,9 @@ def test_jspf_rows_that_cannot_be_kept(tmp_path: Path) -> None:
     ("content", "says"),
     [
         (jspf({"identifier": "a"})[:-3], "ends early: the JSON is cut off; get it again"),
-        ("{}", "Object missing required field `playlist`; check that it is of this format"),
-        ('{"playlist": {}}', "Object missing required field `track` - at `$.playlist`; check"),
-        ("<playlist/>", "is not JSON (JSON is malformed: invalid character (byte 0))"),
+        ("{}", "missing field playlist; check that it is of this format"),
+        ('{"playlist": {}}', "$.playlist: missing field track; check"),
+        ("<playlist/>", "is not JSON ("),
     ],
 )
 def test_jspf_that_is_not_jspf(tmp_path: Path, content: str, says: str) -> None:

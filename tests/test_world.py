@@ -142,13 +142,13 @@ def test_receipt_adds_up_and_the_dataset_says_that_it_is_simulated(world: Datase
 @pytest.mark.parametrize(
     ("sizes", "says"),
     [
-        ({"tracks": 199}, "$.tracks"),
-        ({"tracks": 2_000_001}, "$.tracks"),
-        ({"playlists": -1}, "$.playlists"),
-        ({"sessions": 1_000_001}, "$.sessions"),
-        ({"listeners": 2.5}, "$.listeners"),
-        ({"outliers": -0.1}, "$.outliers"),
-        ({"outliers": 1.1}, "$.outliers"),
+        ({"tracks": 199}, "world: tracks: "),
+        ({"tracks": 2_000_001}, "world: tracks: "),
+        ({"playlists": -1}, "world: playlists: "),
+        ({"sessions": 1_000_001}, "world: sessions: "),
+        ({"listeners": 2.5}, "world: listeners: "),
+        ({"outliers": -0.1}, "world: outliers: "),
+        ({"outliers": 1.1}, "world: outliers: "),
         ({"albums": 3}, "albums"),
         ({"listeners": 0, "sessions": 5}, "no listeners"),
     ],
@@ -161,7 +161,7 @@ def test_sizes_out_of_bounds_are_one_line(sizes: dict[str, float], says: str) ->
 
 
 def test_bounds_hold_for_a_world_that_was_built_directly(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"\$\.tracks"):
+    with pytest.raises(ConfigError, match="world: tracks: "):
         make_world(tmp_path / "w", World(tracks=5))
     with pytest.raises(ConfigError, match="seed is -1"):
         make_world(tmp_path / "w", SMALL, seed=-1)

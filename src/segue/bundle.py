@@ -24,6 +24,7 @@ from segue import __version__
 from segue.catalog import CATALOG_SCHEMA, Catalog
 from segue.errors import BundleError, DataError
 from segue.files import recover, refuse_unwritable, replacing_folder, sha256
+from segue.mismatch import mismatch_of
 from segue.models.base import RECOMMENDERS, Recommender, sane
 
 BUNDLE_FORMAT = "segue-bundle"
@@ -235,7 +236,7 @@ def _read_manifest(path: Path) -> Manifest:
     try:
         manifest = msgspec.convert(raw, Manifest)
     except msgspec.ValidationError as error:
-        raise BundleError(str(error), where=path) from error
+        raise BundleError(str(mismatch_of(raw, Manifest)), where=path) from error
     seal = manifest.seal
     if seal and hashlib.sha256(_reseal(text, seal, _BLANK)).hexdigest() != seal:
         raise BundleError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http
 import logging
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -17,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from segue.errors import SegueError, UsageError
+from segue.mismatch import mismatch_of, said
 from segue.service.store import (
     KeyReused,
     NoPlaylist,
@@ -29,7 +29,6 @@ from segue.service.store import (
 MEDIA_TYPE = "application/problem+json"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _LOG = logging.getLogger("segue.service")
-_AT = re.compile(r"^(?P<what>.*?) - at `(?P<path>\$.*)`$", re.DOTALL)
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -88,10 +87,11 @@ def at(path: str, what: str) -> Refused:
     return Refused(422, f"{path}: {what}", [Fault(path, what)])
 
 
-def refused_by_schema(error: msgspec.ValidationError) -> Refused:
-    """A body of valid JSON that is not what it has to be."""
-    found = _AT.match(str(error))
-    return at(found["path"], found["what"]) if found else at("$", str(error))
+def refused_by_schema(value: Any, kind: Any) -> Refused:
+    """A body of valid JSON, decoded, that is not of the kind that it has to be."""
+    wrong = mismatch_of(value, kind)
+    what = f"{wrong.what}; it may be {said(wrong.choices)}" if wrong.choices else wrong.what
+    return at(wrong.where, what)
 
 
 STATUS: dict[type[SegueError], int] = {

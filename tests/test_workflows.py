@@ -280,6 +280,23 @@ def test_the_version_of_this_tree_is_found() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", script("check_release").version(ROOT))
 
 
+# Forms
+
+
+def test_each_form_asks_under_names_of_its_own_and_problems_come_with_doctor() -> None:
+    forms = {file.stem: read(file) for file in YAML if file.parent.name == "ISSUE_TEMPLATE"}
+    assert not forms.pop("config")["blank_issues_enabled"]
+    assert set(forms) == {"bug", "data", "feature"}
+    for form in forms.values():
+        assert form["name"]
+        assert form["description"]
+        asked = [part["id"] for part in form["body"] if part["type"] != "markdown"]
+        assert asked
+        assert len(asked) == len(set(asked))
+    for name in ("bug", "data"):
+        assert "segue doctor --json" in str(forms[name]["body"])
+
+
 # Papers
 
 

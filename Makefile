@@ -12,7 +12,7 @@ ON_A_DATASET := ablation cold larp skips skip_rule
 BENCHMARKS := $(filter-out _% data $(ON_A_DATASET),$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-lowest test-newest test-extras test-install wheel lock bench peers check results ablation skips larp clean
+.PHONY: help setup demo test test-lowest test-newest test-extras test-install docs wheel lock bench peers check results ablation skips larp clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -59,6 +59,10 @@ test-extras: ## install what tests need beyond Python: a browser, PostgreSQL
 
 test-install: $(READY) ## build the wheel, install it into empty environments and use it there
 	@$(BIN)/python -m pytest -m slow_install
+
+docs: $(READY) ## build the site of the documentation, in build/docs; a warning is an error
+	@$(BIN)/sphinx-build -W --keep-going -n -q -b html docs build/docs
+	@echo "build/docs/index.html"
 
 wheel: $(READY) ## build the wheel and the source distribution, in dist/
 	@rm -rf dist

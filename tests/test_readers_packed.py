@@ -225,7 +225,9 @@ def test_zstd_that_is_cut_off_anywhere_ends_early(tmp_path: Path, frame: bytes) 
                 unpacked(tmp_path / "x", whole + frame[:kept])
 
 
-@pytest.mark.parametrize("after", [b"\0\0\0\0\0", b"not a frame of zstd", gzip.compress(b"a")])
+@pytest.mark.parametrize(
+    "after", [b"\0\0\0\0\0", b"not a frame of zstd", gzip.compress(b"a", mtime=0)]
+)
 def test_something_else_after_zstd_is_damage(tmp_path: Path, after: bytes) -> None:
     with pytest.raises(DataError, match=r"x: cannot be read \(.*\); get it again"):
         unpacked(tmp_path / "x", zstd(b"whole") + after)

@@ -701,7 +701,7 @@ def test_an_error_of_the_disk_is_told_from_a_full_one(small_disk, tmp_path):
     with pytest.raises(StoreFull), telling(address_of(str(full / "log.sqlite"))):
         raise error
     with (
-        pytest.raises(StoreGone, match=r"cannot be reached \(disk I/O error\)"),
+        pytest.raises(StoreGone, match=r"log\.sqlite: cannot be reached \("),
         telling(address_of(str(tmp_path / "log.sqlite"))),
     ):
         raise error
@@ -851,7 +851,7 @@ def test_files_that_are_no_log_are_refused_in_one_line_and_left_alone(tmp_path):
     assert refusal(other) == f"{other}: is no feedback log: it holds other tables; name another"
     assert refusal(tmp_path) == f"{tmp_path}: is not a file; name a file"
     missing = tmp_path / "no" / "log.db"
-    assert refusal(missing) == f"{missing}: cannot be made (No such file or directory)"
+    assert refusal(missing).startswith(f"{missing}: cannot be made (")
 
 
 def test_a_database_of_something_else_is_refused(postgres):

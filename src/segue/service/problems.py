@@ -94,6 +94,24 @@ def refused_by_schema(value: Any, kind: Any) -> Refused:
     return at(wrong.where, what)
 
 
+_HTTP = {404: "nothing is at this address", 405: "this address takes other methods: see Allow"}
+
+
+def refused_by_http(error: HTTPException) -> Refused:
+    """What the framework answers of itself, in words of our own."""
+    known = _HTTP.get(error.status_code)
+    return Refused(error.status_code, known or f"cannot be answered ({error.detail})")
+
+
+def refused_by_parameters(error: RequestValidationError) -> Refused:
+    """Parts of an address or a form that cannot be taken; why, is told by the framework."""
+    errors = [
+        Fault(".".join(map(str, one["loc"])), f"cannot be taken as it is ({one['msg']})")
+        for one in error.errors()
+    ]
+    return Refused(422, "; ".join(f"{fault.path}: {fault.what}" for fault in errors), errors)
+
+
 STATUS: dict[type[SegueError], int] = {
     StoreFull: 507,
     StoreGone: 503,
@@ -129,13 +147,12 @@ def install(app: FastAPI) -> None:
         headers = dict(error.headers or {})
         if error.status_code == 405:
             headers["Allow"] = ", ".join(_allowed(request))
-        return response(Refused(error.status_code, str(error.detail), headers=headers))
+        refused = refused_by_http(error)
+        return response(Refused(refused.status, refused.detail, headers=headers))
 
     @app.exception_handler(RequestValidationError)
     async def of_parameters(request: Request, error: RequestValidationError) -> Response:
-        errors = [_fault(one) for one in error.errors()]
-        detail = "; ".join(f"{fault.path}: {fault.what}" for fault in errors)
-        return response(Refused(422, detail, errors))
+        return response(refused_by_parameters(error))
 
 
 def _allowed(request: Request) -> list[str]:
@@ -146,8 +163,3 @@ def _allowed(request: Request) -> list[str]:
         for method in METHODS
         if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
     ]
-
-
-def _fault(error: Any) -> Fault:
-    place, *names = map(str, error["loc"])
-    return Fault(".".join([place, *names]), str(error["msg"]))

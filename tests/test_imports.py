@@ -17,6 +17,7 @@ ROOT = Path(segue.__file__).parent
 
 STOPS = [
     {"errors"},
+    {"environment", "extras", "kernels"},
     {"files", "progress", "playlist_files", "compiled", "settings", "runs"},
     {"audio"},
     {"data"},

@@ -21,6 +21,7 @@ from segue.bundle import Bundle, Manifest  # noqa: E402
 from segue.data.dataset import Dataset  # noqa: E402
 from segue.data.schema import TABLES, Outcome  # noqa: E402
 from segue.errors import BundleError, ConfigError, DataError, SegueError, UsageError  # noqa: E402
+from segue.extras import install  # noqa: E402
 from segue.models import audio_sounds, larp_words, sentences  # noqa: E402
 from segue.models.audio_sounds import Sounds  # noqa: E402
 from segue.models.base import Run  # noqa: E402
@@ -580,7 +581,7 @@ def test_without_torch_training_says_what_to_install(tmp_path, monkeypatch):
     )
     told = refused(ConfigError, lambda: fit(tmp_path / "d", playlists()))
     assert "training needs torch" in told
-    assert "segue[deep]" in told
+    assert install("deep") in told
     assert not heard_of, "listening takes hours, and was for nothing"
 
 

@@ -21,6 +21,7 @@ from segue.data.dataset import Dataset
 from segue.data.schema import TABLES, Outcome
 from segue.data.writing import writing_dataset
 from segue.errors import ConfigError, DataError
+from segue.extras import install
 from segue.models.base import Run
 from segue.models.playlist_cnn import PlaylistCnn
 from segue.models.playlist_cnn_batches import Batch, Drawing, sequences
@@ -347,4 +348,4 @@ def test_training_without_torch_says_what_to_install() -> None:
         "try: PlaylistCnn()._fit(None, None, None)\n"
         "except ConfigError as error: print(error)"
     )
-    assert ran.stdout == "playlist-cnn: training needs torch; pip install 'segue[deep]'\n"
+    assert ran.stdout == f"playlist-cnn: training needs torch; {install('deep')}\n"

@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import zstandard
-from reader_cases import ingested, playlist, slice_text, track, uris, write_slice
+from reader_cases import ingested, playlist, slice_text, track, uris, write_slice, zstd
 
 from segue.data.dataset import Dataset
 from segue.data.ingest import ingest
@@ -73,7 +72,7 @@ def test_folder_file_zip_gzip_and_zstd_give_the_same_dataset(tmp_path: Path) -> 
         (plain / name).write_text(text)
     (packed / names[0]).write_text(parts[0])
     (packed / f"{names[1]}.gz").write_bytes(gzip.compress(parts[1].encode()))
-    (packed / f"{names[2]}.zst").write_bytes(zstandard.compress(parts[2].encode()))
+    (packed / f"{names[2]}.zst").write_bytes(zstd(parts[2].encode()))
     with zipfile.ZipFile(tmp_path / "mpd.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("stats.txt", "not a slice")
         for path in sorted(packed.iterdir()):
@@ -153,7 +152,7 @@ WHOLE = slice_text(playlist(0, "a"))
             gzip.compress(WHOLE.encode(), mtime=0)[:-30],
             "ends early: the packed data is cut off; get it",
         ),
-        (zstandard.compress(WHOLE.encode())[:-30], "ends early: the packed data is cut off; get"),
+        (zstd(WHOLE.encode())[:-30], "ends early: the packed data is cut off; get"),
         (gzip.compress(WHOLE.encode(), mtime=0)[:20] + b"?" * 40, "cannot be read (Error -3 while"),
     ],
 )

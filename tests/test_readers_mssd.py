@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from look_alikes import MSSD_LOG, mssd_log, mssd_row, rows_of, write_mssd
-from reader_cases import ingested
+from reader_cases import ingested, zstd
 
 from segue.data.dataset import Dataset
 from segue.data.deriving import derive_again
@@ -153,7 +152,7 @@ def test_durations_in_features_may_come_before_the_logs_and_be_wrong(tmp_path: P
 
 @pytest.mark.parametrize(
     ("suffix", "pack"),
-    [(".gz", gzip.compress), (".bz2", bz2.compress), (".zst", zstandard.compress)],
+    [(".gz", gzip.compress), (".bz2", bz2.compress), (".zst", zstd)],
 )
 def test_packed_logs_of_many_days_give_what_plain_ones_give(
     logs: Path, tmp_path: Path, suffix: str, pack: Any

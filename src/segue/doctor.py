@@ -18,6 +18,7 @@ from segue.data.formats import FORMATS
 from segue.data.writing import writing_dataset
 from segue.errors import SegueError
 from segue.evaluation.protocols import PROTOCOLS
+from segue.extras import states
 from segue.models.base import RECOMMENDERS
 from segue.playlist_files import PLAYLIST_FORMATS
 from segue.recipe import load_recipe, shipped
@@ -25,6 +26,24 @@ from segue.slate import continue_playlist
 from segue.training import train
 
 _CHECKED = "item-knn"
+
+
+class ExtraState(msgspec.Struct, frozen=True):
+    """An extra on this machine.
+
+    Attributes:
+        installed: whether all of it is there.
+        purpose: what it is for; ``for`` in JSON.
+        versions: of its libraries that are there.
+        missing: its libraries that are not.
+        install: the command that installs it.
+    """
+
+    installed: bool
+    purpose: str = msgspec.field(name="for")
+    versions: dict[str, str]
+    missing: list[str]
+    install: str
 
 
 class Examination(msgspec.Struct, frozen=True):
@@ -36,6 +55,7 @@ class Examination(msgspec.Struct, frozen=True):
         threads: that numba's kernels use.
         blas: the library that numpy was built with, and its version.
         recommenders, recipes, protocols, formats, playlist_formats: what this segue has.
+        extras: libraries that only some of the work needs, by the name of the extra.
         works: whether a tiny recommender was trained, saved, loaded and asked with success.
         trouble: what went wrong if not.
     """
@@ -49,6 +69,7 @@ class Examination(msgspec.Struct, frozen=True):
     protocols: list[str]
     formats: list[str]
     playlist_formats: list[str]
+    extras: dict[str, ExtraState]
     works: bool
     trouble: str | None
 
@@ -66,6 +87,7 @@ def examine() -> Examination:
         protocols=sorted(PROTOCOLS),
         formats=sorted(FORMATS),
         playlist_formats=sorted(PLAYLIST_FORMATS),
+        extras={name: ExtraState(*state) for name, state in states().items()},
         works=trouble is None,
         trouble=trouble,
     )

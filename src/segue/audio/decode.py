@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segue.errors import ConfigError, DataError
+from segue.errors import DataError
+from segue.extras import needs
 from segue.files import shown
 
 Float32 = npt.NDArray[np.float32]
@@ -227,7 +228,7 @@ def _opened(path: Path) -> Iterator[_File]:
         import av
         from av.error import FFmpegError
     except ImportError as error:
-        raise ConfigError("reading sound needs PyAV", do="pip install 'segue[audio]'") from error
+        raise needs("reading sound", "audio", "PyAV", cause=error) from error
     options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
     try:
         if not os.stat(path).st_size:

@@ -9,7 +9,8 @@ import typer
 
 from segue.cli.ask import BundleIn
 from segue.cli.output import Json, emit, given_settings, overrides, say
-from segue.errors import ConfigError, UsageError
+from segue.errors import UsageError
+from segue.extras import require
 
 Data = Annotated[
     Path | None,
@@ -45,7 +46,7 @@ def serve(
 
     SIGHUP loads the bundle's folder again without losing a request.
     """
-    _need_extra()
+    require("the service", "service", where="segue serve")
     from segue.service.run import serve as run
 
     with given_settings():
@@ -66,7 +67,7 @@ def token(
     json: Json = False,
 ) -> None:
     """Make a token for the service, shown this once; valid from the next start on."""
-    _need_extra()
+    require("the service", "service", where="segue token")
     from segue.service.access import Tokens
     from segue.service.run import TOKENS, folder_of
 
@@ -83,15 +84,3 @@ def token(
         emit({"name": name, "token": made})
         return
     print(made)
-
-
-def _need_extra() -> None:
-    """Raises ConfigError where the service's libraries are not installed."""
-    try:
-        import fastapi  # noqa: F401
-        import sqlalchemy  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            f"needs {error.name}", where="segue serve", do="pip install 'segue[service]'"
-        ) from error

@@ -88,7 +88,9 @@ def serve(
 def _bound(host: str, port: int) -> socket.socket:
     """A socket at an address. Raises UsageError."""
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # On Windows SO_REUSEADDR would let two services listen on one port.
+    alone = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
+    bound.setsockopt(socket.SOL_SOCKET, alone or socket.SO_REUSEADDR, 1)
     # Connections have it from here. Without, the end of an answer waits 40 ms for the client to
     # confirm its beginning.
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

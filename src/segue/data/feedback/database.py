@@ -30,6 +30,7 @@ from sqlalchemy.pool import QueuePool
 
 from segue.data.feedback import tables
 from segue.errors import DataError, UsageError
+from segue.extras import needs
 from segue.files import shown
 
 CONNECT_SECONDS = 2
@@ -104,10 +105,17 @@ def engine_of(address: Address, *, writes: bool) -> Engine:
 
     Args:
         writes: for the service, with the durability that it promises; else to read all of it.
+
+    Raises:
+        ConfigError: the log is in PostgreSQL, whose driver is not there.
     """
     if address.path is not None:
         return _sqlite(address.path, writes)
     assert address.url is not None
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise needs("a log in PostgreSQL", "postgres", where=address, cause=error) from error
     engine = create_engine(
         address.url,
         connect_args={"connect_timeout": CONNECT_SECONDS},

@@ -111,3 +111,14 @@ def test_help_loads_nothing_heavy():
     loaded = loaded_by("from segue.cli import main; main()", "--help")
     assert "typer" in loaded
     assert not loaded & HEAVY
+
+
+def test_what_compiles_nothing_loads_no_compiler(tmp_path):
+    """Numba takes a third of a second to load."""
+    (tmp_path / "lists.csv").write_text("playlist,track\na,x\na,y\n")
+    data = str(tmp_path / "data")
+    ingest = ("ingest", "csv", str(tmp_path / "lists.csv"), "--dataset", data)
+    for arguments in (ingest, ("describe", data)):
+        loaded = loaded_by("from segue.cli import main; main()", *arguments)
+        assert "pyarrow" in loaded
+        assert "numba" not in loaded

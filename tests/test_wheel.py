@@ -71,7 +71,8 @@ class Environment:
     def refused(self, *words: object) -> str:
         """Run `segue` with what it has to refuse; the one line that it says."""
         ran = self.run("segue", *words)
-        assert (ran.returncode, ran.stdout) == (1, ""), ran.stderr
+        assert ran.returncode in (1, 2), ran.stderr
+        assert ran.stdout == ""
         (line,) = ran.stderr.splitlines()
         return line
 
@@ -192,8 +193,7 @@ def test_the_source_distribution_can_run_the_tests(built: dict[str, Path], tmp_p
     pytest_ = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", ""]
     for words in (
         ["--collect-only"],
-        ["tests/test_docs.py", "tests/test_public_surface.py"],
-        ["tests/test_bundle.py", "-k", "golden"],
+        ["tests/test_docs.py", "tests/test_bundle.py", "-k", "links or golden"],
     ):
         ran = subprocess.run(
             [*pytest_, *words],
@@ -244,7 +244,7 @@ def trained_in(installed: Environment) -> Environment:
         installed.done("segue", "ingest", "csv", CSV, "--dataset", "data")
         installed.done(
             "segue", "train", "wrmf", "data", "--bundle", "bundle", "--holdout", "challenge",
-            "--set", "factors=8",
+            "--set", "factors=2",
         )  # fmt: skip
     return installed
 
@@ -254,7 +254,7 @@ def write_playlists(file: Path) -> None:
     lines = ["playlist,playlist_title,track,title,artist"]
     for p in range(300):
         for i in range(12):
-            t = (p * 7 + i * (2 + 2 * (p % 5))) % 60 // 2 * 2 + p % 2
+            t = (p // 2 * 7 + i * (1 + p % 11)) % 30 * 2 + p % 2
             lines.append(f"p{p},{('even', 'odd')[p % 2]} songs,song:{t},Song {t},Artist {t % 7}")
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -262,7 +262,7 @@ def write_playlists(file: Path) -> None:
 def test_a_bundle_is_evaluated(trained: Environment) -> None:
     told = trained.done("segue", "evaluate", "bundle", "data", "--protocol", "challenge", "--json")
     (model,) = json.loads(told)["models"]
-    assert model["metrics"]["ndcg@500"]["mean"] > 0.3
+    assert model["metrics"]["ndcg@500"]["mean"] > 0.4
 
 
 def test_a_bundle_continues_a_playlist_in_each_form(trained: Environment) -> None:
@@ -364,7 +364,7 @@ def test_without_its_extra_adding_a_sound_is_one_line(bare: Environment) -> None
 def test_with_its_extra_a_sound_is_added_and_continued_from(full: Environment) -> None:
     full.done(
         "segue", "world", "--dataset", "world", "--audio", "--audio-seconds", "3",
-        "--tracks", "40", "--listeners", "20", "--sessions", "150", "--playlists", "60",
+        "--tracks", "200", "--listeners", "20", "--sessions", "150", "--playlists", "100",
     )  # fmt: skip
     full.done(
         "segue", "train", "audio-linear", "world", "--bundle", "hears", "--set", "wrmf.factors=4"

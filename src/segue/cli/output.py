@@ -28,6 +28,15 @@ def given_settings() -> Iterator[None]:
         raise UsageError(error.what, where=error.where, do=error.do) from error
 
 
+def overrides(texts: Sequence[str] | None) -> dict[str, Any]:
+    """Settings that ``--set KEY=VALUE`` gives."""
+    if not texts:
+        return {}
+    from segue.recipe import parse_override  # loads all that recommenders need, Numba too
+
+    return dict(map(parse_override, texts))
+
+
 def say(message: str) -> None:
     """A line on stderr."""
     print(f"segue: {one_line(message)}", file=sys.stderr, flush=True)

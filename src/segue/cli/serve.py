@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from segue.cli.ask import BundleIn
-from segue.cli.output import Json, emit, given_settings, say
+from segue.cli.output import Json, emit, given_settings, overrides, say
 from segue.errors import UsageError
 from segue.extras import require
 
@@ -50,13 +50,11 @@ def serve(
 
     SIGHUP loads the bundle's folder again without losing a request.
     """
-    from segue.recipe import parse_override
-
     require("the service", "service", where="segue serve")
     from segue.service.run import serve as run
 
     with given_settings():
-        wanted = dict(parse_override(text) for text in settings or ())
+        wanted = overrides(settings)
     run(
         bundle, host=host, port=port, data=data, token_file=token_file, log=log, sounds=sounds,
         report=report, settings=wanted,

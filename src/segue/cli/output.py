@@ -54,7 +54,11 @@ def facts(rows: dict[str, Any]) -> None:
 
 def number(value: Any) -> str:
     """A value for people."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"

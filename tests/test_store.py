@@ -18,6 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from optional import reason
+
+pytest.importorskip("sqlalchemy", reason=reason("sqlalchemy"))
+
 import sqlalchemy as sa
 import store_work
 from hypothesis import HealthCheck, given, settings

@@ -108,10 +108,10 @@ def write_playlists(file: Path, playlists: int = 1000, tracks: int = 2000) -> No
     """Playlists of twenty tracks each, half of even tracks and half of odd ones."""
     rng = random.Random(1)
     with file.open("w", encoding="utf-8") as out:
-        out.write("playlist,track,title,artist\n")
+        out.write("playlist,playlist_title,track,title,artist\n")
         for p in range(playlists):
             for t in rng.sample(range(p % 2, tracks, 2), 20):
-                out.write(f"{p},song:{t},Song {t},Artist {t % 97}\n")
+                out.write(f"{p},music {p % 9},song:{t},Song {t},Artist {t % 97}\n")
 
 
 def first_answer(environment: Path, folder: Path, recipe: str) -> dict[str, Any]:

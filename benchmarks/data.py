@@ -37,7 +37,7 @@ def mpd_shape(playlists: int = 100_000, tracks: int = 200_000, seed: int = 0) ->
     At the default sizes 6.6 million entries, median length 57, 1 % of the tracks with 38 % of the
     entries. Made once (about 10 s), then read from `cache_folder`.
     """
-    code = "".join(Path(module.__file__).read_text() for module in (lists, music))
+    code = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (lists, music))
     version = hashlib.sha256(f"{np.__version__} {code}".encode()).hexdigest()[:12]
     file = cache_folder() / f"mpd-shape-{playlists}x{tracks}-{seed}-{version}.npz"
     if file.is_file():

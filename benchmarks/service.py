@@ -82,7 +82,7 @@ def write_queries(bundle: Bundle, file: Path) -> None:
     rng = np.random.default_rng(0)
     plays = bundle.catalog.plays.astype(np.float64)
     chance, uris = plays / plays.sum(), bundle.catalog.uris
-    with file.open("w") as out:
+    with file.open("w", encoding="utf-8") as out:
         for _ in range(QUERIES):
             rows = rng.choice(len(uris), rng.choice(HISTORIES), p=chance, replace=False)
             out.write(json.dumps({"tracks": [uris[row] for row in rows], "n": 20}) + "\n")
@@ -111,7 +111,7 @@ def serving(*command: object) -> Iterator[tuple[str, subprocess.Popen[str]]]:
 
 def load(address: str, queries: Path, connections: int, seconds: int) -> dict[str, Any]:
     """What wrk finds."""
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".lua") as script:
         script.write(ASK.replace("QUERIES", json.dumps(str(queries))))
         script.flush()
         told = subprocess.run(
@@ -136,7 +136,7 @@ def load(address: str, queries: Path, connections: int, seconds: int) -> dict[st
 
 def memory_mb(process: subprocess.Popen[str]) -> float:
     """Peak resident memory of a process."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
     peak = re.search(r"VmHWM:\s+(\d+)", status)
     return int(peak[1]) / 1024 if peak else float("nan")
 

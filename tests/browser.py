@@ -20,6 +20,14 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 SECONDS = 60
+BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
+"""Names and places that a browser has; `scripts/test_extras.sh` looks for the same."""
 
 
 class NoBrowser(Exception):
@@ -28,28 +36,16 @@ class NoBrowser(Exception):
 
 @cache
 def programs() -> tuple[str, str]:
-    """Chromium and its driver.
-
-    Where CI runs as root, Debian's packages are installed if there are none.
+    """Chromium and its driver; `scripts/test_extras.sh` installs them.
 
     Raises:
         NoBrowser: there are none.
     """
-    if found := _installed():
-        return found
-    if os.environ.get("CI") and os.geteuid() == 0 and shutil.which("apt-get"):
-        packages = ["chromium", "chromium-driver"]
-        for command in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
-            subprocess.run(["apt-get", *command], check=False, capture_output=True, timeout=600)
-        if found := _installed():
-            return found
-    raise NoBrowser("needs Chromium: apt-get install chromium chromium-driver")
-
-
-def _installed() -> tuple[str, str] | None:
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     driver = shutil.which("chromedriver")
-    return (browser, driver) if browser and driver else None
+    if browser is None or driver is None:
+        raise NoBrowser("no Chromium with its driver - make test-extras")
+    return browser, driver
 
 
 def open_browser(
@@ -102,7 +98,7 @@ class Server:
         with said.open("wb") as out:
             self._process = subprocess.Popen([*command, "--port", "0"], stderr=out, stdout=out)
         until = time.monotonic() + SECONDS
-        while " answers on " not in (text := said.read_text()):
+        while " answers on " not in (text := said.read_text(encoding="utf-8")):
             if self._process.poll() is not None or time.monotonic() > until:
                 self.stop()
                 raise RuntimeError(f"segue serve did not start: {text}")

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from postgres import NoPostgres, Postgres
+from skipped_tests import pytest_terminal_summary as pytest_terminal_summary
 
 if TYPE_CHECKING:
     from service_worlds import Bundles
+
+pytest_plugins = ["pytester"]
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +23,7 @@ def real_data() -> Path:
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("SEGUE_TEST_DATA", beside))
     if not (folder / "mpd").is_dir():
-        pytest.skip(f"needs real data (no mpd in {folder}): set SEGUE_TEST_DATA")
+        pytest.skip("no real data - set SEGUE_TEST_DATA to its folder")
     return folder
 
 

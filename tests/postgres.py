@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -29,30 +30,19 @@ class NoPostgres(Exception):
 
 @cache
 def programs() -> Path:
-    """The folder of initdb and pg_ctl.
-
-    Where CI runs as root, Debian's package is installed if there is none.
+    """The folder of initdb and postgres; `scripts/test_extras.sh` installs them.
 
     Raises:
         NoPostgres: there is none.
     """
-    if found := _installed():
-        return found
-    if os.environ.get("CI") and os.geteuid() == 0 and shutil.which("apt-get"):
-        for command in (["update"], ["install", "-y", "--no-install-recommends", "postgresql"]):
-            subprocess.run(["apt-get", *command], check=False, capture_output=True, timeout=600)
-        if found := _installed():
-            return found
-    raise NoPostgres("needs PostgreSQL: apt-get install postgresql")
-
-
-def _installed() -> Path | None:
     places = sorted(
         Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3])
     )
     if on_path := shutil.which("initdb"):
         places.append(Path(on_path))
-    return places[-1].parent if places else None
+    if not places:
+        raise NoPostgres("no PostgreSQL - make test-extras")
+    return places[-1].parent
 
 
 class Postgres:
@@ -83,8 +73,9 @@ class Postgres:
             conf.write(
                 f"listen_addresses = ''\nunix_socket_directories = '{self.folder}'\n"
                 "max_connections = 50\nshared_buffers = '16MB'\n"
-                "recovery_init_sync_method = 'syncfs'\n"
             )
+            if sys.platform == "linux":
+                conf.write("recovery_init_sync_method = 'syncfs'\n")
 
     @property
     def data(self) -> Path:

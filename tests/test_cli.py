@@ -17,6 +17,7 @@ import defusedxml.ElementTree
 import pytest
 from optional import optional
 
+from segue import __version__
 from segue.bundle import Bundle
 from segue.cli import run
 from segue.cli.verbs import app
@@ -366,6 +367,17 @@ def test_a_title_that_the_model_does_not_read_is_said(segue, place):
     said = "segue: item-knn does not read titles: --title changes nothing"
     assert said in titled.err.splitlines()
     assert said not in plain.err.splitlines()
+    named = segue(
+        "continue", place / "knn", "--track", track, "--title", "rock", "--format", "m3u8"
+    )
+    assert "#PLAYLIST:rock" in named.out.splitlines()
+    assert "segue: item-knn does not read titles: --title only names the list" in named.err
+
+
+def test_facts_say_none_yes_and_no(segue, place, tmp_path):
+    out = segue("train", "popularity", place / "world", "--bundle", tmp_path / "popular").out
+    facts = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert (facts["holdout"], facts["simulated"]) == ("none", "yes")
 
 
 def test_an_ambiguous_track_lists_candidates(segue, place):
@@ -507,4 +519,4 @@ def test_no_arguments_show_help_and_are_wrong_usage(segue):
     assert ran.status == 2
     assert "Usage: segue" in ran.out
     assert segue("--help").status == 0
-    assert segue("--version").out.strip()
+    assert segue("--version").out == f"segue {__version__}\n"

@@ -120,7 +120,7 @@ def test_what_writes_itself_is_all_there_or_not_at_all(tmp_path):
     assert file.read_text() == "whole"
 
     def fails(path: Path) -> None:
-        path.write_text("half")
+        path.write_text("half", encoding="utf-8")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with pytest.raises(DataError, match=r"a: cannot write \(.+\)$"):

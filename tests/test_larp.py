@@ -550,7 +550,7 @@ def test_settings_that_mean_nothing_are_refused(settings, part):
 
 
 def test_the_settings_in_the_commands_of_its_page_are_settings():
-    page = (Path(__file__).parents[1] / "docs" / "larp.md").read_text()
+    page = (Path(__file__).parents[1] / "docs" / "guides" / "larp.md").read_text()
     blocks = "".join(re.findall(r"```sh\n(.*?)```", page, re.S)).replace("\\\n", " ")
     commands = [shlex.split(line, comments=True) for line in blocks.splitlines()]
     found = [words for words in commands if words[:2] == ["segue", "train"]]

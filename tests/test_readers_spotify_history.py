@@ -471,11 +471,15 @@ def test_real_exports_keep_every_play_and_sessions_are_whole(
         pytest.skip(f"needs real data (no {source}): set SEGUE_TEST_DATA")
     receipt = ingest("spotify-history", [source], tmp_path / "d")
     dataset = Dataset.open(tmp_path / "d")
-    plays = 0
+    plays = private = 0
     for file in source.rglob("*.json.gz"):
-        plays += len(json.loads(gzip.decompress(file.read_bytes())))
+        rows = json.loads(gzip.decompress(file.read_bytes()))
+        plays += len(rows)
+        private += sum(row.get("incognito_mode") is True for row in rows)
     assert receipt.read == plays == receipt.kept + sum(receipt.dropped.values())
-    assert receipt.kept > 0.999 * plays
+    assert set(receipt.dropped) <= {"private session", "duplicate"}
+    assert receipt.dropped["private session"] == private
+    assert receipt.kept > 0.995 * plays
     assert dataset.listener_count == sum(1 for _ in source.iterdir())
     listens = dataset.listens
     listener, session, time, played = (

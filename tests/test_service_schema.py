@@ -18,6 +18,8 @@ from schemathesis.config._checks import NEGATIVE_DATA_REJECTION_EXPECTED_STATUSE
 from schemathesis.engine import events
 from service_worlds import Bundles, House, listening, problem, routes, sound, uri, uris
 
+import segue
+
 EXAMPLES = 15
 """For each operation, beside those that its limits give."""
 REFUSALS = [*NEGATIVE_DATA_REJECTION_EXPECTED_STATUSES, "413"]
@@ -150,6 +152,7 @@ def test_a_method_that_a_path_has_not_is_told_those_it_has(
 def test_examples_of_the_description_are_answered(bundles: Bundles, tmp_path: Path) -> None:
     with House(bundles.live("wrmf"), tmp_path) as near:
         described = near.ask("GET", "/openapi.json").json()
+        assert described["info"]["version"] == segue.__version__
         examples = described["paths"]["/v1/continue"]["post"]["requestBody"]["content"]
         for example in examples["application/json"]["examples"].values():
             assert uris(near.post("/v1/continue", example["value"]))

@@ -898,6 +898,42 @@ def test_a_server_that_is_not_there_is_gone_without_its_password():
     assert "secret" not in line
 
 
+@pytest.fixture
+def guarded(postgres):
+    """Connection string of a database whose owner has the password "a secret"; it is not in it."""
+    name, address = postgres.database()
+    postgres.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'a secret'")
+    postgres.execute(f"ALTER DATABASE {name} OWNER TO {name}")
+    rules = postgres.data / "pg_hba.conf"
+    before = rules.read_text()
+    rules.write_text(f"local {name} {name} scram-sha-256\n{before}")
+    postgres.execute("SELECT pg_reload_conf()")
+    yield address.replace("postgres@", f"{name}@")
+    rules.write_text(before)
+    postgres.execute("SELECT pg_reload_conf()")
+
+
+def test_the_password_may_be_in_a_file_of_any_mode(guarded, tmp_path, monkeypatch):
+    secret = tmp_path / "secret"
+    monkeypatch.setenv("PGPASSWORD_FILE", str(secret))
+    secret.write_text("another")
+    assert "cannot be reached" in refusal(guarded)
+    secret.write_text("a secret\n")
+    secret.chmod(0o644)
+    store = Store.open(guarded)
+    store.append("1", "ann", "s", [play("a")], [])
+    store.close()
+    # A password of the connection string comes first.
+    assert "cannot be reached" in refusal(guarded.replace("@", ":another@", 1))
+
+
+def test_a_file_of_the_password_that_cannot_be_read_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("PGPASSWORD_FILE", str(tmp_path / "missing"))
+    line = refusal("postgresql://me@127.0.0.1:1/x")
+    assert line.startswith(f"{tmp_path}/missing: cannot be read (")
+    assert line.endswith("name the password's file in PGPASSWORD_FILE")
+
+
 def test_a_path_may_hold_anything(tmp_path):
     folder = tmp_path / "a ?#%&é"
     folder.mkdir()

@@ -214,9 +214,9 @@ def _same_pid(found: dict[str, Any]) -> None:
 def test_challenge_set_that_is_none_is_one_clear_line(
     spoil: Any, message: str, challenge_path: Path
 ) -> None:
-    found = json.loads(challenge_path.read_text())
+    found = json.loads(challenge_path.read_text(encoding="utf-8"))
     spoil(found)
-    challenge_path.write_text(json.dumps(found))
+    challenge_path.write_text(json.dumps(found), encoding="utf-8")
     with pytest.raises(DataError) as caught:
         read_challenge_set(challenge_path)
     assert message in str(caught.value)

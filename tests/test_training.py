@@ -14,11 +14,12 @@ import pytest
 from segue.bundle import Bundle
 from segue.data.dataset import Dataset
 from segue.data.world import World, make_world
+from segue.environment import peak_rss_mb
 from segue.errors import UsageError
 from segue.evaluation.learned import learned_hashes
 from segue.evaluation.protocols import PROTOCOLS
 from segue.recipe import load_recipe
-from segue.training import peak_rss_mb, train
+from segue.training import train
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ import pyarrow as pa
 import safetensors.numpy
 from safetensors import SafetensorError
 
+from segue import __version__
 from segue.catalog import CATALOG_SCHEMA, Catalog
 from segue.errors import BundleError, DataError
 from segue.files import recover, refuse_unwritable, replacing_folder, sha256
@@ -75,9 +76,8 @@ def libraries() -> dict[str, str]:
     """Versions of what a result may depend on."""
     from importlib.metadata import version
 
-    return {"python": platform.python_version()} | {
-        name: version(name) for name in ("segue", *_LIBRARIES)
-    }
+    own = {"python": platform.python_version(), "segue": __version__}
+    return own | {name: version(name) for name in _LIBRARIES}
 
 
 class Bundle:

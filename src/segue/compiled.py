@@ -16,23 +16,23 @@ def keep_compiled() -> None:
     as in a container whose user has no home and did not install the code. Matplotlib complains.
     """
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    if os.name != "posix" or _writable(cache):
+    if not hasattr(os, "getuid") or _writable(cache):  # Windows: every user has a home
         return
     if "MPLCONFIGDIR" not in os.environ:
-        os.environ["MPLCONFIGDIR"] = _private()
+        os.environ["MPLCONFIGDIR"] = _private(os.getuid())
     if "NUMBA_CACHE_DIR" not in os.environ and not _writable(os.path.dirname(__file__)):
-        os.environ["NUMBA_CACHE_DIR"] = _private()
+        os.environ["NUMBA_CACHE_DIR"] = _private(os.getuid())
 
 
-def _private() -> str:
+def _private(user: int) -> str:
     """A folder that nobody else can write to; what is kept there is code."""
     import stat
     import tempfile
 
-    folder = os.path.join(tempfile.gettempdir(), f"segue-{os.getuid()}")
+    folder = os.path.join(tempfile.gettempdir(), f"segue-{user}")
     os.makedirs(folder, mode=0o700, exist_ok=True)
     status = os.lstat(folder)
-    if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022:
+    if stat.S_ISDIR(status.st_mode) and status.st_uid == user and not status.st_mode & 0o022:
         return folder
     return tempfile.mkdtemp(prefix="segue-")
 

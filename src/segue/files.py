@@ -13,10 +13,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from segue.environment import is_running
 from segue.errors import DataError
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+_NOT_THERE = (errno.ENOSYS, errno.EINVAL, errno.EBADF, errno.EPERM, errno.ENOTSUP)
+"""What a system says that cannot do what it is asked."""
 
 
 def shown(path: object) -> str:
@@ -25,37 +28,37 @@ def shown(path: object) -> str:
 
 
 def _fsync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
+    """Have a file or a folder written to disk, as far as the system can do that."""
+    folder = path.is_dir()
+    # Windows syncs what is open for writing alone, and POSIX what is open at all.
+    writing = sys.platform == "win32" and not folder
+    try:
+        fd = os.open(path, os.O_RDWR if writing else os.O_RDONLY)
+    except PermissionError:  # Windows: a folder, or a file that was read-only where it came from
+        if sys.platform == "win32":
+            return
+        raise
     try:
         os.fsync(fd)
+    except OSError as error:
+        if not folder or error.errno not in _NOT_THERE:  # some network file systems
+            raise
     finally:
         os.close(fd)
 
 
 def _exchange(a: Path, b: Path) -> bool:
     """Swap two names in one step; False where the system cannot."""
-    if not sys.platform.startswith("linux"):
-        return False
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
-    except (AttributeError, OSError):
+    except (AttributeError, OSError, TypeError):  # macOS, an old C library, Windows
         return False
     if renameat2(_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE) == 0:
         return True
     code = ctypes.get_errno()
-    if code in (errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.EPERM, errno.ENOTSUP):
+    if code in (*_NOT_THERE, errno.EXDEV):
         return False
     raise OSError(code, os.strerror(code), str(b))
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _real(path: Path) -> Path:
@@ -91,7 +94,7 @@ def _sweep(path: Path) -> None:
     """Remove what killed writers left beside `path`."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.partial-*"):
         pid = left.name.rpartition("-")[2]
-        if pid.isdecimal() and not _alive(int(pid)):
+        if pid.isdecimal() and not is_running(int(pid)):
             _remove(left)
 
 
@@ -187,6 +190,8 @@ def replacing_folder(folder: Path, marker: str) -> Iterator[Path]:
         raise DataError(f"cannot be written ({error.strerror or error})", where=folder) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            recover(folder)
         if folder.exists():
             shutil.rmtree(_previous(folder), ignore_errors=True)
 

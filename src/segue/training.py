@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 from segue.audio.extractors import SOUNDS
 from segue.bundle import Bundle, Holdout, Manifest, libraries
 from segue.data.dataset import Dataset
+from segue.environment import peak_rss_mb
 from segue.errors import ConfigError
 from segue.evaluation.learned import learned_hashes
 from segue.evaluation.protocols import find_protocol
@@ -27,7 +26,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         seconds: wall time, holding out and fitting.
-        peak_rss_mb: the most memory that the process has held so far, in MB (10^6 bytes).
+        peak_rss_mb: the most memory that the process has held so far, in MB (10^6 bytes); NaN
+            where the system does not tell.
         metrics: what was learned from: "playlists" and "listeners" that have plays, "tracks" that
             occur, "pairs" of a playlist or listener with a track.
     """
@@ -114,14 +114,3 @@ def _learned(
         "tracks": float(np.count_nonzero(plays)),
         "pairs": float(plays.sum(dtype=np.int64)),
     }
-
-
-def peak_rss_mb() -> float:
-    """The most memory that this process has held, in MB (10^6 bytes)."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # getrusage counts what the process had been before it became this one
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6

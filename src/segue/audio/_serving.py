@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 from multiprocessing.connection import Connection
 
 READY = None
@@ -30,6 +31,8 @@ def serve(jobs: Connection, seconds: float, memory_mb: float) -> None:
     """
     for name in _THREAD_COUNTS:  # before numpy is loaded: the processes share the cores already
         os.environ[name] = "1"
+    if not hasattr(signal, "pthread_sigmask"):  # which blocks it from the start
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: who started this ends it
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         work = jobs.recv()
         jobs.send(READY)
@@ -66,11 +69,13 @@ def _attempt(work: object, path: object) -> tuple[object, object]:
 
 
 def _limit_memory(megabytes: float) -> None:
-    """Let allocations fail beyond this, where the system can do that."""
+    """Let allocations fail beyond this, where the system can do that: on Linux."""
+    if sys.platform == "win32":
+        return
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
-        with open("/proc/self/statm") as file:
+        with open("/proc/self/statm", encoding="utf-8") as file:
             loaded = int(file.read().split()[0]) * resource.getpagesize()
         limit = loaded + int(megabytes * 2**20)
         resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))

@@ -39,7 +39,7 @@ class AudioError(DataError):
     """A sound file that cannot be used.
 
     Args:
-        reason: one of a few that are counted, see `docs/audio.md`.
+        reason: one of a few that are counted, see `docs/reference/audio.md`.
         path: of the file.
     """
 

@@ -245,6 +245,8 @@ def write_entry(entry: Path, features: Array) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink()
+        if isinstance(error, PermissionError) and _whole(entry):
+            return  # Windows replaces nothing that somebody reads, and this is the same
         raise DataError(
             f"cannot write ({error.strerror})", where=entry, do="set SEGUE_CACHE to another folder"
         ) from error

@@ -12,7 +12,6 @@ import time
 import types
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
@@ -27,6 +26,8 @@ from segue.settings import Config
 Result = TypeVar("Result")
 
 _START_SECONDS = 120.0
+_MOST_WORKERS = 60 if sys.platform == "win32" else 1024
+"""Windows waits for 63 things at once."""
 
 
 class Limits(Config, frozen=True):
@@ -43,7 +44,7 @@ class Limits(Config, frozen=True):
 
 def core_count() -> int:
     """Cores that this process may use."""
-    with contextlib.suppress(AttributeError):  # not on every system
+    if hasattr(os, "sched_getaffinity"):  # not on every system
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
@@ -78,7 +79,7 @@ def run_files(
     """
     limits = limits or Limits()
     waiting = deque(range(len(paths)))
-    count = min(workers or core_count(), len(paths))
+    count = min(workers or core_count(), len(paths), _MOST_WORKERS)
     pool: list[_Worker] = []
     try:
         while waiting or any(worker.job is not None for worker in pool):
@@ -199,9 +200,11 @@ def _without_main() -> Iterator[None]:
 @contextlib.contextmanager
 def _without_interrupts() -> Iterator[None]:
     """Processes that start meanwhile never see Ctrl-C: this one ends them."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
+    if sys.platform == "win32" or not hasattr(signal, "pthread_sigmask"):
+        yield  # they turn deaf to it themselves
         return
+    from multiprocessing import resource_tracker
+
     resource_tracker.ensure_running()  # it would lift the block again when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

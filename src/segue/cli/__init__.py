@@ -41,11 +41,13 @@ def _interrupt(number: int, frame: Any) -> None:
 
 def _set_up_streams() -> None:
     """Closed streams take everything and give nothing; files and pipes hold UTF-8."""
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
-        encoding = sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
-        sys.stdout.reconfigure(encoding=encoding, errors="replace")
+        if sys.stdout.isatty():
+            sys.stdout.reconfigure(errors="replace")
+        else:  # the same bytes on every system
+            sys.stdout.reconfigure(encoding="utf-8", errors="replace", newline="\n")
 
 
 def run(arguments: Sequence[str]) -> int:

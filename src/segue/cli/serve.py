@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from segue.cli.ask import BundleIn
-from segue.cli.output import Json, emit, given_settings, say
+from segue.cli.output import Json, emit, given_settings, overrides, say
 from segue.errors import UsageError
 from segue.extras import require
 
@@ -25,6 +25,10 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     data: Data = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="One more token, in plain text: a mounted secret."),
+    ] = None,
     log: Annotated[
         str | None,
         typer.Option(
@@ -46,16 +50,14 @@ def serve(
 
     SIGHUP loads the bundle's folder again without losing a request.
     """
-    from segue.recipe import parse_override
-
     require("the service", "service", where="segue serve")
     from segue.service.run import serve as run
 
     with given_settings():
-        wanted = dict(parse_override(text) for text in settings or ())
+        wanted = overrides(settings)
     run(
-        bundle, host=host, port=port, data=data, log=log, sounds=sounds, report=report,
-        settings=wanted,
+        bundle, host=host, port=port, data=data, token_file=token_file, log=log, sounds=sounds,
+        report=report, settings=wanted,
     )  # fmt: skip
 
 

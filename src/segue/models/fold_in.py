@@ -20,6 +20,7 @@ import numpy as np
 from numba import njit, prange
 
 from segue.answers import Float32, Int32, Int64
+from segue.kernels import parallel
 from segue.models.least_squares_kernels import accumulate, project
 
 _TASKS = 64
@@ -197,7 +198,7 @@ def _longest(offsets):  # type: ignore[no-untyped-def]
     return longest
 
 
-@njit(parallel=True, cache=True)
+@parallel(cache=True)
 def _fold_in(  # type: ignore[no-untyped-def]
     offsets, tracks, skip_offsets, skipped, share, sample, vectors, bias, reg,
     out, shares, skip_shares,

@@ -30,6 +30,7 @@ from numba import njit, prange
 from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
 from segue.data.dataset import Dataset
 from segue.errors import BundleError
+from segue.kernels import parallel
 from segue.models.base import Run, expect, knows_history
 from segue.models.scoring import DenseRecommender
 from segue.settings import Config
@@ -65,7 +66,7 @@ def _vote(weights, offsets, tracks, votes):  # type: ignore[no-untyped-def]
                 votes[tracks[e]] += weight
 
 
-@njit(parallel=True, cache=True)
+@parallel(cache=True)
 def _score(starts, heard_tracks, offsets, tracks, at, rows, heard, row, most, voted, rest, out):  # type: ignore[no-untyped-def]
     """Scores of a batch, each query on its own in a fixed order of operations. (queries, tracks)"""
     for q in prange(len(starts) - 1):

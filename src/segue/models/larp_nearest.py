@@ -20,6 +20,7 @@ import scipy.sparse as sp
 from numba import njit, prange
 
 from segue.answers import Float32, Int32, Int64
+from segue.kernels import parallel
 from segue.models.base import Run, expect
 from segue.models.larp_material import LEAST, halves
 from segue.models.larp_tops_settings import NearestConfig
@@ -50,7 +51,7 @@ def _near_to(content, seeds, row, temperature):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(parallel=True, cache=True)
+@parallel(cache=True)
 def _add_near(content, offsets, seeds, temperature, out):  # type: ignore[no-untyped-def]
     """Parts of the scores, summed. Rows of `content` have length 1, or are zeros."""
     for chunk in prange((len(content) + _CHUNK - 1) // _CHUNK):
@@ -60,7 +61,7 @@ def _add_near(content, offsets, seeds, temperature, out):  # type: ignore[no-unt
                 out[q, s] = _near_to(content, seeds[offsets[q] : offsets[q + 1]], row, temperature)
 
 
-@njit(parallel=True, cache=True)
+@parallel(cache=True)
 def _near_some(content, offsets, seeds, ends, tracks, temperature, out):  # type: ignore[no-untyped-def]
     """The same for the tracks from ends[q] to ends[q + 1] alone."""
     for q in range(len(offsets) - 1):

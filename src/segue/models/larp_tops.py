@@ -21,11 +21,12 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from numba import njit, prange
+from numba import prange
 
 from segue.answers import Float32, Int64
 from segue.errors import BundleError
 from segue.extras import needs
+from segue.kernels import parallel
 from segue.models.base import Run, expect
 from segue.models.larp_nearest import Nearest
 from segue.models.larp_tops_settings import ClcRecConfig, DropoutNetConfig
@@ -36,7 +37,7 @@ _LINEAR, _TANH, _LEAKY = 0, 1, 2
 _SLOPE = np.float32(0.01)
 
 
-@njit(parallel=True, cache=True)
+@parallel(cache=True)
 def _layer(x, weights, bias, kind, out):  # type: ignore[no-untyped-def]
     """out = g(x @ weights + bias), each row on its own: a batch gives what its rows give."""
     for i in prange(len(x)):

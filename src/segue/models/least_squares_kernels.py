@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from segue.kernels import parallel
+
 _TASKS = 64
 """Shares that the rows are dealt into; not the number of threads, which decides nothing here."""
 ROOM = 512
@@ -91,7 +93,7 @@ def _gather(fixed, others, buffer):  # type: ignore[no-untyped-def]
             target[k] = source[k]
 
 
-@njit(fastmath=True, parallel=True, cache=True)
+@parallel(fastmath=True, cache=True)
 def solve_rows(  # type: ignore[no-untyped-def]
     offsets, others, levels, extra, preference, reg, fixed, gram, solved, steps, tolerance, cold
 ):
@@ -165,7 +167,7 @@ def solve_rows(  # type: ignore[no-untyped-def]
                     p[k] = r[k] / dense[k] + (rz / before) * p[k]
 
 
-@njit(fastmath=True, parallel=True, cache=True)
+@parallel(fastmath=True, cache=True)
 def gram_shares(matrix, shares):  # type: ignore[no-untyped-def]
     """matrixᵀ matrix, in float64 shares that add up to it. (SHARES, n, n)"""
     n = matrix.shape[1]
@@ -182,7 +184,7 @@ def gram_shares(matrix, shares):  # type: ignore[no-untyped-def]
                     shares[share, k, m] += part[k, m]
 
 
-@njit(fastmath=True, parallel=True, cache=True)
+@parallel(fastmath=True, cache=True)
 def turn_rows(matrix, turn):  # type: ignore[no-untyped-def]
     """matrix = matrix @ turn, in place."""
     n = matrix.shape[1]
@@ -195,4 +197,6 @@ def turn_rows(matrix, turn):  # type: ignore[no-untyped-def]
             some[:] = 0
             for k in range(0, n, _STRIP):
                 multiply(strip[:, k : k + _STRIP], turn[k : k + _STRIP], some)
-            strip[:] = some
+            for i in range(len(strip)):  # a slice would compile the words of an error as well
+                for k in range(n):
+                    strip[i, k] = some[i, k]

@@ -12,9 +12,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
+from segue.kernels import parallel
 from segue.models.placing import Given, places_of_products
 from segue.models.ranking import Best, best_of_products, fixed
 from segue.models.ranking_kernels import write_best
@@ -126,7 +127,7 @@ def _pairs(offsets: Int64, tracks: Int32) -> Int64:
     return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)) << 32 | tracks
 
 
-@njit(parallel=True, cache=True)
+@parallel(cache=True)
 def _raise(ends, past, worth, offsets, excluded, tracks, scores, counts):  # type: ignore[no-untyped-def]
     """Give tracks of the past their scores in the lists of the best without them.
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, prange
 
+from segue.kernels import parallel
 from segue.models.ranking import Float32, Float64, Int32, Int64, error_bound, fixed
 from segue.models.ranking_kernels import CHUNK, dot_score
 
@@ -128,7 +129,7 @@ def _exact(query, vectors, bias, t, score, known, lanes):  # type: ignore[no-unt
     return known[t]
 
 
-@njit(parallel=True, cache=True)
+@parallel(cache=True)
 def _places(  # type: ignore[no-untyped-def]
     queries, vectors, bias, scores, slack, excluded_offsets, excluded, offsets, tracks,
     given_offsets, given, given_scores, out,
@@ -215,7 +216,7 @@ def places_among(
     return places
 
 
-@njit(parallel=True, cache=True)
+@parallel(cache=True)
 def pair_scores(queries, vectors, bias, offsets, tracks, out):  # type: ignore[no-untyped-def]
     """Fill `out` with the exact scores of the wanted tracks. (wanted,)"""
     for q in prange(len(queries)):

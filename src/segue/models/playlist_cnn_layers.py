@@ -12,6 +12,7 @@ from msgspec import Meta
 from numba import njit, prange
 
 from segue.answers import Float32
+from segue.kernels import parallel
 from segue.models.least_squares_kernels import multiply
 from segue.settings import Config
 
@@ -157,7 +158,7 @@ def parts_of(x, layers):  # type: ignore[no-untyped-def]
     return parts
 
 
-@njit(parallel=True, cache=True)
+@parallel(cache=True)
 def encode(offsets, tracks, inputs, layers, out):  # type: ignore[no-untyped-def]
     """Vector of every history, each on its own. out: (histories, factors); empty: left as is."""
     for q in prange(len(offsets) - 1):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from segue.kernels import parallel
+
 TILE = 512
 """Tracks of a tile: 256 KB at 128 factors, which stay in the cache of a core."""
 CHUNK = 64
@@ -197,7 +199,7 @@ def _length(a):  # type: ignore[no-untyped-def]
     return np.sqrt(total) * (1 + 1e-9)
 
 
-@njit(parallel=True, cache=True)
+@parallel(cache=True)
 def near_scores(queries, vectors, bias, lengths, scores):  # type: ignore[no-untyped-def]
     """One pass over the vectors: their lengths (tracks,), and scores (queries, tracks)."""
     for chunk in prange((len(vectors) + TILE - 1) // TILE):
@@ -213,7 +215,7 @@ def _end(vector, first, last):  # type: ignore[no-untyped-def]
     return vector[len(vector) - last : len(vector) - first]
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@parallel(cache=True, nogil=True)
 def last_lengths(vectors, first, second, heads, lengths):  # type: ignore[no-untyped-def]
     """Lengths of the vectors, and of what they are without their last factors.
 
@@ -226,7 +228,7 @@ def last_lengths(vectors, first, second, heads, lengths):  # type: ignore[no-unt
         heads[t, 1] = np.float32(_length(vectors[t, : size - second]) * (1 + 1e-6))
 
 
-@njit(parallel=True, fastmath={"contract"}, cache=True, nogil=True)
+@parallel(fastmath={"contract"}, cache=True, nogil=True)
 def last_scores(queries, tiles, bias, scores):  # type: ignore[no-untyped-def]
     """Scores by the last factors alone, and the bias. (queries, tracks)
 
@@ -253,7 +255,7 @@ def last_scores(queries, tiles, bias, scores):  # type: ignore[no-untyped-def]
                 scores[q, first + j] = sums[j] + bias[first + j]
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@parallel(cache=True, nogil=True)
 def reached(  # type: ignore[no-untyped-def]
     queries, vectors, scores, slack, offsets, excluded, ids, n, some, first, room, bars,
 ):  # fmt: skip
@@ -274,7 +276,7 @@ def reached(  # type: ignore[no-untyped-def]
             bars[q] = np.float32(_nth(values[:count], n) - slack[q])
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@parallel(cache=True, nogil=True)
 def whole_scores(queries, reach, vectors, heads, bars, first, second, scores):  # type: ignore[no-untyped-def]
     """Complete scores of the tracks that may reach their query's bar; -inf for the others.
 
@@ -297,7 +299,7 @@ def whole_scores(queries, reach, vectors, heads, bars, first, second, scores):  
                 scores[q, t] = -np.inf
 
 
-@njit(parallel=True, cache=True)
+@parallel(cache=True)
 def exact_scores(query, vectors, bias, scores):  # type: ignore[no-untyped-def]
     """The score of every track for one query. (tracks,)"""
     for chunk in prange((len(vectors) + TILE - 1) // TILE):
@@ -306,7 +308,7 @@ def exact_scores(query, vectors, bias, scores):  # type: ignore[no-untyped-def]
             scores[t] = dot_score(query, vectors[t], bias[t], lanes)
 
 
-@njit(parallel=True, cache=True)
+@parallel(cache=True)
 def best_dense(  # type: ignore[no-untyped-def]
     queries, vectors, bias, scores, slack, offsets, excluded, ids, n, room,
     out_tracks, out_scores, out_counts,
@@ -348,7 +350,7 @@ def _pack(vectors, bias, lengths, some, size, tile, base):  # type: ignore[no-un
     return longest, highest
 
 
-@njit(parallel=True, cache=True)
+@parallel(cache=True)
 def best_found(  # type: ignore[no-untyped-def]
     queries, padded, reach, slack, offsets, places,
     vectors, bias, lengths, order, tiles, bases, step, found, bars, n, values, tracks,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+from numba import prange
 
 from segue.answers import Int32, Int64
+from segue.kernels import parallel
 from segue.models.ranking import fixed
 from segue.runs import indices, offsets_of
 
@@ -66,7 +67,7 @@ def habits(
     return offsets_of(counts), tracks[some], plays[some]
 
 
-@njit(parallel=True, cache=True)
+@parallel(cache=True)
 def _sum_plays(spans, past, ends, heard, fresh, kept, room, tracks, plays, counts):  # type: ignore[no-untyped-def]
     """Fill `tracks`, `plays` from ``room[q]`` on, and `counts`: how many of each query.
 

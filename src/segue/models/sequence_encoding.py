@@ -11,6 +11,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
+from segue.kernels import parallel
 from segue.models.least_squares_kernels import multiply
 
 _EPSILON = np.float32(1e-5)
@@ -143,7 +144,7 @@ def _read(tracks, negative, vectors, head, extra):  # type: ignore[no-untyped-de
     return x
 
 
-@njit(parallel=True, cache=True)
+@parallel(cache=True)
 def encode_transformer(offsets, tracks, negative, vectors, head, p, heads, causal, out):  # type: ignore[no-untyped-def]
     """State after every history; of an empty one it is left as is. out: (histories, d)
 
@@ -162,7 +163,7 @@ def encode_transformer(offsets, tracks, negative, vectors, head, p, heads, causa
             out[h] = _transformer(x, p, heads, causal)[0]
 
 
-@njit(parallel=True, cache=True)
+@parallel(cache=True)
 def encode_gru(offsets, tracks, negative, vectors, head, p, out):  # type: ignore[no-untyped-def]
     """As `encode_transformer`."""
     for h in prange(len(offsets) - 1):
@@ -171,7 +172,7 @@ def encode_gru(offsets, tracks, negative, vectors, head, p, out):  # type: ignor
             out[h] = _gru(_read(tracks[some], negative[some], vectors, head, 0), p)[0]
 
 
-@njit(parallel=True, cache=True)
+@parallel(cache=True)
 def encode_caser(offsets, tracks, negative, vectors, head, p, out):  # type: ignore[no-untyped-def]
     """As `encode_transformer`."""
     for h in prange(len(offsets) - 1):
@@ -180,7 +181,7 @@ def encode_caser(offsets, tracks, negative, vectors, head, p, out):  # type: ign
             out[h] = _caser(_read(tracks[some], negative[some], vectors, head, 0), p)[0]
 
 
-@njit(parallel=True, cache=True)
+@parallel(cache=True)
 def headed(states, head, out):  # type: ignore[no-untyped-def]
     """GELU(W h + b) of every state. out: (states, d)"""
     for h in prange(len(states)):

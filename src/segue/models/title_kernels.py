@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from segue.kernels import parallel
 from segue.models.least_squares_kernels import accumulate, project
 
 _TILE = 512
 """Tracks whose vectors stay in the cache while all queries pass."""
 
 
-@njit(parallel=True, cache=True)
+@parallel(cache=True)
 def cosines(offsets, features, weights, starts, documents, values, out):  # type: ignore[no-untyped-def]
     """Products of sparse rows (texts) with sparse columns (documents of each feature).
 
@@ -28,7 +29,7 @@ def cosines(offsets, features, weights, starts, documents, values, out):  # type
                 row[documents[e]] += weights[i] * values[e]
 
 
-@njit(parallel=True, cache=True)
+@parallel(cache=True)
 def vote(offsets, documents, weights, starts, tracks, values, root, vectors, out, z):  # type: ignore[no-untyped-def]
     """Votes of documents for tracks, and where they point.
 
@@ -62,7 +63,7 @@ def _add_tile(vectors, scale, z, product, out):  # type: ignore[no-untyped-def]
             row[t] += scale[t] * product[t]
 
 
-@njit(parallel=True, cache=True)
+@parallel(cache=True)
 def add_products(vectors, scale, z, out):  # type: ignore[no-untyped-def]
     """out[q, t] += scale[t] vectors[t] . z[q]"""
     for tile in prange((len(vectors) + _TILE - 1) // _TILE):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -191,7 +192,8 @@ async def receive(service: Service, file: UploadFile) -> Path:
     ending = Path(file.filename or "").suffix.lower()
     ending = ending if ending[1:].isalnum() and len(ending) < 8 else ""
     service.folder.mkdir(parents=True, exist_ok=True)
-    _, name = tempfile.mkstemp(ending, ARRIVING, service.folder)
+    number, name = tempfile.mkstemp(ending, ARRIVING, service.folder)
+    os.close(number)  # Windows neither moves nor removes what is open
     path = Path(name)
     try:
         with path.open("wb") as out:

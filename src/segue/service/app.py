@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from importlib.metadata import version
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from segue import __version__
 from segue.service import api, pages, problems
 from segue.service.access import Gate, Tokens
 from segue.service.description import describe
 from segue.service.metrics import Metrics
 from segue.service.service import Service
 from segue.service.wire import BundleRequest
+
+_LOG = logging.getLogger("segue.service")
 
 
 def create_app(service: Service, tokens: Tokens, *, beyond: bool = False) -> FastAPI:
@@ -32,9 +35,9 @@ def create_app(service: Service, tokens: Tokens, *, beyond: bool = False) -> Fas
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
         await service.start()
-        with suppress(NotImplementedError, ValueError, RuntimeError, AttributeError):
-            # Not on every system, and only in the main thread.
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, again)
+        with suppress(ValueError, RuntimeError):  # only the main thread takes signals
+            if not _on_hangup(again):
+                _LOG.info("no SIGHUP on this system: POST /v1/admin/bundle loads a bundle again")
         yield
         await service.close()
 
@@ -48,7 +51,7 @@ def create_app(service: Service, tokens: Tokens, *, beyond: bool = False) -> Fas
 
     app = FastAPI(
         title="Segue",
-        version=version("segue"),
+        version=__version__,
         description="Music recommendation that learns from what people play and skip.",
         lifespan=running,
         docs_url=None,
@@ -63,6 +66,17 @@ def create_app(service: Service, tokens: Tokens, *, beyond: bool = False) -> Fas
     app.add_middleware(Gate, tokens=tokens, beyond=beyond, settings=service.settings)
     app.add_middleware(Measured, metrics=service.metrics)  # outermost: refusals count, too
     return app
+
+
+def _on_hangup(call: Callable[[], None]) -> bool:
+    """Have a hangup answered by a call; False where the system has none."""
+    if not hasattr(signal, "SIGHUP"):
+        return False
+    try:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, call)
+    except NotImplementedError:  # is a RuntimeError
+        return False
+    return True
 
 
 async def _quietly(service: Service) -> None:

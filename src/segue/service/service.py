@@ -281,7 +281,7 @@ class Service(Keeping):
             return wire.Placed(
                 version=live.version, new=False, door=None, track=self.track(there, live)
             )
-        file.rename(kept)
+        file.replace(kept)
         found = found._replace(file=str(kept))
         try:
             more, (door,) = await run_in_threadpool(

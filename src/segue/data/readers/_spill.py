@@ -48,7 +48,11 @@ class Spill:
     ) -> None:
         for name, file in self._files.items():
             file.close()
-            self._paths[name].unlink(missing_ok=True)
+            try:
+                self._paths[name].unlink(missing_ok=True)
+            except PermissionError:  # Windows, while it is mapped: it goes with its folder
+                if error is None:
+                    raise
 
     def append(self, columns: Columns) -> None:
         """Add rows: an array for every column, all of one length."""

@@ -1,6 +1,6 @@
 """The feedback log of a service, which closes the loop: what was played becomes listens.
 
-It is read alone, or into what another dataset holds. `docs/feedback.md` says how.
+It is read alone, or into what another dataset holds. `docs/guides/feedback.md` says how.
 """
 
 from __future__ import annotations

@@ -272,7 +272,7 @@ class _Header(msgspec.Struct, kw_only=True):
 
 
 def truth(dataset: Path | str) -> Tensors:
-    """What is true of a simulated world; `docs/world.md` lists the tensors.
+    """What is true of a simulated world; `docs/reference/world.md` lists the tensors.
 
     Raises:
         DataError: the folder holds no simulated world, or its truth is damaged.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 from postgres import NoPostgres, Postgres
 from skipped_tests import pytest_terminal_summary as pytest_terminal_summary
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from service_worlds import Bundles
 
 pytest_plugins = ["pytester"]
+
+# How long an example takes says nothing on a machine that others share.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -145,7 +145,7 @@ def test_a_missing_file_is_noticed(saved, name):
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_change_of_a_byte_of_the_manifest_is_noticed(trained, tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("flip") / "bundle"
     trained.save(folder)

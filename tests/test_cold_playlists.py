@@ -103,7 +103,7 @@ def check_apart(dataset: Dataset, split: Split) -> None:
     assert train.tracks.equals(dataset.tracks)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 1_000), st.integers(0, 3))
 def test_training_and_test_have_no_track_and_no_playlist_in_common(
     tmp_path_factory: pytest.TempPathFactory, made: int, seed: int

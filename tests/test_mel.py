@@ -134,7 +134,7 @@ def test_frames_of_the_published_lengths(seconds, mel, frames):
     assert log_mel(samples, mel).shape == (frames, 128)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(n=st.integers(0, 5_000), hop=st.integers(1, 700), seed=st.integers(0, 9))
 def test_frames_are_where_they_should_be_for_any_length(n, hop, seed):
     """However the frames fall into batches, frame t is that of the sound around t · hop."""

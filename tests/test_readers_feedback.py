@@ -447,7 +447,7 @@ def test_with_is_refused_where_it_means_nothing(capsys, arguments, line):
     assert err.count("\n") == 1
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.tuples(st.sampled_from("st"), st.lists(SAID, max_size=4)), max_size=6))
 def test_receipts_add_up_whatever_is_said(tmp_path_factory, requests):
     folder = tmp_path_factory.mktemp("log")

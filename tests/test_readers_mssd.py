@@ -176,7 +176,7 @@ def test_logs_in_a_zip(logs: Path, tmp_path: Path) -> None:
 # Order
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.randoms(use_true_random=False), st.integers(1, 3), st.booleans())
 def test_rows_in_any_order_and_twice_give_the_same_sessions(
     tmp_path_factory: pytest.TempPathFactory, rng: random.Random, files: int, again: bool
@@ -358,7 +358,7 @@ def test_a_packed_log_that_is_cut_off_is_refused(tmp_path: Path, pack: Any) -> N
 _FIELDS = st.sampled_from(["", "1", "2", "true", "x", "2018-07-15", "99999999999", '"', "é", "-1"])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.dictionaries(st.sampled_from(MSSD_LOG), _FIELDS, max_size=2), max_size=12))
 def test_the_receipt_adds_up_whatever_is_in_the_rows(
     tmp_path_factory: pytest.TempPathFactory, changes: list[dict[str, str]]

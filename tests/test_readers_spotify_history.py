@@ -428,7 +428,7 @@ _values = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(_values, max_size=6), st.sampled_from([None, 1]), st.integers(1, 40))
 def test_entries_are_those_of_the_array_whatever_the_chunks(
     tmp_path_factory: pytest.TempPathFactory, values: list[Any], indent: int | None, chunk: int

@@ -360,9 +360,7 @@ REQUESTS = st.lists(
     st.tuples(st.sampled_from(["s1", "s2", "s3"]), st.lists(EVENTS, max_size=6)), max_size=8
 )
 LISTENERS = iter(range(10**9))
-FEW = settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+FEW = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def model(log: list[tuple[str, Event]], session: str | None) -> Personal:

@@ -189,13 +189,13 @@ def test_names_are_whole(world: Dataset) -> None:
     assert pc.max(albums["artist_uri_count_distinct"]).as_py() == 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.integers(1, 3_000))
 def test_artist_names_are_all_different(seed: int, count: int) -> None:
     assert len(set(artist_names(np.random.default_rng(seed), count))) == count
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.integers(1, 400))
 def test_genres_share_no_words(seed: int, genres: int) -> None:
     words = make_lexicon(np.random.default_rng(seed), genres).words
@@ -275,7 +275,7 @@ def test_few_tracks_make_shorter_playlists() -> None:
     assert draw_playlists(make_music(200, 0), 0, 0, 300).lengths.max() <= 25
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=8), st.integers(0, 1_000))
 def test_lists_have_their_length_and_no_repeats(lengths: list[int], seed: int) -> None:
     music = make_music(200, 1)
@@ -379,7 +379,7 @@ def test_no_outliers_are_the_world_as_it_was(tmp_path: Path) -> None:
     assert digest.hexdigest()[:16] == "8f0550a440c8e25a"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.integers(0, 60), max_size=8),
     st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0]),

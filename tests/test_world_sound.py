@@ -190,7 +190,7 @@ def test_controls_are_heard_the_more_the_further_they_go(name, measure, others) 
 # What every piece is
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.floats(0, 1, width=32), min_size=len(CONTROLS), max_size=len(CONTROLS)),
     st.integers(0, 50),

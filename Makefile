@@ -61,7 +61,7 @@ test-install: $(READY) ## build the wheel, install it into empty environments an
 	@$(BIN)/python -m pytest -m slow_install
 
 docs: $(READY) ## build the site of the documentation, in build/docs; a warning is an error
-	@$(BIN)/sphinx-build -W --keep-going -n -q -b html docs build/docs
+	@$(BIN)/sphinx-build -W --keep-going -n -q -d build/doctrees -b html docs build/docs
 	@echo "build/docs/index.html"
 
 wheel: $(READY) ## build the wheel and the source distribution, in dist/

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
 from sphinx.application import Sphinx
 
+import segue
+
 project = "Segue"
 author = "the authors of Segue"
 copyright = author
-release = version = metadata.version("segue")
+release = version = segue.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns: list[str] = []

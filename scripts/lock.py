@@ -6,6 +6,7 @@ Writes, from pyproject.toml and requirements/torch.txt, with hashes:
 
 requirements/dev.txt     everything for development, for Python 3.11 to 3.14, Linux and macOS
 requirements/service.txt what `segue serve` needs, for an image
+requirements/build.txt   what builds the wheel, for an image
 requirements/lowest.txt  the lowest versions that pyproject.toml allows, Python 3.11 on Linux
 requirements/lowest-torch.txt  the torch that belongs to them
 
@@ -31,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / "requirements"
 DEV = REQUIREMENTS / "dev.txt"
 SERVICE = REQUIREMENTS / "service.txt"
+BUILD = REQUIREMENTS / "build.txt"
 LOWEST = REQUIREMENTS / "lowest.txt"
 TORCH = REQUIREMENTS / "torch.txt"
 LOWEST_TORCH = REQUIREMENTS / "lowest-torch.txt"
@@ -60,7 +62,7 @@ def main() -> int:
 
 
 def lock(*, upgrade: bool) -> None:
-    """Write the four files."""
+    """Write the files."""
     newest = ["--universal", "--python-version", PYTHONS[0], "--constraint", str(TORCH)]
     extras = [f"--extra={name}" for name in EXTRAS]
     upgraded = ["--upgrade"] if upgrade else []
@@ -74,6 +76,8 @@ def lock(*, upgrade: bool) -> None:
         pins.write_text(_without_hashes(everything), encoding="utf-8")
         same = _compiled("pyproject.toml", *newest, *served, "--constraint", str(pins))
         _write(SERVICE, "what `segue serve` needs", same)
+        backend = _compiled("-", *newest, "--constraint", str(pins), stdin="hatchling")
+        _write(BUILD, "what builds the wheel", backend)
 
         # The tools that test stay as they are locked; only what the product needs goes down.
         tools = Path(folder, "tools.txt")

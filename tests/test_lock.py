@@ -72,7 +72,7 @@ def test_every_requirement_is_locked_to_a_version_that_it_allows(machine):
             assert requirement.specifier.contains(versions[name]), requirement
 
 
-@pytest.mark.parametrize("name", ["dev.txt", "service.txt", "lowest.txt"])
+@pytest.mark.parametrize("name", ["dev.txt", "service.txt", "build.txt", "lowest.txt"])
 def test_every_version_has_its_hashes(name):
     for line in lines(name):
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", line), line
@@ -91,7 +91,7 @@ def test_what_locked_packages_require_is_locked():
             assert name in versions.keys() | APART, f"{package} requires {requirement}"
 
 
-@pytest.mark.parametrize("name", ["dev.txt", "service.txt", "lowest.txt"])
+@pytest.mark.parametrize("name", ["dev.txt", "service.txt", "build.txt", "lowest.txt"])
 def test_nothing_for_a_gpu_is_locked(name):
     assert not [line for line in lines(name) if re.match(r"torch|triton|nvidia-|cuda-", line)]
 
@@ -128,5 +128,5 @@ def test_lower_bounds_are_the_versions_that_the_lowest_are_tested_with():
 def test_the_image_has_the_versions_that_are_tested():
     for machine in MACHINES:
         tested = locked("dev.txt", machine)
-        for name, served in locked("service.txt", machine).items():
-            assert tested[name] == served, name
+        there = {**locked("service.txt", machine), **locked("build.txt", machine)}
+        assert {name: tested[name] for name in there} == there

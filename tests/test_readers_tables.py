@@ -393,7 +393,11 @@ def test_parquet_types_that_arrow_computes_little_with(tmp_path: Path) -> None:
         "track": pa.array(["a", "b", "c"], pa.string_view()),
         "position": pa.array(np.array([3, 1, 2], np.float16)),
     }
-    pq.write_table(pa.table(table), tmp_path / "x.parquet")
+    try:
+        pq.write_table(pa.table(table), tmp_path / "x.parquet")
+    except pa.ArrowNotImplementedError:  # an older pyarrow neither writes nor reads views
+        plain = {**table, **{name: table[name].cast(pa.string()) for name in ("playlist", "track")}}
+        pq.write_table(pa.table(plain), tmp_path / "x.parquet")
     _, dataset = ingested("parquet", tmp_path / "x.parquet")
     assert uris(dataset) == [["b", "c", "a"]]
 

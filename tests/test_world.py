@@ -631,7 +631,7 @@ def test_benchmark_shape_is_cached_and_the_same(
 
 
 def test_holdout_parts_the_entries_of_some_rows(bench: ModuleType) -> None:
-    plays = sp.random(50, 40, density=0.3, format="csr", dtype=np.float32, rng=1)
+    plays = sp.random(50, 40, density=0.3, format="csr", dtype=np.float32, random_state=1)
     train, test = bench.holdout(plays, queries=20, share=0.25, seed=2)
     assert (train + test != plays).nnz == 0
     assert train.multiply(test).nnz == 0

@@ -396,7 +396,7 @@ def test_parquet_types_that_arrow_computes_little_with(tmp_path: Path) -> None:
     try:
         pq.write_table(pa.table(table), tmp_path / "x.parquet")
     except pa.ArrowNotImplementedError:  # an older pyarrow neither writes nor reads views
-        plain = {**table, **{name: table[name].cast(pa.string()) for name in ("playlist", "track")}}
+        plain = {**table, "playlist": ["p", "p", "p"], "track": ["a", "b", "c"]}
         pq.write_table(pa.table(plain), tmp_path / "x.parquet")
     _, dataset = ingested("parquet", tmp_path / "x.parquet")
     assert uris(dataset) == [["b", "c", "a"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from segue.bundle import Bundle, libraries
 from segue.data.dataset import Dataset, Receipt
 from segue.data.formats import FORMATS
 from segue.data.writing import writing_dataset
+from segue.environment import lacks
 from segue.errors import SegueError
 from segue.evaluation.protocols import PROTOCOLS
 from segue.extras import states
@@ -58,6 +60,8 @@ class Examination(msgspec.Struct, frozen=True):
         extras: libraries that only some of the work needs, by the name of the extra.
         works: whether a tiny recommender was trained, saved, loaded and asked with success.
         trouble: what went wrong if not.
+        platform: the system and its processor.
+        limits: what this system cannot do, and what happens instead; empty on Linux.
     """
 
     versions: dict[str, str]
@@ -72,6 +76,8 @@ class Examination(msgspec.Struct, frozen=True):
     extras: dict[str, ExtraState]
     works: bool
     trouble: str | None
+    platform: str
+    limits: list[str]
 
 
 def examine() -> Examination:
@@ -90,6 +96,8 @@ def examine() -> Examination:
         extras={name: ExtraState(*state) for name, state in states().items()},
         works=trouble is None,
         trouble=trouble,
+        platform=f"{platform.system()} {platform.machine()}",
+        limits=list(map(str, lacks())),
     )
 
 

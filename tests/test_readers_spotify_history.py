@@ -386,7 +386,7 @@ def test_podcasts_only_are_nothing_to_keep(tmp_path: Path) -> None:
         (b'[{"ts": nonsense}]', "is not JSON"),
         (b"[junk]", "is not JSON"),
         (b'[{"ts": "\xff"}]', "is not"),
-        (b'[{"x": ' + b"[" * 5000 + b"]" * 5000 + b"}]", "nests too deep"),
+        (b'[{"x": ' + b"[" * 200_000 + b"]" * 200_000 + b"}]", "nests too deep"),
         (b'["' + b"x" * (2 * _arrays.MAX_ENTRY_BYTES) + b'"]', "has an entry of more than 1 MiB"),
     ],
 )

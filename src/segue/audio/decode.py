@@ -235,7 +235,7 @@ def _opened(path: Path) -> Iterator[_File]:
             raise AudioError("empty file", path)
         # "file:" keeps a name from being taken for an address.
         name = f"file:{os.path.abspath(path)}"
-        with av.open(name, options=options, metadata_errors="replace") as container:
+        with av.open(name, options=options, **_tags_may_be_anything(av.__version__)) as container:
             yield _File(container, path)
     except AudioError:
         raise
@@ -249,6 +249,11 @@ def _opened(path: Path) -> Iterator[_File]:
         raise AudioError("not audio", path) from error
     except OSError as error:
         raise AudioError("cannot be read", path) from error
+
+
+def _tags_may_be_anything(version: str) -> dict[str, str]:
+    """How PyAV opens a file whose tags are not UTF-8; from 19 on it always does."""
+    return {"metadata_errors": "replace"} if int(version.split(".")[0]) < 19 else {}
 
 
 class _Mixer:

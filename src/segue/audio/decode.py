@@ -235,7 +235,8 @@ def _opened(path: Path) -> Iterator[_File]:
             raise AudioError("empty file", path)
         # "file:" keeps a name from being taken for an address.
         name = f"file:{os.path.abspath(path)}"
-        with av.open(name, options=options, **_tags_may_be_anything(av.__version__)) as container:
+        more = _tags_may_be_anything(av.__version__)
+        with av.open(name, "r", options=options, **more) as container:
             yield _File(container, path)
     except AudioError:
         raise
@@ -251,7 +252,7 @@ def _opened(path: Path) -> Iterator[_File]:
         raise AudioError("cannot be read", path) from error
 
 
-def _tags_may_be_anything(version: str) -> dict[str, str]:
+def _tags_may_be_anything(version: str) -> dict[str, Any]:
     """How PyAV opens a file whose tags are not UTF-8; from 19 on it always does."""
     return {"metadata_errors": "replace"} if int(version.split(".")[0]) < 19 else {}
 
@@ -271,6 +272,7 @@ class _Mixer:
         count = frame.layout.nb_channels
         mean = "+".join(f"{1 / count:.17g}*c{i}" for i in range(count))
         self._graph = Graph()
+        self._graph.threads = 1  # as of the decoder
         source = self._graph.add_abuffer(
             sample_rate=frame.sample_rate,
             format=frame.format.name,

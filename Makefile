@@ -9,7 +9,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 PEERS := $(basename $(notdir $(wildcard benchmarks/peers/*.txt)))
 ON_A_DATASET := ablation cold larp skips skip_rule
-BENCHMARKS := $(filter-out _% data $(ON_A_DATASET),$(basename $(notdir $(wildcard benchmarks/*.py))))
+BY_HAND := install_size cold_start
+BENCHMARKS := $(filter-out _% data $(BY_HAND) $(ON_A_DATASET),$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-lowest test-newest test-extras test-install docs wheel lock bench peers check results ablation skips larp clean

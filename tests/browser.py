@@ -37,7 +37,7 @@ def programs() -> tuple[str, str]:
     """
     if found := _installed():
         return found
-    if os.environ.get("CI") and os.geteuid() == 0 and shutil.which("apt-get"):
+    if os.environ.get("CI") and shutil.which("apt-get") and os.geteuid() == 0:
         packages = ["chromium", "chromium-driver"]
         for command in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
             subprocess.run(["apt-get", *command], check=False, capture_output=True, timeout=600)

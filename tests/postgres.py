@@ -31,9 +31,11 @@ def programs() -> Path:
     Raises:
         NoPostgres: there is none.
     """
+    if not hasattr(os, "geteuid"):
+        raise NoPostgres("PostgreSQL is tried on Linux and macOS alone")
     if found := _installed():
         return found
-    if os.environ.get("CI") and os.geteuid() == 0 and shutil.which("apt-get"):
+    if os.environ.get("CI") and shutil.which("apt-get") and os.geteuid() == 0:
         for command in (["update"], ["install", "-y", "--no-install-recommends", "postgresql"]):
             subprocess.run(["apt-get", *command], check=False, capture_output=True, timeout=600)
         if found := _installed():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import subprocess
@@ -69,8 +68,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
     folder = base.parent / f"page-{run}" if run else base / "page"
     folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with (folder / "lock").open("w", encoding="utf-8") as lock:
+        if run:  # workers share the folder
+            fcntl = pytest.importorskip("fcntl", reason="workers share a world by flock")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "bundle").is_dir():
             world, sizes = str(folder / "world"), (f"--{k}={v}" for k, v in WORLD.items())
             segue("world", "--dataset", world, "--audio", "--seed=1", *sizes)

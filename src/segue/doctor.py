@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from segue.bundle import Bundle, libraries
 from segue.data.dataset import Dataset, Receipt
 from segue.data.formats import FORMATS
 from segue.data.writing import writing_dataset
+from segue.environment import lacks
 from segue.errors import SegueError
 from segue.evaluation.protocols import PROTOCOLS
 from segue.models.base import RECOMMENDERS
@@ -38,6 +40,8 @@ class Examination(msgspec.Struct, frozen=True):
         recommenders, recipes, protocols, formats, playlist_formats: what this segue has.
         works: whether a tiny recommender was trained, saved, loaded and asked with success.
         trouble: what went wrong if not.
+        platform: the system and its processor.
+        limits: what this system cannot do, and what happens instead; empty on Linux.
     """
 
     versions: dict[str, str]
@@ -51,6 +55,8 @@ class Examination(msgspec.Struct, frozen=True):
     playlist_formats: list[str]
     works: bool
     trouble: str | None
+    platform: str
+    limits: list[str]
 
 
 def examine() -> Examination:
@@ -68,6 +74,8 @@ def examine() -> Examination:
         playlist_formats=sorted(PLAYLIST_FORMATS),
         works=trouble is None,
         trouble=trouble,
+        platform=f"{platform.system()} {platform.machine()}",
+        limits=list(map(str, lacks())),
     )
 
 

@@ -17,11 +17,17 @@ def doctor(json: Json = False) -> None:
     else:
         facts(
             found.versions
-            | {"cores": found.cores, "threads": found.threads, "BLAS": found.blas}
+            | {
+                "platform": found.platform,
+                "cores": found.cores,
+                "threads": found.threads,
+                "BLAS": found.blas,
+            }
             | {
                 name.replace("_", " "): ", ".join(getattr(found, name))
                 for name in ("recommenders", "recipes", "protocols", "formats", "playlist_formats")
             }
+            | {f"limit {at}": limit for at, limit in enumerate(found.limits, 1)}
             | {"training and answering": "work" if found.works else f"fail: {found.trouble}"}
         )
     if not found.works:

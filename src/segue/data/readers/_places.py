@@ -17,6 +17,7 @@ MAX_PATH = 4096
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|(?:spotify|urn|isrc|name):")
 _FILE_URL = re.compile(r"file:/", re.IGNORECASE)
 _DRIVE = re.compile(r"/?[A-Za-z]:(?:/|$)|//")
+_DRIVE_OF_URL = re.compile(r"/[A-Za-z]:/")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -61,12 +62,18 @@ def _confined(source: Input, path: str) -> str:
     if _CONTROL.search(path) or posixpath.basename(path) in ("", ".", ".."):
         raise Refused("not a path")
     outside = Refused("path outside the source folder")
-    if _DRIVE.match(path):
+    if os.sep == "\\" and _DRIVE_OF_URL.match(path):
+        path = path[1:]
+    drive = os.path.splitdrive(path)[0]  # on Windows alone
+    if _DRIVE.match(path) and not drive or drive and not os.path.isabs(path):
         raise outside
-    if path.startswith("/"):
+    if drive or path.startswith("/"):
         if source.member is not None:
             raise outside
-        below = os.path.relpath(os.path.normpath(path), os.path.abspath(source.root))
+        try:
+            below = os.path.relpath(os.path.normpath(path), os.path.abspath(source.root))
+        except ValueError as error:  # on another drive
+            raise outside from error
     else:
         below = posixpath.normpath(posixpath.join(posixpath.dirname(source.name), path))
     below = unicodedata.normalize("NFC", below.replace(os.sep, "/"))
@@ -75,6 +82,7 @@ def _confined(source: Input, path: str) -> str:
     if source.member is None:
         root = os.path.realpath(source.root)
         real = os.path.realpath(os.path.join(source.path.parent, path))
-        if os.path.commonpath([root, real]) != root:
+        same_drive = os.path.splitdrive(root)[0].lower() == os.path.splitdrive(real)[0].lower()
+        if not same_drive or os.path.commonpath([root, real]) != root:
             raise Refused("link out of the source folder")
     return below

@@ -12,11 +12,15 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 from segue.data.dataset import Dataset
+from segue.data.readers._spill import Spill
+from segue.errors import DataError
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="Linux pretends to be the others"
@@ -343,6 +347,69 @@ def test_on_windows_no_other_service_may_take_the_port(monkeypatch: pytest.Monke
     run._bound("127.0.0.1", 0)
     assert (socket.SOL_SOCKET, -5, 1) in set_up
     assert (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1) not in set_up
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="tells what is open, on Linux")
+def test_a_file_that_was_sent_is_closed_before_it_is_moved(tmp_path: Path) -> None:
+    pytest.importorskip("fastapi")
+    from segue.service.api import receive
+
+    class Sent:
+        filename = "a.wav"
+
+        def __init__(self) -> None:
+            self.pieces = [b"sound", b""]
+
+        async def read(self, size: int) -> bytes:
+            return self.pieces.pop(0)
+
+    service = SimpleNamespace(folder=tmp_path)
+    path = asyncio.run(receive(service, Sent()))  # type: ignore[arg-type]
+    assert path.read_bytes() == b"sound"
+    opened = {os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")}
+    assert str(path.resolve()) not in opened
+
+
+# Files that somebody has open
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """As Windows does with a file that is open or mapped."""
+
+    def refused(path: Path, *arguments: Any, **more: Any) -> None:
+        raise PermissionError(13, "in use", str(path))
+
+    monkeypatch.setattr(Path, name, refused)
+
+
+def test_features_that_somebody_reads_are_there_already(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from segue.audio.features import entry_of, write_entry
+
+    features = np.ones((2, 3), np.float32)
+    entry, other = entry_of(tmp_path, "a" * 64), entry_of(tmp_path, "b" * 64)
+    write_entry(entry, features)
+    refuse(monkeypatch, "replace")
+    write_entry(entry, features)
+    with pytest.raises(DataError, match="cannot write"):
+        write_entry(other, features)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [entry]
+
+
+def test_rows_that_are_still_mapped_do_not_hide_what_went_wrong(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail() -> None:
+        with Spill(tmp_path, {"owner": np.int32}) as spill:
+            spill.append({"owner": np.zeros(3, np.int32)})
+            raise DataError("is damaged", where="a file")
+
+    with Spill(tmp_path, {"owner": np.int32}):
+        refuse(monkeypatch, "unlink")
+        with pytest.raises(DataError, match="is damaged"):
+            fail()
+        monkeypatch.undo()
 
 
 # Text, on a pipe

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segue.data.dataset import Dataset
+from segue.extras import needs
 from segue.models.larp import Larp
 
 DRAWN = 5_000
@@ -19,10 +20,13 @@ def save_agreement(folder: Path, name: str, model: Larp, dataset: Dataset) -> No
 
     Draws FOLDER/agreement-NAME.png.
     """
-    import matplotlib
+    try:
+        import matplotlib
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+        matplotlib.use("Agg")
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise needs("a picture", "report", cause=error) from error
 
     rng = np.random.default_rng(0)
     panels = []

@@ -18,7 +18,7 @@ class Table:
         self.title, self.head, self.rows = title, head, rows
 
     def markdown(self) -> str:
-        lines = [f"### {self.title}", "", f"| {' | '.join(self.head)} |"]
+        lines = [f"## {self.title}", "", f"| {' | '.join(self.head)} |"]
         lines.append("|" + "---|" * len(self.head))
         return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in self.rows), ""])
 
@@ -47,7 +47,7 @@ def write_pages(
         pictures: names of files beside it.
     """
     tables = [table for table in tables if table.rows]
-    text = [f"## {heading}", "", *(f"- {note}" for note in notes), ""]
+    text = [f"# {heading}", "", *(f"- {note}" for note in notes), ""]
     text += [table.markdown() for table in tables]
     text += [f"![{name}]({name})" for name in pictures]
     file.with_suffix(".md").write_text("\n".join([*text, ""] if pictures else text))

@@ -20,6 +20,14 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 SECONDS = 60
+BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
+"""Names and places that a browser has; `scripts/test_extras.sh` looks for the same."""
 
 
 class NoBrowser(Exception):
@@ -28,28 +36,16 @@ class NoBrowser(Exception):
 
 @cache
 def programs() -> tuple[str, str]:
-    """Chromium and its driver.
-
-    Where CI runs as root, Debian's packages are installed if there are none.
+    """Chromium and its driver; `scripts/test_extras.sh` installs them.
 
     Raises:
         NoBrowser: there are none.
     """
-    if found := _installed():
-        return found
-    if os.environ.get("CI") and shutil.which("apt-get") and os.geteuid() == 0:
-        packages = ["chromium", "chromium-driver"]
-        for command in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
-            subprocess.run(["apt-get", *command], check=False, capture_output=True, timeout=600)
-        if found := _installed():
-            return found
-    raise NoBrowser("no Chromium on this machine: apt-get install chromium chromium-driver")
-
-
-def _installed() -> tuple[str, str] | None:
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     driver = shutil.which("chromedriver")
-    return (browser, driver) if browser and driver else None
+    if browser is None or driver is None:
+        raise NoBrowser("no Chromium with its driver - make test-extras")
+    return browser, driver
 
 
 def open_browser(

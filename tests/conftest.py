@@ -7,11 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 from postgres import NoPostgres, Postgres
+from skipped_tests import pytest_terminal_summary as pytest_terminal_summary
 
 if TYPE_CHECKING:
     from service_worlds import Bundles
+
+pytest_plugins = ["pytester"]
+
+# How long an example takes says nothing on a machine that others share.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +28,7 @@ def real_data() -> Path:
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("SEGUE_TEST_DATA", beside))
     if not (folder / "mpd").is_dir():
-        pytest.skip(f"no real data: set SEGUE_TEST_DATA (looked in {folder})")
+        pytest.skip("no real data - set SEGUE_TEST_DATA to its folder")
     return folder
 
 

@@ -1,8 +1,9 @@
 """How recorded answers are compared, here and on systems where arithmetic ends in other bits.
 
-Sums end in other last bits under another BLAS, another processor (numba compiles for it, OpenBLAS
-chooses for it) or another system's functions. What no arithmetic touches is compared to the byte
-on every system; scores and their order as this file says, and docs/reference/platforms.md.
+Sums end in other last bits under another BLAS, another processor (numba compiles for it, and
+OpenBLAS chooses for it) or another system's functions. What no arithmetic touches is compared to
+the byte on every system; scores and their order as this file says. docs/reference/platforms.md says
+it to users.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ def disagreement(
     """Where an answer is not the recorded one; None where it is.
 
     On the reference every track is in its place. Elsewhere tracks may be in each other's place
-    where their recorded scores are too near to be told apart; in the last such group any others
-    may stand, since what would come after the end was not recorded.
+    where their recorded scores are too near to be told apart; in the last such group any others may
+    stand, since what would come after the end was not recorded.
     """
     allowed = REFERENCE if reference else ELSEWHERE
     if len(tracks) != len(wanted_tracks):

@@ -6,13 +6,19 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-import psycopg
+from optional import reason
+
+try:
+    import psycopg
+except ImportError:
+    psycopg = None  # type: ignore[assignment]
 
 SECONDS = 60
 TRIES = 200
@@ -24,38 +30,29 @@ class NoPostgres(Exception):
 
 @cache
 def programs() -> Path:
-    """The folder of initdb and pg_ctl.
-
-    Where CI runs as root, Debian's package is installed if there is none.
+    """The folder of initdb and postgres; `scripts/test_extras.sh` installs them.
 
     Raises:
         NoPostgres: there is none.
     """
     if not hasattr(os, "geteuid"):
         raise NoPostgres("PostgreSQL is tried on Linux and macOS alone")
-    if found := _installed():
-        return found
-    if os.environ.get("CI") and shutil.which("apt-get") and os.geteuid() == 0:
-        for command in (["update"], ["install", "-y", "--no-install-recommends", "postgresql"]):
-            subprocess.run(["apt-get", *command], check=False, capture_output=True, timeout=600)
-        if found := _installed():
-            return found
-    raise NoPostgres("no PostgreSQL on this machine: apt-get install postgresql")
-
-
-def _installed() -> Path | None:
     places = sorted(
         Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3])
     )
     if on_path := shutil.which("initdb"):
         places.append(Path(on_path))
-    return places[-1].parent if places else None
+    if not places:
+        raise NoPostgres("no PostgreSQL - make test-extras")
+    return places[-1].parent
 
 
 class Postgres:
     """A cluster in a folder of its own. The server refuses root, so root runs it as `postgres`."""
 
     def __init__(self) -> None:
+        if psycopg is None:
+            raise NoPostgres(reason("psycopg"))
         self._programs = programs()
         self._user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         # Not below pytest's folders, which no other user may enter; short, for the socket's name.
@@ -78,8 +75,9 @@ class Postgres:
             conf.write(
                 f"listen_addresses = ''\nunix_socket_directories = '{self.folder}'\n"
                 "max_connections = 50\nshared_buffers = '16MB'\n"
-                "recovery_init_sync_method = 'syncfs'\n"
             )
+            if sys.platform == "linux":
+                conf.write("recovery_init_sync_method = 'syncfs'\n")
 
     @property
     def data(self) -> Path:

@@ -6,8 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from segue.data.dataset import Dataset, Receipt
 from segue.data.ingest import ingest
+
+
+def zstd(content: bytes) -> bytes:
+    """Content as one frame of zstd."""
+    return pa.Codec("zstd").compress(content, asbytes=True)  # type: ignore[no-any-return]
 
 
 def track(name: str, **fields: Any) -> dict[str, Any]:

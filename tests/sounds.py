@@ -5,10 +5,12 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-import av
 import numpy as np
 import numpy.typing as npt
 import soundfile
+from optional import optional
+
+av = optional("av")
 
 ENCODERS = {
     "wav": "pcm_s16le",

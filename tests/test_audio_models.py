@@ -8,6 +8,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from optional import reason
+
+pytest.importorskip("torch", reason=reason("torch"))
+
 import scipy.sparse as sp
 import sound_worlds
 import torch

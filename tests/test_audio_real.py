@@ -26,7 +26,7 @@ RATE = 22_050
 def clips(real_data: Path) -> Path:
     """Folder of the excerpts, with tracks.csv."""
     if not (real_data / "audio").is_dir():
-        pytest.skip(f"no sound in {real_data}")
+        pytest.skip(f"needs real data (no sound in {real_data}): set SEGUE_TEST_DATA")
     return real_data / "audio"
 
 

@@ -209,7 +209,7 @@ def words_of(name: str | None) -> list[str]:
 NAMES = st.one_of(st.none(), st.text("aAbé !", max_size=6))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     rows=st.lists(st.tuples(NAMES, NAMES, NAMES, st.integers(0, 2)), max_size=12),
     text=st.text("aBbe !", max_size=4),

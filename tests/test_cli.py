@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 
 import defusedxml.ElementTree
 import pytest
+from optional import optional
 
+from segue import __version__
 from segue.bundle import Bundle
 from segue.cli import run
 from segue.cli.verbs import app
@@ -145,6 +147,7 @@ def test_train_takes_settings(segue, place, tmp_path):
 
 
 def test_evaluate_compares_bundles_in_pairs(segue, place, tmp_path):
+    optional("matplotlib")
     ran = segue(
         "evaluate", place / "knn", place / "popular", place / "world", "--protocol", "challenge",
         "--json", "--report", tmp_path / "r.html",
@@ -280,9 +283,11 @@ def test_tables_are_plain_where_there_is_no_terminal(segue, place):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["sing"], "No such command 'sing'"),
-        (["continue"], "Missing argument"),
-        (["continue", "{knn}", "--louder"], "No such option"),
+        (["sing"], "wrong usage ("),
+        (["sing"], "; see segue --help"),
+        (["continue"], "wrong usage ("),
+        (["continue"], "; see segue continue --help"),
+        (["continue", "{knn}", "--louder"], "; see segue continue --help"),
         (["continue", "{knn}"], "nothing to go by; give a track or a title"),
         (["continue", "{knn}", "--title", " "], "nothing to go by"),
         (["continue", "{knn}", "--title", "x", "-n", "0"], "-n"),
@@ -362,6 +367,17 @@ def test_a_title_that_the_model_does_not_read_is_said(segue, place):
     said = "segue: item-knn does not read titles: --title changes nothing"
     assert said in titled.err.splitlines()
     assert said not in plain.err.splitlines()
+    named = segue(
+        "continue", place / "knn", "--track", track, "--title", "rock", "--format", "m3u8"
+    )
+    assert "#PLAYLIST:rock" in named.out.splitlines()
+    assert "segue: item-knn does not read titles: --title only names the list" in named.err
+
+
+def test_facts_say_none_yes_and_no(segue, place, tmp_path):
+    out = segue("train", "popularity", place / "world", "--bundle", tmp_path / "popular").out
+    facts = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert (facts["holdout"], facts["simulated"]) == ("none", "yes")
 
 
 def test_an_ambiguous_track_lists_candidates(segue, place):
@@ -503,4 +519,4 @@ def test_no_arguments_show_help_and_are_wrong_usage(segue):
     assert ran.status == 2
     assert "Usage: segue" in ran.out
     assert segue("--help").status == 0
-    assert segue("--version").out.strip()
+    assert segue("--version").out == f"segue {__version__}\n"

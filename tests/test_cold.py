@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from optional import reason
+
+pytest.importorskip("matplotlib", reason=reason("matplotlib"))
+
 from evaluation_worlds import oracle_bundle, plain_tracks, train_bundle, write_dataset, write_world
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -224,7 +228,7 @@ def test_a_dataset_where_nobody_has_both_is_refused(tmp_path: Path) -> None:
 # Figures
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_auc_is_the_share_of_pairs_in_order(data: st.DataObject) -> None:
     size = data.draw(st.integers(2, 8))

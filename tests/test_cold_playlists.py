@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from optional import reason
+
+pytest.importorskip("matplotlib", reason=reason("matplotlib"))
+
 from evaluation_worlds import oracle_bundle, plain_tracks, train_bundle, write_dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -99,7 +103,7 @@ def check_apart(dataset: Dataset, split: Split) -> None:
     assert train.tracks.equals(dataset.tracks)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 1_000), st.integers(0, 3))
 def test_training_and_test_have_no_track_and_no_playlist_in_common(
     tmp_path_factory: pytest.TempPathFactory, made: int, seed: int

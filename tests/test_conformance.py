@@ -318,9 +318,7 @@ few = st.lists(st.integers(0, 120), max_size=40)
 
 
 @NAMES
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=few, bans=few, n=st.integers(1, 300), title=st.sampled_from([None, "metal", "?"]))
 def test_exactly_n_or_all_available_in_total_order_without_seeds_and_bans(
     name: str,

@@ -15,9 +15,11 @@ import pytest
 from segue.audio.files import AudioFile
 from segue.data import writing as module
 from segue.data.dataset import Dataset, Receipt
-from segue.data.schema import TABLES, Outcome
+from segue.data.schema import DATASET_VERSION, TABLES, Outcome
 from segue.data.writing import writing_dataset
 from segue.errors import DataError
+
+GOLDEN = Path(__file__).parent / "golden"
 
 
 def write(folder: Path) -> Path:
@@ -229,7 +231,7 @@ def int32(*values: int | None) -> pa.Array:
             change_info(version=99),
             "/dataset.json: has version 99, this segue reads up to 1; use a newer segue",
         ),
-        (change_info(rows=3), "/dataset.json: Expected `object`, got `int` - at `$.rows`"),
+        (change_info(rows=3), "/dataset.json: $.rows: expected an object, got a whole number"),
         (
             lambda d: (d / "tracks.parquet").unlink(),
             "/tracks.parquet: is missing; ingest again",
@@ -361,6 +363,27 @@ def test_an_empty_dataset_need_not_say_that_it_is(tmp_path: Path) -> None:
     dataset = Dataset.open(tmp_path / "d")
     assert dataset.plays().shape == (0, 0)
     assert dataset.describe()["tracks"] == 0
+
+
+def golden() -> list[Path]:
+    return sorted(path for path in GOLDEN.glob("dataset-v*") if path.is_dir())
+
+
+def test_every_version_that_is_read_has_a_golden_dataset() -> None:
+    named = {path.name for path in golden()}
+    assert named == {f"dataset-v{number}" for number in range(1, DATASET_VERSION + 1)}
+
+
+@pytest.mark.parametrize("path", golden(), ids=lambda path: path.name)
+def test_a_golden_dataset_is_read_as_it_was_written(path: Path) -> None:
+    dataset = Dataset.open(path)
+    recorded = json.loads((GOLDEN / f"{path.name}.json").read_text(encoding="utf-8"))
+    assert dataset.describe() == recorded["counts"]
+    for name in ("tracks", "playlists", "listens"):
+        rows = getattr(dataset, name).to_pylist()
+        assert [[str(value) for value in row.values()] for row in rows] == recorded[name]
+    assert dataset.entries.tolist() == recorded["entries"]
+    assert dataset.offsets.tolist() == recorded["offsets"]
 
 
 def test_a_version_that_never_was_is_refused(tmp_path: Path) -> None:

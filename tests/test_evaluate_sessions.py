@@ -9,6 +9,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from optional import reason
+
+pytest.importorskip("matplotlib", reason=reason("matplotlib"))
+
 from evaluation_worlds import train_bundle
 from session_worlds import FINISHED, SKIPPED, plain, random_sessions, write_sessions
 from typer.testing import CliRunner

@@ -26,7 +26,7 @@ from segue.errors import BundleError
 from segue.models.least_squares import Weighted, confidence, factorise
 from segue.models.text import hashed
 
-DOCS = Path(__file__).resolve().parents[1] / "docs" / "features.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "reference" / "features.md"
 
 # title, artist, artist uri, album, album uri, length
 TRACKS = [

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optional import reason
 
-pytest.importorskip("av")
+pytest.importorskip("av", reason=reason("av"))
 
 from sounds import RATE, encode, sweep
 
@@ -339,6 +340,7 @@ def test_extractors_are_known_by_their_names():
 
 
 def test_every_extractor_and_the_cache_are_documented():
-    page = (Path(__file__).parents[1] / "docs" / "audio.md").read_text(encoding="utf-8")
+    docs = Path(__file__).parents[1] / "docs"
+    page = (docs / "reference" / "audio.md").read_text(encoding="utf-8")
     for name in [*EXTRACTORS, "SEGUE_CACHE"]:
         assert f"`{name}`" in page

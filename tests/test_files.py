@@ -81,7 +81,7 @@ def test_a_full_disk_leaves_what_was_there_and_names_the_place(tmp_path: Path) -
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     write(tmp_path / "data", "old")
-    with pytest.raises(DataError, match=r"data: cannot be written \(No space left on device\)$"):
+    with pytest.raises(DataError, match=r"data: cannot be written \(.+\)$"):
         fill()
     assert (tmp_path / "data" / MARKER).read_text() == "old"
     assert not hidden(tmp_path)
@@ -122,9 +122,9 @@ def test_what_writes_itself_is_all_there_or_not_at_all(tmp_path):
 
     def fails(path: Path) -> None:
         path.write_text("half", encoding="utf-8")
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with pytest.raises(DataError, match="No space left"):
+    with pytest.raises(DataError, match=r"a: cannot write \(.+\)$"):
         write_file(file, fails)
     assert file.read_text() == "whole"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]

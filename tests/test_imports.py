@@ -17,7 +17,7 @@ ROOT = Path(segue.__file__).parent
 
 STOPS = [
     {"errors"},
-    {"environment", "kernels"},
+    {"environment", "extras", "kernels", "mismatch"},
     {"files", "progress", "playlist_files", "compiled", "settings", "runs"},
     {"audio"},
     {"data"},

@@ -8,8 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+from optional import reason
+
+pytest.importorskip("fastapi", reason=reason("fastapi"))
+
+import httpx
 from service_worlds import (
     LOCAL,
     SECONDS,

@@ -13,14 +13,16 @@ import evaluation_worlds
 import numpy as np
 import pyarrow as pa
 import pytest
+from optional import optional
 
-torch = pytest.importorskip("torch", reason="training needs torch")
+torch = optional("torch")
 
 from segue.answers import Queries, Query  # noqa: E402
 from segue.bundle import Bundle, Manifest  # noqa: E402
 from segue.data.dataset import Dataset  # noqa: E402
 from segue.data.schema import TABLES, Outcome  # noqa: E402
 from segue.errors import BundleError, ConfigError, DataError, SegueError, UsageError  # noqa: E402
+from segue.extras import install  # noqa: E402
 from segue.models import audio_sounds, larp_words, sentences  # noqa: E402
 from segue.models.audio_sounds import Sounds  # noqa: E402
 from segue.models.base import Run  # noqa: E402
@@ -548,7 +550,7 @@ def test_settings_that_mean_nothing_are_refused(settings, part):
 
 
 def test_the_settings_in_the_commands_of_its_page_are_settings():
-    page = (Path(__file__).parents[1] / "docs" / "larp.md").read_text()
+    page = (Path(__file__).parents[1] / "docs" / "guides" / "larp.md").read_text()
     blocks = "".join(re.findall(r"```sh\n(.*?)```", page, re.S)).replace("\\\n", " ")
     commands = [shlex.split(line, comments=True) for line in blocks.splitlines()]
     found = [words for words in commands if words[:2] == ["segue", "train"]]
@@ -580,7 +582,7 @@ def test_without_torch_training_says_what_to_install(tmp_path, monkeypatch):
     )
     told = refused(ConfigError, lambda: fit(tmp_path / "d", playlists()))
     assert "training needs torch" in told
-    assert "segue[deep]" in told
+    assert install("deep") in told
     assert not heard_of, "listening takes hours, and was for nothing"
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 import sound_worlds
 import sounds
+from optional import optional
 from tone_ear import ToneEar, tone
 
 from segue import adding
@@ -29,7 +30,7 @@ from segue.recipe import Recipe
 from segue.slate import continue_playlist
 from segue.training import train
 
-pytest.importorskip("torch")
+optional("torch")
 
 COLD = np.arange(4, 30, 5, dtype=np.int32)
 """Tracks of the first genre that nobody plays."""

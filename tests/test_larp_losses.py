@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from optional import optional
 
-torch = pytest.importorskip("torch", reason="training needs torch")
+torch = optional("torch")
 
 from segue.models.larp_losses import across, half, track_playlist  # noqa: E402
 

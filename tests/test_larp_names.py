@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from optional import optional
 
 from segue.errors import BundleError
 from segue.models.captions import by_and_on, caption
@@ -11,7 +12,7 @@ from segue.models.larp_names import BUCKETS, NamesSide, rarity
 from segue.models.text import hashed
 from segue.models.text_encoding import end_to_end
 
-torch = pytest.importorskip("torch")
+torch = optional("torch")
 
 CAPTIONS = [
     "The track Hey Jude by The Beatles",

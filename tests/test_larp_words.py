@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optional import optional
 
 from segue.errors import BundleError
 from segue.models.larp_words import WordsSide
 from segue.models.larp_words_layers import WordsForm, laid
 from segue.models.text import hashed, words, words_in_order
 
-torch = pytest.importorskip("torch")
+torch = optional("torch")
 
 SMALL = WordsForm(buckets=512, d=16, layers=2, heads=2, width=24)
 CAPTIONS = [
@@ -167,7 +168,7 @@ def test_the_transformer_is_that_of_torch():
     np.testing.assert_allclose(vectors(net, [item]), expected.numpy(), rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.sampled_from(CAPTIONS), min_size=1, max_size=6))
 def test_a_caption_has_the_same_vector_whatever_is_beside_it(captions):
     side, net = WordsSide(SMALL), network()

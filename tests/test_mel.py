@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optional import optional
 
 from segue.audio.extractors import MEL_CLAP
 from segue.audio.mel import (
@@ -21,7 +22,7 @@ from segue.audio.mel import (
 )
 from segue.audio.mfcc import mfcc
 
-librosa = pytest.importorskip("librosa")
+librosa = optional("librosa")
 
 MUSICNN = Mel(rate=16_000, window=512, hop=256, bands=96)
 KINDS = [PAPER, BLOG, MUSICNN]
@@ -73,7 +74,7 @@ def test_bands_can_begin_and_end_anywhere():
 @pytest.mark.parametrize("kind", ["chord", "noise", "silence"])
 def test_decibels_are_those_of_clap(kind):
     """But for two frames at either end, where theirs mirror the sound and ours hear silence."""
-    transformers = pytest.importorskip("transformers")
+    transformers = optional("transformers")
     clap = transformers.ClapFeatureExtractor(
         frequency_min=50, frequency_max=14_000, truncation="rand_trunc"
     )
@@ -95,7 +96,7 @@ def test_silence_is_a_hundred_decibels_down():
 
 
 def test_log_mel_agrees_with_librosa_on_real_music(real_data):
-    soundfile = pytest.importorskip("soundfile")
+    soundfile = optional("soundfile")
     samples, rate = soundfile.read(real_data / "audio/clips/000.ogg", dtype="float32")
     assert rate == PAPER.rate
     for mel in (PAPER, BLOG):
@@ -133,7 +134,7 @@ def test_frames_of_the_published_lengths(seconds, mel, frames):
     assert log_mel(samples, mel).shape == (frames, 128)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(n=st.integers(0, 5_000), hop=st.integers(1, 700), seed=st.integers(0, 9))
 def test_frames_are_where_they_should_be_for_any_length(n, hop, seed):
     """However the frames fall into batches, frame t is that of the sound around t · hop."""
@@ -167,7 +168,7 @@ def test_mfcc_and_its_changes_are_librosas():
 
 
 def test_mfcc_of_a_real_clip_are_librosas(real_data):
-    soundfile = pytest.importorskip("soundfile")
+    soundfile = optional("soundfile")
     samples, _ = soundfile.read(real_data / "audio/clips/007.ogg", dtype="float32")
     theirs = librosa.feature.mfcc(y=samples, sr=22_050, n_mfcc=13, n_fft=1_024, hop_length=512)
     np.testing.assert_allclose(mfcc(samples)[:, :13], theirs.T, atol=5e-3)

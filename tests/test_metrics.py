@@ -168,7 +168,7 @@ def _worlds(draw: st.DrawFn) -> tuple[list[list[int]], list[list[int]], list[int
 
 
 @given(_worlds())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_kernel_equals_the_formulas(
     world: tuple[list[list[int]], list[list[int]], list[int]],
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from optional import optional, unless_there
 
 from segue.audio import musicnn
 from segue.audio.extractors import MUSICNN
@@ -17,9 +18,7 @@ from segue.audio.musicnn import FRAMES, embed, network, patches_of
 from segue.audio.tensor_bundle import read_tensors
 from segue.errors import DataError
 
-installed = pytest.mark.skipif(
-    importlib.util.find_spec("musicnn") is None, reason=f"no weights: {musicnn.INSTALL}"
-)
+installed = unless_there("musicnn")
 
 
 # A checkpoint as TensorFlow writes it, by hand.
@@ -133,7 +132,7 @@ def test_a_checkpoint_that_is_not_there_is_one_line(tmp_path):
 
 def in_torch(patches: np.ndarray) -> np.ndarray:
     """The network layer by layer in torch, in the order of the authors' code."""
-    torch = pytest.importorskip("torch")
+    torch = optional("torch")
     tensors = {
         name.removeprefix("model/"): torch.tensor(array)
         for name, array in read_tensors(f"{musicnn.weights_folder()}/").items()
@@ -266,7 +265,7 @@ def test_neighbours_of_whole_files_share_their_package(real_data):
 @installed
 def test_real_excerpts_are_nearest_to_their_own_whole_files(real_data):
     """Of 345 files; by chance the own one were the nearest once in 345 times."""
-    pytest.importorskip("av")
+    optional("av")
     from segue.audio.features import Analysis
 
     kept, rows = shipped(real_data)

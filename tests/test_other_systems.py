@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from optional import reason, unless_there
 
 from segue.data.dataset import Dataset
 from segue.data.readers._spill import Spill
@@ -27,6 +29,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 SIZES = ["--tracks", "200", "--listeners", "20", "--sessions", "40", "--playlists", "120"]
+HEARS = importlib.util.find_spec("av") is not None
 SMALL = ["--set", "factors=8", "--set", "sweeps=2"]
 
 
@@ -45,6 +48,7 @@ def environment(**more: str) -> dict[str, str]:
 
 def commands(folder: Path) -> dict[str, list[str]]:
     world, bundle, music = (str(folder / name) for name in ("world", "bundle", "music"))
+    audio = ["ingest", "audio", music, "--dataset", str(folder / "a"), "--json"]
     train = ["train", "wrmf", world, "--bundle", bundle, "--holdout", "challenge", "--json"]
     return {
         "world": ["world", "--dataset", world, *SIZES],
@@ -59,7 +63,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
             "ingest", "csv", str(folder / "plays.csv"), "--dataset", str(folder / "c"), "--json",
             "--map", "listener=who", "--map", "track=song", "--map", "time=when",
         ],
-        "audio": ["ingest", "audio", music, "--dataset", str(folder / "a"), "--json"],
+        **({"audio": audio} if HEARS else {}),
         "doctor": ["doctor", "--json"],
     }  # fmt: skip
 
@@ -67,18 +71,19 @@ def commands(folder: Path) -> dict[str, list[str]]:
 @pytest.fixture(scope="module", params=["win32", "darwin"])
 def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What each command gave, the name of the system, and the folder, in which all happened."""
-    from sounds import encode, sweep
-
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "lists").mkdir()
     (folder / "lists" / "é.m3u8").write_text("#EXTM3U\nmusik/ä.mp3\nb.mp3\n", encoding="utf-8")
     rows = [f"{who},song {n},2024-03-{n + 1:02} 12:00:00" for who in "ba" for n in range(9)]
     (folder / "plays.csv").write_text("\n".join(["who,song,when", *rows]), encoding="utf-8")
-    (folder / "music").mkdir()
-    for name in ("a", "b"):
-        encode(folder / "music" / f"{name}.flac", sweep(1.0 if name == "a" else 1.5))
-    (folder / "music" / "c.flac").write_bytes(b"no sound")
     asked = commands(folder)
+    if HEARS:
+        from sounds import encode, sweep
+
+        (folder / "music").mkdir()
+        encode(folder / "music" / "a.flac", sweep(1.0))
+        encode(folder / "music" / "b.flac", sweep(1.5))
+        (folder / "music" / "c.flac").write_bytes(b"no sound")
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("other_systems.py")), request.param],
         input=json.dumps(list(asked.values())), capture_output=True, text=True, check=False,
@@ -115,6 +120,7 @@ def test_answers_are_those_of_this_system(ran: Any) -> None:
         assert there["metrics"] == mine["metrics"]
 
 
+@unless_there("av")
 def test_the_sound_files_were_looked_at_in_processes(ran: Any) -> None:
     receipt = json.loads(ran[2]["audio"].out)
     assert (receipt["read"], receipt["kept"]) == (3, 2)
@@ -293,7 +299,7 @@ def test_without_affinity_all_cores_count(monkeypatch: pytest.MonkeyPatch) -> No
 def test_without_hangups_the_service_says_how_to_load_a_bundle_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
-    pytest.importorskip("fastapi")
+    pytest.importorskip("fastapi", reason=reason("fastapi"))
     from segue.service.app import create_app
     from segue.service.metrics import Metrics
     from segue.service.settings import ServiceSettings
@@ -326,8 +332,21 @@ def test_without_hangups_the_service_says_how_to_load_a_bundle_again(
     ]
 
 
+def test_no_service_manager_is_told_where_there_are_no_sockets_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("fastapi", reason=reason("fastapi"))
+    import socket
+
+    from segue.service import run
+
+    monkeypatch.setenv("NOTIFY_SOCKET", "@manager")
+    monkeypatch.delattr(socket, "AF_UNIX")
+    run._notify("READY=1")
+
+
 def test_on_windows_no_other_service_may_take_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("fastapi")
+    pytest.importorskip("fastapi", reason=reason("fastapi"))
     import socket
 
     from segue.service import run
@@ -351,7 +370,7 @@ def test_on_windows_no_other_service_may_take_the_port(monkeypatch: pytest.Monke
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="tells what is open, on Linux")
 def test_a_file_that_was_sent_is_closed_before_it_is_moved(tmp_path: Path) -> None:
-    pytest.importorskip("fastapi")
+    pytest.importorskip("fastapi", reason=reason("fastapi"))
     from segue.service.api import receive
 
     class Sent:

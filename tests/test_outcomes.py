@@ -255,7 +255,7 @@ def test_skips_inferred_from_starts_are_right_on_real_histories(
 ) -> None:
     source = real_data / "spotify_history" / "listener_2"
     if not source.is_dir():
-        pytest.skip(f"no {source}")
+        pytest.skip(f"needs real data (no {source}): set SEGUE_TEST_DATA")
     ingest("spotify-history", [source], tmp_path / "d")
     rows = {row["rule"]: row for row in measure(Dataset.open(tmp_path / "d"))}
     assert rows["next play within 30 s"]["precision"] > 0.95

@@ -11,9 +11,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
 
-import httpx
 import numpy as np
 import pytest
+from optional import reason
+
+pytest.importorskip("fastapi", reason=reason("fastapi"))
+
+import httpx
 import soundfile
 from browser import NoBrowser, Server, begin, click, open_browser, settled, sized
 from reader_cases import ingested

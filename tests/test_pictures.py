@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import pytest
+from optional import reason
+
+pytest.importorskip("matplotlib", reason=reason("matplotlib"))
+
+import matplotlib as mpl
 
 from segue.audio.mel import BLOG
 from segue.errors import DataError

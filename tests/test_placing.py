@@ -41,7 +41,7 @@ def ranked(best: tuple[np.ndarray, np.ndarray, np.ndarray], size: int) -> list[l
     return places
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 10**6),
     size=st.integers(1, 300),

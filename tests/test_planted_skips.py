@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from optional import optional
 
 from segue.answers import Queries, Query
 from segue.data.dataset import Dataset, Receipt
@@ -127,7 +128,7 @@ def pushed(tmp_path_factory):
 
 def _trunk(name: str, dataset: Dataset) -> dict[str, Estimate]:
     """What a sequence model gains by the skip-informed loss."""
-    pytest.importorskip("torch", reason="training sequence models needs segue[deep]")
+    optional("torch")
     one, other = (load_recipe(name, [*SMALL, *more]) for more in ([], ["skip_weight=0.5"]))
     return _change(dataset, one, other)
 
@@ -171,7 +172,7 @@ def test_nor_do_they_to_a_model_without_an_order(name, noisy):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_skip_in_the_query_changes_the_next_answer_as_training_taught(name, planted):
-    pytest.importorskip("torch", reason="training sequence models needs segue[deep]")
+    optional("torch")
     # bert4rec learns from fewer places of a session, so it needs more passes.
     epochs = "epochs=40" if name == "bert4rec" else "epochs=12"
     model = load_recipe(name, [*SMALL, "read_skips=true", epochs]).make().fit(planted, Run())

@@ -10,6 +10,10 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
+from optional import reason
+
+pytest.importorskip("torch", reason=reason("torch"))
+
 import torch
 import worlds
 from hypothesis import given
@@ -21,6 +25,7 @@ from segue.data.dataset import Dataset
 from segue.data.schema import TABLES, Outcome
 from segue.data.writing import writing_dataset
 from segue.errors import ConfigError, DataError
+from segue.extras import install
 from segue.models.base import Run
 from segue.models.playlist_cnn import PlaylistCnn
 from segue.models.playlist_cnn_batches import Batch, Drawing, sequences
@@ -347,4 +352,4 @@ def test_training_without_torch_says_what_to_install() -> None:
         "try: PlaylistCnn()._fit(None, None, None)\n"
         "except ConfigError as error: print(error)"
     )
-    assert ran.stdout == "playlist-cnn: training needs torch; pip install 'segue[deep]'\n"
+    assert ran.stdout == f"playlist-cnn: training needs torch; {install('deep')}\n"

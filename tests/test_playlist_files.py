@@ -147,7 +147,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(NASTY, ROWS)
 def test_no_name_breaks_a_file(title, tracks):
     files = {name: write(title, tracks) for name, write in PLAYLIST_FORMATS.items()}

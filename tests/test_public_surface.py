@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import segue
+from segue.bundle import libraries
 
 PUBLIC = [
     "Bundle",
@@ -26,6 +28,7 @@ PUBLIC = [
     "SegueError",
     "Slate",
     "Slates",
+    "__version__",
     "continue_playlist",
     "ingest",
     "load_recipe",
@@ -38,7 +41,10 @@ def test_the_public_names_are_these():
     assert sorted(PUBLIC) == PUBLIC
 
 
-@pytest.mark.parametrize("name", PUBLIC)
+LAZY = [name for name in PUBLIC if name != "__version__"]
+
+
+@pytest.mark.parametrize("name", LAZY)
 def test_every_public_name_is_there_and_documented(name):
     assert getattr(segue, name).__doc__
     assert name in dir(segue)
@@ -60,7 +66,19 @@ def test_type_checkers_see_the_same_names():
         if alias.name in segue.__all__
     }
     assert homes == seen
-    assert sorted(homes) == PUBLIC
+    assert sorted(homes) == LAZY
+
+
+def test_the_version_is_of_three_numbers_and_stands_in_one_place():
+    assert re.fullmatch(r"\d+\.\d+\.\d+(rc\d+)?", segue.__version__)
+    assert libraries()["segue"] == segue.__version__
+    source = Path(segue.__file__).parent
+    named = [
+        file.relative_to(source).as_posix()
+        for file in source.rglob("*.py")
+        if f'"{segue.__version__}"' in file.read_text(encoding="utf-8")
+    ]
+    assert named == ["__init__.py"]
 
 
 def test_an_unknown_name_is_an_attribute_error():
@@ -93,3 +111,14 @@ def test_help_loads_nothing_heavy():
     loaded = loaded_by("from segue.cli import main; main()", "--help")
     assert "typer" in loaded
     assert not loaded & HEAVY
+
+
+def test_what_compiles_nothing_loads_no_compiler(tmp_path):
+    """Numba takes a third of a second to load."""
+    (tmp_path / "lists.csv").write_text("playlist,track\na,x\na,y\n")
+    data = str(tmp_path / "data")
+    ingest = ("ingest", "csv", str(tmp_path / "lists.csv"), "--dataset", data)
+    for arguments in (ingest, ("describe", data)):
+        loaded = loaded_by("from segue.cli import main; main()", *arguments)
+        assert "pyarrow" in loaded
+        assert "numba" not in loaded

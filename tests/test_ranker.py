@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optional import optional
 
 from segue.continuation import ranker
 from segue.continuation.ranker import RankerConfig, Rows, fit_ranker, trees_of
-from segue.errors import ConfigError, DataError, UsageError
+from segue.errors import ConfigError, DataError
 
-xgboost = pytest.importorskip("xgboost")
+xgboost = optional("xgboost")
 OBJECTIVES = ["pointwise", "pairwise", "listwise", "ungrouped"]
 
 
@@ -192,5 +193,5 @@ def test_what_cannot_be_trained_on_is_refused():
 
 def test_without_the_library_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "xgboost", None)
-    with pytest.raises(UsageError, match=r"segue\[ranker\]"):
+    with pytest.raises(ConfigError, match=r"segue\[ranker\]"):
         fit_ranker(planted(0), RankerConfig())

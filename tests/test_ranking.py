@@ -224,7 +224,7 @@ def test_no_queries_and_no_tracks() -> None:
     assert world(2, 0, 4).best(5)[0].shape == (2, 0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32),
     queries=st.integers(32, 140),

@@ -11,6 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optional import reason
+
+pytest.importorskip("sqlalchemy", reason=reason("sqlalchemy"))
+pytest.importorskip("fastapi", reason=reason("fastapi"))
+
 from evaluation_worlds import plain_tracks, spotify_uri, write_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -442,7 +447,7 @@ def test_with_is_refused_where_it_means_nothing(capsys, arguments, line):
     assert err.count("\n") == 1
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.tuples(st.sampled_from("st"), st.lists(SAID, max_size=4)), max_size=6))
 def test_receipts_add_up_whatever_is_said(tmp_path_factory, requests):
     folder = tmp_path_factory.mktemp("log")

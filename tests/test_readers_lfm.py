@@ -341,7 +341,7 @@ def test_packed_plays_that_are_cut_off_or_damaged_are_refused(
 _LFM_1K_FIELDS = st.sampled_from(["", "u", "t", MBID, "2009-05-04T10:00:00Z", "x\ty", '"', "é"])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.lists(_LFM_1K_FIELDS, min_size=5, max_size=7), max_size=12))
 def test_the_receipt_adds_up_whatever_is_in_the_rows(
     tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]]

@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import zstandard
-from reader_cases import ingested, playlist, slice_text, track, uris, write_slice
+from reader_cases import ingested, playlist, slice_text, track, uris, write_slice, zstd
 
 from segue.data.dataset import Dataset
 from segue.data.ingest import ingest
@@ -73,7 +72,7 @@ def test_folder_file_zip_gzip_and_zstd_give_the_same_dataset(tmp_path: Path) -> 
         (plain / name).write_text(text)
     (packed / names[0]).write_text(parts[0])
     (packed / f"{names[1]}.gz").write_bytes(gzip.compress(parts[1].encode()))
-    (packed / f"{names[2]}.zst").write_bytes(zstandard.compress(parts[2].encode()))
+    (packed / f"{names[2]}.zst").write_bytes(zstd(parts[2].encode()))
     with zipfile.ZipFile(tmp_path / "mpd.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("stats.txt", "not a slice")
         for path in sorted(packed.iterdir()):
@@ -138,23 +137,22 @@ WHOLE = slice_text(playlist(0, "a"))
         (b"", "ends early: the JSON is cut off; get it again"),
         (
             b"pid,track\n",
-            "is not JSON (JSON is malformed: invalid character (byte 0));"
-            " check that it is of this format",
+            "is not JSON (",
         ),
         (
             b'{"info": {}}',
-            "Object missing required field `playlists`; check that it is of this format",
+            "missing field playlists; check that it is of this format",
         ),
-        (b'{"playlists": 3}', "Expected `array`, got `int` - at `$.playlists`; check that"),
-        (b"[]", "Expected `object`, got `array`; check that it is of this format"),
-        (WHOLE.replace("artist of a", "\xe9").encode("latin-1"), "is not UTF-8"),
+        (b'{"playlists": 3}', "$.playlists: expected a list, got a whole number; check that"),
+        (b"[]", "expected an object, got a list; check that it is of this format"),
+        (WHOLE.replace("artist of a", "\xe9").encode("latin-1"), "is not UTF-8; get it again"),
         (b'{"playlists": [{"x": ' + b"[" * 200_000, "nests too deep"),
         (
             gzip.compress(WHOLE.encode(), mtime=0)[:-30],
             "ends early: the packed data is cut off; get it",
         ),
-        (zstandard.compress(WHOLE.encode())[:-30], "ends early: the packed data is cut off; get"),
-        (gzip.compress(WHOLE.encode(), mtime=0)[:20] + b"?" * 40, "cannot be read (Error -3 while"),
+        (zstd(WHOLE.encode())[:-30], "ends early: the packed data is cut off; get"),
+        (gzip.compress(WHOLE.encode(), mtime=0)[:20] + b"?" * 40, "cannot be read ("),
     ],
 )
 def test_a_damaged_slice_stops_the_ingest_with_one_line(

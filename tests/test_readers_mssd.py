@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from look_alikes import MSSD_LOG, mssd_log, mssd_row, rows_of, write_mssd
-from reader_cases import ingested
+from reader_cases import ingested, zstd
 
 from segue.data.dataset import Dataset
 from segue.data.deriving import derive_again
@@ -153,7 +152,7 @@ def test_durations_in_features_may_come_before_the_logs_and_be_wrong(tmp_path: P
 
 @pytest.mark.parametrize(
     ("suffix", "pack"),
-    [(".gz", gzip.compress), (".bz2", bz2.compress), (".zst", zstandard.compress)],
+    [(".gz", gzip.compress), (".bz2", bz2.compress), (".zst", zstd)],
 )
 def test_packed_logs_of_many_days_give_what_plain_ones_give(
     logs: Path, tmp_path: Path, suffix: str, pack: Any
@@ -177,7 +176,7 @@ def test_logs_in_a_zip(logs: Path, tmp_path: Path) -> None:
 # Order
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.randoms(use_true_random=False), st.integers(1, 3), st.booleans())
 def test_rows_in_any_order_and_twice_give_the_same_sessions(
     tmp_path_factory: pytest.TempPathFactory, rng: random.Random, files: int, again: bool
@@ -359,7 +358,7 @@ def test_a_packed_log_that_is_cut_off_is_refused(tmp_path: Path, pack: Any) -> N
 _FIELDS = st.sampled_from(["", "1", "2", "true", "x", "2018-07-15", "99999999999", '"', "é", "-1"])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.dictionaries(st.sampled_from(MSSD_LOG), _FIELDS, max_size=2), max_size=12))
 def test_the_receipt_adds_up_whatever_is_in_the_rows(
     tmp_path_factory: pytest.TempPathFactory, changes: list[dict[str, str]]

@@ -7,15 +7,16 @@ import gzip
 import os
 import random
 import stat
+import struct
 import zipfile
 from contextlib import ExitStack
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
-import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reader_cases import ingested, playlist, slice_text, uris
+from reader_cases import ingested, playlist, slice_text, uris, zstd
 
 from segue.data.ingest import ingest
 from segue.data.readers import _open
@@ -35,7 +36,7 @@ def refusal(source: Path) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, zstandard.compress])
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, zstd])
 def test_a_packed_bomb_is_refused(tmp_path: Path, pack) -> None:  # type: ignore[no-untyped-def]
     source = tmp_path / NAME
     source.write_bytes(pack(BOMB))
@@ -129,9 +130,9 @@ def test_a_flipped_byte_in_a_zip_member_is_found(tmp_path: Path) -> None:
     content = bytearray(source.read_bytes())
     content[content.index(b"playlist 0")] ^= 1
     source.write_bytes(content)
-    assert refusal(source) == (
-        f"{source}: {NAME}: cannot be read (Bad CRC-32 for file '{NAME}'); get it again"
-    )
+    said = refusal(source)
+    assert said.startswith(f"{source}: {NAME}: cannot be read (")
+    assert said.endswith("); get it again")
 
 
 def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
@@ -150,7 +151,7 @@ def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
         (lambda p: None, "no such file or folder; check the path"),
         (Path.mkdir, "holds no MPD slices (mpd.slice.*.json, plain, .gz or .zst); name another"),
         (lambda p: p.write_bytes(os.urandom(0)), "ends early: the JSON is cut off"),
-        (lambda p: p.write_bytes(b"\x89PNG"), "is not JSON (JSON is malformed"),
+        (lambda p: p.write_bytes(b"\x89PNG"), "is not JSON ("),
     ],
 )
 def test_a_source_that_is_nothing_to_read_gives_one_line(  # type: ignore[no-untyped-def]
@@ -176,7 +177,7 @@ def test_packed_bytes_come_back_or_are_refused_when_cut(
 ) -> None:
     content = random.Random(seed).randbytes(50_000) + content
     path = tmp_path_factory.mktemp("packed") / "file"
-    pack = [gzip.compress, bz2.compress, zstandard.compress][seed % 3]
+    pack = [gzip.compress, bz2.compress, zstd][seed % 3]
     packed = b"".join(pack(content) for _ in range(frames + 1))
     path.write_bytes(packed)
     with ExitStack() as stack:
@@ -185,6 +186,84 @@ def test_packed_bytes_come_back_or_are_refused_when_cut(
         path.write_bytes(packed[: -1 - seed % 4])
         with pytest.raises(DataError, match="ends early"):
             read(source)
+
+
+def unpacked(path: Path, content: bytes) -> bytes:
+    path.write_bytes(content)
+    with ExitStack() as stack:
+        [source] = find([path], lambda _: True, "files", stack)
+        return bytes(read(source))
+
+
+SKIPPED = struct.pack("<II", 0x184D2A50, 5) + b"notes"
+"""A frame of zstd that readers pass over."""
+
+
+@pytest.mark.parametrize(
+    ("frames", "whole"),
+    [
+        ([b"a"], b"a"),
+        ([b"a", b"b" * 300_000, b"c"], b"a" + b"b" * 300_000 + b"c"),
+        ([b"", b"a", b"", b""], b"a"),
+        ([b"ab"] * 50_000, b"ab" * 50_000),
+        ([b"a", SKIPPED, b"b"], b"ab"),
+        ([SKIPPED, b"a"], b"a"),
+        ([b"a", SKIPPED], b"a"),
+    ],
+)
+def test_zstd_is_read_frame_after_frame(tmp_path: Path, frames: list[bytes], whole: bytes) -> None:
+    packed = b"".join(one if one is SKIPPED else zstd(one) for one in frames)
+    assert unpacked(tmp_path / "x", packed) == whole
+
+
+@pytest.mark.parametrize("frame", [zstd(random.Random(0).randbytes(9_000)), SKIPPED])
+def test_zstd_that_is_cut_off_anywhere_ends_early(tmp_path: Path, frame: bytes) -> None:
+    whole = zstd(b"before")
+    for kept in (*range(1, 24), *range(24, len(frame), 997), len(frame) - 1):
+        if kept < len(frame):
+            with pytest.raises(DataError, match="ends early: the packed data is cut off"):
+                unpacked(tmp_path / "x", whole + frame[:kept])
+
+
+@pytest.mark.parametrize(
+    "after", [b"\0\0\0\0\0", b"not a frame of zstd", gzip.compress(b"a", mtime=0)]
+)
+def test_something_else_after_zstd_is_damage(tmp_path: Path, after: bytes) -> None:
+    with pytest.raises(DataError, match=r"x: cannot be read \(.*\); get it again"):
+        unpacked(tmp_path / "x", zstd(b"whole") + after)
+
+
+def test_zstd_with_any_byte_damaged_is_read_or_refused_in_one_line(tmp_path: Path) -> None:
+    whole = zstd(slice_text(playlist(0, *"abcdefgh")).encode())
+    rng = random.Random(0)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        damaged[rng.randrange(4, len(whole))] = rng.randrange(256)
+        try:
+            unpacked(tmp_path / "x", bytes(damaged))
+        except DataError:
+            refused += 1
+    assert refused
+
+
+def test_a_bomb_of_zstd_takes_little_memory(tmp_path: Path) -> None:
+    """A gigabyte of spaces in 32 KB, in one frame: refused by what has come, not by all of it."""
+    path = tmp_path / "x"
+    with pa.CompressedOutputStream(path, "zstd") as sink:
+        for _ in range(1 << 10):
+            sink.write(b" " * (1 << 20))
+    before = pa.total_allocated_bytes()
+
+    def drain(stream: _open.Bounded) -> None:
+        while stream.read(1 << 20):
+            assert pa.total_allocated_bytes() - before < 16 << 20
+
+    with ExitStack() as stack:
+        [source] = find([path], lambda _: True, "files", stack)
+        stream = stack.enter_context(_open.opened(source))
+        with pytest.raises(DataError, match="like a zip bomb"):
+            drain(stream)
 
 
 def test_progress_counts_the_packed_bytes(tmp_path: Path) -> None:

@@ -333,18 +333,20 @@ def test_xspf_with_entities_or_a_document_type_is_refused(tmp_path: Path, head: 
     ("content", "says"),
     [
         (xspf("<location>a.mp3</location>")[:-30], "is not whole XML ("),
-        ("#EXTM3U\na.mp3", "is not whole XML (syntax error: line 1, column 0); get it again"),
-        ("", "is not whole XML (no element found"),
+        ("#EXTM3U\na.mp3", "is not whole XML ("),
+        ("", "is not whole XML ("),
         ("<rss/>", "is not XSPF: its root is rss; check that it is of this format"),
         (xspf().replace("xspf.org/ns/0", "other"), "is not XSPF: its root is {http://other/}"),
-        ('<?xml version="1.0" encoding="no-such"?><playlist/>', "is not whole XML (unknown enc"),
-        (xspf("<title>&undefined;</title>"), "is not whole XML (undefined entity"),
+        ('<?xml version="1.0" encoding="no-such"?><playlist/>', "is not whole XML ("),
+        (xspf("<title>&undefined;</title>"), "is not whole XML ("),
     ],
 )
 def test_xspf_that_is_not_xspf(tmp_path: Path, content: str, says: str) -> None:
     path = tmp_path / "a.xspf"
     path.write_text(content)
-    assert refusal("xspf", path).startswith(f"{path}: {says}")
+    said = refusal("xspf", path)
+    assert said.startswith(f"{path}: {says}")
+    assert said.endswith(("; get it again", "; check that it is of this format"))
 
 
 # JSPF
@@ -416,9 +418,9 @@ def test_jspf_rows_that_cannot_be_kept(tmp_path: Path) -> None:
     ("content", "says"),
     [
         (jspf({"identifier": "a"})[:-3], "ends early: the JSON is cut off; get it again"),
-        ("{}", "Object missing required field `playlist`; check that it is of this format"),
-        ('{"playlist": {}}', "Object missing required field `track` - at `$.playlist`; check"),
-        ("<playlist/>", "is not JSON (JSON is malformed: invalid character (byte 0))"),
+        ("{}", "missing field playlist; check that it is of this format"),
+        ('{"playlist": {}}', "$.playlist: missing field track; check"),
+        ("<playlist/>", "is not JSON ("),
     ],
 )
 def test_jspf_that_is_not_jspf(tmp_path: Path, content: str, says: str) -> None:

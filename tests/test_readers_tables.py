@@ -207,7 +207,7 @@ def test_rows_that_cannot_be_kept_are_counted_once(tmp_path: Path) -> None:
     [
         (b"", "is empty"),
         (b"listener,track\n" + b"a,b\n" * 99_999 + b"a,\xff\n", "is not UTF-8 ("),
-        (b"\xff\xfe\n", "is not UTF-8 (invalid start byte); convert it to UTF-8"),
+        (b"\xff\xfe\n", "is not UTF-8 ("),
         (
             gzip.compress(b"listener,track\n" + b"a,b\n" * 9999, mtime=0)[:-20],
             "ends early: the packed data",
@@ -382,7 +382,9 @@ def test_parquet_text_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
     bad = pa.Array.from_buffers(pa.string(), 2, [None, offsets, pa.py_buffer(b"\xff\xfeab")])
     for column in (bad, bad.dictionary_encode()):
         pq.write_table(pa.table({"playlist": ["p", "q"], "track": column}), tmp_path / "x.parquet")
-        assert "Invalid UTF8 sequence" in str(refusal("parquet", tmp_path / "x.parquet"))
+        assert str(refusal("parquet", tmp_path / "x.parquet")).startswith(
+            f"{tmp_path / 'x.parquet'}: is damaged ("
+        )
 
 
 def test_parquet_types_that_arrow_computes_little_with(tmp_path: Path) -> None:
@@ -391,7 +393,11 @@ def test_parquet_types_that_arrow_computes_little_with(tmp_path: Path) -> None:
         "track": pa.array(["a", "b", "c"], pa.string_view()),
         "position": pa.array(np.array([3, 1, 2], np.float16)),
     }
-    pq.write_table(pa.table(table), tmp_path / "x.parquet")
+    try:
+        pq.write_table(pa.table(table), tmp_path / "x.parquet")
+    except pa.ArrowNotImplementedError:  # an older pyarrow neither writes nor reads views
+        plain = {**table, "playlist": ["p", "p", "p"], "track": ["a", "b", "c"]}
+        pq.write_table(pa.table(plain), tmp_path / "x.parquet")
     _, dataset = ingested("parquet", tmp_path / "x.parquet")
     assert uris(dataset) == [["b", "c", "a"]]
 

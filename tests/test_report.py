@@ -6,9 +6,13 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-import matplotlib as mpl
 import msgspec
 import pytest
+from optional import reason
+
+pytest.importorskip("matplotlib", reason=reason("matplotlib"))
+
+import matplotlib as mpl
 from evaluation_worlds import HELD, SameGenre, train_bundle, write_world
 
 from segue.errors import DataError

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 
-import pytest
+from optional import optional
 
-torch = pytest.importorskip("torch", reason="training needs torch")
+torch = optional("torch")
 
 from segue.models.deep import RowAdamW  # noqa: E402
 

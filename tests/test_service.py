@@ -10,6 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optional import reason
+
+pytest.importorskip("fastapi", reason=reason("fastapi"))
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from service_worlds import (

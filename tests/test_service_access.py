@@ -11,8 +11,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+from optional import reason
+
+pytest.importorskip("fastapi", reason=reason("fastapi"))
+
+import httpx
 from service_worlds import (
     LOCAL,
     REMOTE,
@@ -185,6 +189,34 @@ def test_a_token_is_whole_or_wrong(beyond: House) -> None:
     token = beyond.tokens["ann"]
     for wrong in (token[:-1], token + "x", token.swapcase(), beyond.service.live.version):
         problem(beyond.ask("GET", "/v1/search", headers=bearer(wrong)), 401)
+
+
+def test_a_mounted_secret_is_a_token_and_is_never_copied(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("0123456789abcdef\n")
+    tokens = Tokens(tmp_path / "tokens.json", secret)
+    assert tokens
+    assert tokens.owner("0123456789abcdef") == "secret"
+    ann = tokens.new("ann")
+    assert tokens.owner(ann) == "ann"
+    assert [token.name for token in Tokens(tokens.file).tokens] == ["ann"]
+    assert Tokens(tokens.file).owner("0123456789abcdef") is None
+    assert not Tokens(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"\n", b"fifteen-letters", b"two words of more than sixteen", b"\xff" * 20]
+)
+def test_a_secret_that_is_no_token_is_refused(tmp_path: Path, text: bytes) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(text)
+    with pytest.raises(DataError, match=r"secret: (holds no token|cannot be read)"):
+        Tokens(tmp_path / "tokens.json", secret)
+
+
+def test_a_secret_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="secret: cannot be read"):
+        Tokens(tmp_path / "tokens.json", tmp_path / "secret")
 
 
 def test_the_file_of_tokens_has_hashes_and_is_for_its_owner_alone(tmp_path: Path) -> None:

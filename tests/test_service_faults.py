@@ -6,8 +6,10 @@ import os
 import queue
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,9 +17,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-import httpx
 import numpy as np
 import pytest
+from optional import reason
+
+pytest.importorskip("fastapi", reason=reason("fastapi"))
+
+import httpx
 from postgres import Postgres
 from service_worlds import PATIENT, SECONDS, TRACKS, Bundles, House, problem, sound, uri, uris
 
@@ -35,9 +41,15 @@ class Process:
         said: lines of stderr so far.
     """
 
-    def __init__(self, bundle: Path, data: Path, *more: str) -> None:
+    def __init__(
+        self,
+        bundle: Path,
+        data: Path,
+        *more: str,
+        program: str = "from segue.cli import main; main()",
+    ) -> None:
         settings = [f"--set={name}={value}" for name, value in PATIENT.items()]
-        command = [sys.executable, "-c", "from segue.cli import main; main()"]
+        command = [sys.executable, "-c", program]
         self.process = subprocess.Popen(
             [*command, "serve", str(bundle), "--port=0", f"--data={data}", *settings, *more],
             stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
@@ -428,6 +440,66 @@ def refused(*arguments: str) -> str:
     (line,) = ran.stderr.splitlines()
     assert ran.stdout == ""
     return line
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="Windows has no such sockets")
+def test_the_service_manager_hears_when_it_answers_and_when_it_stops(
+    bundles: Bundles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Short: the name of a socket has 107 bytes at most.
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+    ):
+        manager.bind(f"{folder}/notify")
+        manager.settimeout(SECONDS)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"{folder}/notify")
+        with Process(bundles.path("content"), Path(folder)) as house:
+            assert manager.recv(100) == b"READY=1"
+            assert house.ask("GET", "/health/live").status_code == 200
+            house.process.send_signal(signal.SIGTERM)
+            assert manager.recv(100) == b"STOPPING=1"
+            assert house.process.wait(SECONDS) in (0, -signal.SIGTERM)
+
+
+def test_a_reload_that_comes_too_early_waits_until_it_can_be_done(
+    bundles: Bundles, tmp_path: Path
+) -> None:
+    # The signal comes when everything has been imported and nothing of the bundle is there yet.
+    early = (
+        "import os, signal\n"
+        "from segue.cli import main\n"
+        "from segue.service.live import Live\n"
+        "load = Live.load\n"
+        "def loading(*given):\n"
+        "    Live.load = load\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+        "    return load(*given)\n"
+        "Live.load = loading\n"
+        "main()\n"
+    )
+    with Process(bundles.path("content"), tmp_path, program=early) as house:
+        swapped = 'segue_bundle_swaps_total{result="done"} 1.0'
+        until(lambda: swapped in house.ask("GET", "/metrics").text)
+
+
+def test_a_mounted_secret_opens_the_service_to_other_machines(
+    bundles: Bundles, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("one-token-of-many\n")
+    secret = f"--token-file={tmp_path / 'secret'}"
+    with Process(bundles.path("content"), tmp_path, "--host=0.0.0.0", secret) as house:
+        assert not any("no token yet" in line for line in house.said)
+        near = f"http://127.0.0.1:{house.client.base_url.port}/v1/search?q=song"
+        problem(httpx.get(near), 401)
+        given = {"authorization": "Bearer one-token-of-many"}
+        assert httpx.get(near, headers=given).status_code == 200
+
+
+def test_a_secret_that_is_none_is_one_line(bundles: Bundles, tmp_path: Path) -> None:
+    missing = f"--token-file={tmp_path / 'missing'}"
+    line = refused(str(bundles.path("content")), f"--data={tmp_path}", "--port=0", missing)
+    assert "missing: cannot be read" in line
 
 
 def test_a_log_that_is_none_is_one_line(bundles: Bundles, tmp_path: Path) -> None:

@@ -7,12 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optional import reason
+
+pytest.importorskip("fastapi", reason=reason("fastapi"))
+
 import schemathesis
 from schemathesis import engine
 from schemathesis.config import SchemathesisConfig
 from schemathesis.config._checks import NEGATIVE_DATA_REJECTION_EXPECTED_STATUSES
 from schemathesis.engine import events
 from service_worlds import Bundles, House, listening, problem, routes, sound, uri, uris
+
+import segue
 
 EXAMPLES = 15
 """For each operation, beside those that its limits give."""
@@ -146,6 +152,7 @@ def test_a_method_that_a_path_has_not_is_told_those_it_has(
 def test_examples_of_the_description_are_answered(bundles: Bundles, tmp_path: Path) -> None:
     with House(bundles.live("wrmf"), tmp_path) as near:
         described = near.ask("GET", "/openapi.json").json()
+        assert described["info"]["version"] == segue.__version__
         examples = described["paths"]["/v1/continue"]["post"]["requestBody"]["content"]
         for example in examples["application/json"]["examples"].values():
             assert uris(near.post("/v1/continue", example["value"]))

@@ -11,6 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optional import reason
+
+pytest.importorskip("fastapi", reason=reason("fastapi"))
+
 from service_worlds import (
     SECONDS,
     TRACKS,

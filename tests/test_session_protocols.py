@@ -155,7 +155,7 @@ def test_next_and_skips_leave_the_same_to_training(world: Dataset) -> None:
     assert learned(PROTOCOLS["next"].split(world, 0)) == learned(PROTOCOLS["skips"].split(world, 0))
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, suppress_health_check=list(HealthCheck))
 @given(
     seed=st.integers(0, 1000),
     change=st.lists(st.tuples(st.integers(0, 39), st.integers(0, 4)), min_size=1, max_size=9),

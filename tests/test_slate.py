@@ -391,7 +391,7 @@ def breaks(rows: list[dict[str, Any]], before: list[int], t: int, stage: ListSta
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(asked())
 def test_a_list_is_as_long_as_it_can_be_and_holds_nothing_forbidden(asked):
     rows, query, n, stage = asked
@@ -404,7 +404,7 @@ def test_a_list_is_as_long_as_it_can_be_and_holds_nothing_forbidden(asked):
     assert slate.scores.tolist() == [len(rows) - t for t in tracks]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(asked())
 def test_every_place_has_the_first_track_that_quota_and_spacing_allow(asked):
     rows, query, n, stage = asked
@@ -425,7 +425,7 @@ def test_every_place_has_the_first_track_that_quota_and_spacing_allow(asked):
         before.append(t)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(asked())
 def test_without_adventure_a_list_is_the_ranking_and_with_it_is_no_more_played(asked):
     rows, query, n, stage = asked
@@ -445,7 +445,7 @@ def in_bytes(slate: Slate) -> tuple[bytes, bytes, str]:
 
 
 @pytest.mark.parametrize("recommender", [InOrder, Popularity])
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(asked=asked_together())
 def test_a_batch_gives_the_lists_that_its_queries_have_alone(recommender, asked):
     rows, questions = asked

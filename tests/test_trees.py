@@ -95,14 +95,14 @@ def test_no_rows():
     assert two_trees().explain(ROWS[:0])[1].shape == (0, 3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.integers(1, 9), st.integers(1, 150))
 def test_scores_are_those_of_the_definition(seed, count, n):
     trees, rows = some_trees(seed, count, 5), rows_of(seed, n, 5)
     assert trees.score(rows).tolist() == [walked(trees, row) for row in rows]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.integers(0, 149))
 def test_a_row_alone_gets_the_bytes_it_gets_among_others(seed, at):
     trees, rows = some_trees(seed, 7, 5), rows_of(seed, 150, 5)
@@ -110,7 +110,7 @@ def test_a_row_alone_gets_the_bytes_it_gets_among_others(seed, at):
     assert trees.score(rows[at:])[:1].tobytes() == trees.score(rows)[at : at + 1].tobytes()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6))
 def test_an_explanation_adds_up(seed):
     trees, rows = some_trees(seed, 7, 5), rows_of(seed, 20, 5)

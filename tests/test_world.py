@@ -142,13 +142,13 @@ def test_receipt_adds_up_and_the_dataset_says_that_it_is_simulated(world: Datase
 @pytest.mark.parametrize(
     ("sizes", "says"),
     [
-        ({"tracks": 199}, "$.tracks"),
-        ({"tracks": 2_000_001}, "$.tracks"),
-        ({"playlists": -1}, "$.playlists"),
-        ({"sessions": 1_000_001}, "$.sessions"),
-        ({"listeners": 2.5}, "$.listeners"),
-        ({"outliers": -0.1}, "$.outliers"),
-        ({"outliers": 1.1}, "$.outliers"),
+        ({"tracks": 199}, "world: tracks: "),
+        ({"tracks": 2_000_001}, "world: tracks: "),
+        ({"playlists": -1}, "world: playlists: "),
+        ({"sessions": 1_000_001}, "world: sessions: "),
+        ({"listeners": 2.5}, "world: listeners: "),
+        ({"outliers": -0.1}, "world: outliers: "),
+        ({"outliers": 1.1}, "world: outliers: "),
         ({"albums": 3}, "albums"),
         ({"listeners": 0, "sessions": 5}, "no listeners"),
     ],
@@ -161,7 +161,7 @@ def test_sizes_out_of_bounds_are_one_line(sizes: dict[str, float], says: str) ->
 
 
 def test_bounds_hold_for_a_world_that_was_built_directly(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"\$\.tracks"):
+    with pytest.raises(ConfigError, match="world: tracks: "):
         make_world(tmp_path / "w", World(tracks=5))
     with pytest.raises(ConfigError, match="seed is -1"):
         make_world(tmp_path / "w", SMALL, seed=-1)
@@ -189,13 +189,13 @@ def test_names_are_whole(world: Dataset) -> None:
     assert pc.max(albums["artist_uri_count_distinct"]).as_py() == 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.integers(1, 3_000))
 def test_artist_names_are_all_different(seed: int, count: int) -> None:
     assert len(set(artist_names(np.random.default_rng(seed), count))) == count
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.integers(1, 400))
 def test_genres_share_no_words(seed: int, genres: int) -> None:
     words = make_lexicon(np.random.default_rng(seed), genres).words
@@ -275,7 +275,7 @@ def test_few_tracks_make_shorter_playlists() -> None:
     assert draw_playlists(make_music(200, 0), 0, 0, 300).lengths.max() <= 25
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=8), st.integers(0, 1_000))
 def test_lists_have_their_length_and_no_repeats(lengths: list[int], seed: int) -> None:
     music = make_music(200, 1)
@@ -379,7 +379,7 @@ def test_no_outliers_are_the_world_as_it_was(tmp_path: Path) -> None:
     assert digest.hexdigest()[:16] == "8f0550a440c8e25a"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.integers(0, 60), max_size=8),
     st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0]),
@@ -631,7 +631,7 @@ def test_benchmark_shape_is_cached_and_the_same(
 
 
 def test_holdout_parts_the_entries_of_some_rows(bench: ModuleType) -> None:
-    plays = sp.random(50, 40, density=0.3, format="csr", dtype=np.float32, rng=1)
+    plays = sp.random(50, 40, density=0.3, format="csr", dtype=np.float32, random_state=1)
     train, test = bench.holdout(plays, queries=20, share=0.25, seed=2)
     assert (train + test != plays).nnz == 0
     assert train.multiply(test).nnz == 0

@@ -10,6 +10,9 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+__version__ = "0.2.0"
+"""Of this package. The build, the command line, bundles and the service take it from here."""
+
 # Set before any OpenMP library loads: its threads otherwise wait in a loop, and on a busy machine
 # take the processor from the very thread that they wait for. A short loop is worth it: training
 # with torch has thousands of pauses of a few microseconds (measured: half as fast again on a quiet
@@ -46,6 +49,7 @@ __all__ = [
     "SegueError",
     "Slate",
     "Slates",
+    "__version__",
     "continue_playlist",
     "ingest",
     "load_recipe",

@@ -27,6 +27,7 @@ from segue.data.readers.audio import READER, Found, scan, without_doubles
 from segue.data.schema import TABLES
 from segue.errors import BundleError, UsageError
 from segue.files import refuse_inside, shown
+from segue.mismatch import mismatch_in
 from segue.progress import task
 
 if TYPE_CHECKING:
@@ -178,7 +179,12 @@ def _heard_by(path: Path) -> Extractor | None:
     """
     try:
         heard = msgspec.json.decode(_manifest(path), type=_Heard)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except msgspec.ValidationError as error:
+        wrong = mismatch_in(_manifest(path), _Heard)
+        raise BundleError(
+            f"is not the manifest of a bundle ({wrong})", where=path / _MANIFEST
+        ) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         where = path / _MANIFEST
         raise BundleError(f"is not the manifest of a bundle ({error})", where=where) from error
     sound = heard.config.get("sound")

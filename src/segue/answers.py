@@ -178,8 +178,8 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         kind: "track" (one of the history), "title" (a word of the title), "popularity", "feature"
-            (what the second stage saw, see `docs/features.md`), or "rest" (what the other parts
-            do not say).
+            (what the second stage saw, see `docs/reference/features.md`), or "rest" (what the other
+            parts do not say).
         what: catalog row of the track, the word, the name of the feature, or None.
         amount: the part's share in the score; all reasons of a track add up to its score.
     """

@@ -20,9 +20,11 @@ import pyarrow as pa
 import safetensors.numpy
 from safetensors import SafetensorError
 
+from segue import __version__
 from segue.catalog import CATALOG_SCHEMA, Catalog
 from segue.errors import BundleError, DataError
 from segue.files import recover, refuse_unwritable, replacing_folder, sha256
+from segue.mismatch import mismatch_of
 from segue.models.base import RECOMMENDERS, Recommender, sane
 
 BUNDLE_FORMAT = "segue-bundle"
@@ -74,9 +76,8 @@ def libraries() -> dict[str, str]:
     """Versions of what a result may depend on."""
     from importlib.metadata import version
 
-    return {"python": platform.python_version()} | {
-        name: version(name) for name in ("segue", *_LIBRARIES)
-    }
+    own = {"python": platform.python_version(), "segue": __version__}
+    return own | {name: version(name) for name in _LIBRARIES}
 
 
 class Bundle:
@@ -235,7 +236,7 @@ def _read_manifest(path: Path) -> Manifest:
     try:
         manifest = msgspec.convert(raw, Manifest)
     except msgspec.ValidationError as error:
-        raise BundleError(str(error), where=path) from error
+        raise BundleError(str(mismatch_of(raw, Manifest)), where=path) from error
     seal = manifest.seal
     if seal and hashlib.sha256(_reseal(text, seal, _BLANK)).hexdigest() != seal:
         raise BundleError(

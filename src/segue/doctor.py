@@ -20,6 +20,7 @@ from segue.data.writing import writing_dataset
 from segue.environment import lacks
 from segue.errors import SegueError
 from segue.evaluation.protocols import PROTOCOLS
+from segue.extras import states
 from segue.models.base import RECOMMENDERS
 from segue.playlist_files import PLAYLIST_FORMATS
 from segue.recipe import load_recipe, shipped
@@ -27,6 +28,24 @@ from segue.slate import continue_playlist
 from segue.training import train
 
 _CHECKED = "item-knn"
+
+
+class ExtraState(msgspec.Struct, frozen=True):
+    """An extra on this machine.
+
+    Attributes:
+        installed: whether all of it is there.
+        purpose: what it is for; ``for`` in JSON.
+        versions: of its libraries that are there.
+        missing: its libraries that are not.
+        install: the command that installs it.
+    """
+
+    installed: bool
+    purpose: str = msgspec.field(name="for")
+    versions: dict[str, str]
+    missing: list[str]
+    install: str
 
 
 class Examination(msgspec.Struct, frozen=True):
@@ -38,6 +57,7 @@ class Examination(msgspec.Struct, frozen=True):
         threads: that numba's kernels use.
         blas: the library that numpy was built with, and its version.
         recommenders, recipes, protocols, formats, playlist_formats: what this segue has.
+        extras: libraries that only some of the work needs, by the name of the extra.
         works: whether a tiny recommender was trained, saved, loaded and asked with success.
         trouble: what went wrong if not.
         platform: the system and its processor.
@@ -53,6 +73,7 @@ class Examination(msgspec.Struct, frozen=True):
     protocols: list[str]
     formats: list[str]
     playlist_formats: list[str]
+    extras: dict[str, ExtraState]
     works: bool
     trouble: str | None
     platform: str
@@ -72,6 +93,7 @@ def examine() -> Examination:
         protocols=sorted(PROTOCOLS),
         formats=sorted(FORMATS),
         playlist_formats=sorted(PLAYLIST_FORMATS),
+        extras={name: ExtraState(*state) for name, state in states().items()},
         works=trouble is None,
         trouble=trouble,
         platform=f"{platform.system()} {platform.machine()}",

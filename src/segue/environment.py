@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-
-import msgspec
 
 _STATUS = Path("/proc/self/status")
 _QUERY_LIMITED_INFORMATION = 0x1000  # PROCESS_QUERY_LIMITED_INFORMATION
@@ -14,7 +13,8 @@ _NO_SUCH_PROCESS = 87  # ERROR_INVALID_PARAMETER: what OpenProcess says of a fre
 _STILL_ACTIVE = 259
 
 
-class Lack(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class Lack:
     """What this system cannot do, and what Segue does instead."""
 
     what: str

@@ -22,6 +22,7 @@ import msgspec
 
 from segue.errors import ConfigError, UsageError
 from segue.files import shown
+from segue.mismatch import mismatch_of
 from segue.models.base import RECOMMENDERS, Recommender
 
 _TOML_ERRORS = (ValueError, RecursionError)
@@ -80,9 +81,14 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     """
     text, name = _read(name_or_path)
     try:
-        raw = msgspec.convert(tomllib.loads(text), _File)
-    except (*_TOML_ERRORS, msgspec.ValidationError) as error:
+        given = tomllib.loads(text)
+    except _TOML_ERRORS as error:
         raise ConfigError(f"is not a recipe ({error})", where=name_or_path) from error
+    try:
+        raw = msgspec.convert(given, _File)
+    except msgspec.ValidationError as error:
+        wrong = str(mismatch_of(given, _File)).replace("an object", "a table")
+        raise ConfigError(f"is not a recipe ({wrong})", where=name_or_path) from error
     if raw.recommender not in RECOMMENDERS:
         raise ConfigError(
             f"names the recommender {raw.recommender!r}",

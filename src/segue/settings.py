@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, Literal, Self, get_args, get_origin
+from typing import Any, Self
 
 import msgspec
 import numpy as np
 
 from segue.errors import ConfigError
+from segue.mismatch import Mismatch, mismatch_of, said
 
 _LARGEST = float(np.finfo(np.float32).max)
 _NEAR = 0.7
@@ -29,10 +29,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Raises:
             ConfigError: an unknown setting, or a value of a wrong type or out of bounds.
         """
+        whole = _completed(cls, settings)
         try:
-            made = msgspec.convert(_completed(cls, settings), cls)
+            made = msgspec.convert(whole, cls)
         except msgspec.ValidationError as error:
-            raise _refusal(cls, str(error)) from error
+            raise _refusal(cls, mismatch_of(whole, cls)) from error
         _refuse_too_large(made, cls.__name__)
         return made
 
@@ -48,55 +49,31 @@ def _completed(kind: type[Config], settings: Mapping[str, Any]) -> dict[str, Any
     return whole
 
 
-_PLAIN = {
-    "object": "a table",
-    "array": "a list",
-    "str": "text",
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "null": "nothing",
-}
-
-
-def _refusal(kind: type[Config], message: str) -> ConfigError:
-    """What msgspec says of settings, as people say it; of an unknown one also what there is."""
-    message, _, path = message.partition(" - at ")
-    names = path.strip("`$").strip(".").split(".") if path else []
-    unknown = re.search("unknown field `(.*)`", message)
-    for name in names:
-        inner = {field.name: field.default for field in msgspec.structs.fields(kind)}.get(name)
+def _refusal(kind: type[Config], wrong: Mismatch) -> ConfigError:
+    """What is wrong with settings, as people say it; of an unknown one also what there is."""
+    names = list(wrong.path[:1])
+    for step in wrong.path[1:]:
+        names.append(f"[{step}]" if isinstance(step, int) else f".{step}")
+    path = "".join(map(str, names))
+    for name in wrong.path:
+        inner = {field.name: field.default for field in msgspec.structs.fields(kind)}.get(str(name))
         if isinstance(inner, Config):
             kind = type(inner)
-    if not unknown:
-        plain = re.sub("`(.*?)`", lambda word: _PLAIN.get(word[1], word[1]), message)
+    if wrong.name is None or wrong.kind != "unknown":
+        what = wrong.what.replace("an object", "a table")  # as TOML calls it
         return ConfigError(
-            f"{'.'.join(names)}: {plain[:1].lower()}{plain[1:]}",
+            f"{path}: {what}" if path else what,
             where=kind.__name__,
-            do=_choice(kind, names[-1]) if message.startswith("Invalid enum value") else None,
+            do=f"it may be {said(wrong.choices)}" if wrong.choices else None,
         )
-    what = f"unknown setting {'.'.join([*names, unknown[1]])}"
+    outer = f"{path}." if path else ""
     known = [field.name for field in msgspec.structs.fields(kind)]
-    near = get_close_matches(unknown[1], known, 1, _NEAR)
+    near = get_close_matches(wrong.name, known, 1, _NEAR)
     if near:
-        do = f"the nearest is {'.'.join([*names, *near])}"
+        do = f"the nearest is {outer}{near[0]}"
     else:
         do = f"settings are: {', '.join(known) or 'none'}"
-    return ConfigError(what, where=kind.__name__, do=do)
-
-
-def _choice(kind: type[Config], name: str) -> str:
-    """What a setting with a fixed set of values may be."""
-    name = name.partition("[")[0]  # one of a list
-    (field,) = (field for field in msgspec.structs.fields(kind) if field.name == name)
-    return f"it may be {', '.join(map(repr, _literals(field.type)))}"
-
-
-def _literals(kind: Any) -> list[Any]:
-    """The values of a `Literal`, wherever it is in a type."""
-    if get_origin(kind) is Literal:
-        return list(get_args(kind))
-    return [value for part in get_args(kind) for value in _literals(part)]
+    return ConfigError(f"unknown setting {outer}{wrong.name}", where=kind.__name__, do=do)
 
 
 def _refuse_too_large(settings: Config, where: str) -> None:

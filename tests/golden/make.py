@@ -1,8 +1,9 @@
-"""Make a golden bundle: python tests/golden/make.py NAME...
+"""Make a golden bundle, or the golden dataset: python tests/golden/make.py NAME... | dataset
 
-A golden bundle is a small bundle as this version writes it, with answers that it gave. Those of
-earlier versions stay as they are for ever: they show that old bundles still load and still give
-their answers. A folder that exists is left alone.
+A golden bundle is a small bundle as this version writes it, with answers that it gave; the golden
+dataset is a small dataset with what was read from it. Those of earlier versions stay as they are
+for ever: they show that old bundles still load and still give their answers, and that old datasets
+are still read. A folder that exists is left alone.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from segue.answers import Queries, Query
 from segue.bundle import BUNDLE_VERSION, Bundle
 from segue.data.dataset import Dataset, Receipt
-from segue.data.schema import Outcome
+from segue.data.schema import DATASET_VERSION, Outcome
 from segue.data.writing import writing_dataset
 from segue.models import audio_sounds
 from segue.models.base import Run
@@ -146,6 +147,26 @@ def heard(dataset: Dataset, sound: str, _run: Run) -> audio_sounds.Sounds:
     return audio_sounds.Sounds(np.arange(40, dtype=np.int32), arrays)
 
 
+def rows(dataset: Dataset) -> dict[str, Any]:
+    """What is read from a dataset, for JSON."""
+    tables = {name: getattr(dataset, name) for name in ("tracks", "playlists", "listens")}
+    told = {name: [list(map(str, row.values())) for row in table.to_pylist()]
+            for name, table in tables.items()}  # fmt: skip
+    entries = {"entries": dataset.entries.tolist(), "offsets": dataset.offsets.tolist()}
+    return {"counts": dataset.describe(), **entries, **told}
+
+
+def make_dataset() -> None:
+    """Write a dataset of all tables but that of sounds, and what is read from it."""
+    place = HERE / f"dataset-v{DATASET_VERSION}"
+    if place.exists():
+        print(f"{place.name} is there already")
+        return
+    text = json.dumps(rows(playlists(place, count=6, sessions=4)), indent=None)
+    (HERE / f"{place.name}.json").write_text(f"{text}\n", encoding="utf-8")
+    print(f"made {place.name}, {sum(f.stat().st_size for f in place.iterdir()):,} bytes")
+
+
 def make(name: str) -> None:
     """Train, save and ask a recommender, or a further one of `NAMES`."""
     audio_sounds.extracted = heard
@@ -181,4 +202,7 @@ def make(name: str) -> None:
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
-        make(name)
+        if name == "dataset":
+            make_dataset()
+        else:
+            make(name)

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segue.errors import ConfigError, DataError
+from segue.errors import DataError
+from segue.extras import needs
 from segue.files import shown
 
 Float32 = npt.NDArray[np.float32]
@@ -38,7 +39,7 @@ class AudioError(DataError):
     """A sound file that cannot be used.
 
     Args:
-        reason: one of a few that are counted, see `docs/audio.md`.
+        reason: one of a few that are counted, see `docs/reference/audio.md`.
         path: of the file.
     """
 
@@ -227,14 +228,15 @@ def _opened(path: Path) -> Iterator[_File]:
         import av
         from av.error import FFmpegError
     except ImportError as error:
-        raise ConfigError("reading sound needs PyAV", do="pip install 'segue[audio]'") from error
+        raise needs("reading sound", "audio", "PyAV", cause=error) from error
     options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
     try:
         if not os.stat(path).st_size:
             raise AudioError("empty file", path)
         # "file:" keeps a name from being taken for an address.
         name = f"file:{os.path.abspath(path)}"
-        with av.open(name, options=options, metadata_errors="replace") as container:
+        more = _tags_may_be_anything(av.__version__)
+        with av.open(name, "r", options=options, **more) as container:
             yield _File(container, path)
     except AudioError:
         raise
@@ -248,6 +250,11 @@ def _opened(path: Path) -> Iterator[_File]:
         raise AudioError("not audio", path) from error
     except OSError as error:
         raise AudioError("cannot be read", path) from error
+
+
+def _tags_may_be_anything(version: str) -> dict[str, Any]:
+    """How PyAV opens a file whose tags are not UTF-8; from 19 on it always does."""
+    return {"metadata_errors": "replace"} if int(version.split(".")[0]) < 19 else {}
 
 
 class _Mixer:
@@ -265,6 +272,7 @@ class _Mixer:
         count = frame.layout.nb_channels
         mean = "+".join(f"{1 / count:.17g}*c{i}" for i in range(count))
         self._graph = Graph()
+        self._graph.threads = 1  # as of the decoder
         source = self._graph.add_abuffer(
             sample_rate=frame.sample_rate,
             format=frame.format.name,

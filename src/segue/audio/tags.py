@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from segue.errors import ConfigError
+from segue.extras import needs
 
 MOST_CHARACTERS = 1000
 """Longest text that is taken from a tag."""
@@ -44,7 +44,7 @@ def read_tags(path: Path) -> Tags:
     try:
         from tinytag import TinyTag
     except ImportError as error:
-        raise ConfigError("reading tags needs tinytag", do="pip install 'segue[audio]'") from error
+        raise needs("reading tags", "audio", "tinytag", cause=error) from error
     try:
         found = TinyTag.get(path, duration=False)
     except Exception:  # damaged in one of many ways: the name has to do

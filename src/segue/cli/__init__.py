@@ -87,7 +87,11 @@ def _run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
     except WrongArguments as error:
         asked = error.ctx.command_path if error.ctx else "segue"
-        raise UsageError(error.format_message().rstrip("."), do=f"see {asked} --help") from error
+        what = f"wrong usage ({error.format_message().rstrip('.')})"
+        # Of a wrong value: the option that it was given to.
+        names = getattr(getattr(error, "param", None), "opts", [])
+        option = next((name for name in names if name.startswith("-")), None)
+        raise UsageError(what, where=option, do=f"see {asked} --help") from error
     if status == 130:  # how typer says that it was interrupted
         raise KeyboardInterrupt
     return status or (0 if arguments else 2)

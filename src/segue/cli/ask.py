@@ -107,7 +107,8 @@ def continue_(
     stage = ListStage(one_recording, artist_spacing, album_spacing, cold_quota, adventure)
     slate = continue_playlist(loaded.recommender, query, n, stage)
     if title and not loaded.recommender.reads_titles:
-        say(f"{loaded.manifest.recommender} does not read titles: --title changes nothing")
+        does = "only names the list" if format in PLAYLIST_FORMATS else "changes nothing"
+        say(f"{loaded.manifest.recommender} does not read titles: --title {does}")
     if heard and not loaded.recommender.reads_past:
         say(f"this {loaded.manifest.recommender} does not read the past: --past changes nothing")
     if loaded.manifest.simulated:

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from segue.cli.output import SIMULATED, Json, Seed, emit, facts, given_settings, number, say, table
+from segue.cli.output import (
+    SIMULATED,
+    Json,
+    Seed,
+    emit,
+    facts,
+    given_settings,
+    number,
+    overrides,
+    say,
+    table,
+)
 from segue.errors import UsageError
 from segue.files import shown
 
@@ -52,15 +63,13 @@ def ingest(
     json: Json = False,
 ) -> None:
     """Read files that people have into a dataset."""
-    from segue.recipe import parse_override
-
     columns = {}
     for text in mapping or ():
         role, sign, column = text.partition("=")
         if not (role and sign and column):
             raise UsageError(f"{text!r} is not role=column", where="--map")
         columns[role] = column
-    changed = dict(map(parse_override, settings or ()))
+    changed = overrides(settings)
     with given_settings():
         if add:
             from segue.attaching import attach_audio
@@ -102,10 +111,9 @@ def outcomes(
 ) -> None:
     """Derive outcomes and sessions again from the evidence in a dataset."""
     from segue.data.deriving import derive_again
-    from segue.recipe import parse_override
 
     with given_settings():
-        before, after = derive_again(dataset, dict(map(parse_override, settings or ())))
+        before, after = derive_again(dataset, overrides(settings))
     if json:
         emit(
             {

@@ -11,6 +11,7 @@ import typer
 
 from segue.cli.output import SIMULATED, Json, Seed, emit, facts, given_settings, say
 from segue.errors import UsageError
+from segue.extras import require
 from segue.files import shown
 
 
@@ -106,11 +107,12 @@ def evaluate(
     from segue.cli.results import show_evaluation
     from segue.data.dataset import Dataset
     from segue.evaluation.evaluate import evaluate as test
-    from segue.evaluation.report import write_report
 
     *folders, dataset = paths
     if not folders:
         raise UsageError("a bundle and a dataset are needed", where="segue evaluate")
+    if report or plot:  # before minutes of work
+        require("--report" if report else "--plot", "report", where="segue evaluate")
     bundles = [(shown(folder), Bundle.load(folder)) for folder in folders]
     result = test(
         bundles, Dataset.open(dataset), protocol, seed=seed, all_rows=every, n=n, progress=True
@@ -118,6 +120,8 @@ def evaluate(
     if result.simulated:
         say(SIMULATED)
     if report:
+        from segue.evaluation.report import write_report
+
         asked = ["segue", "evaluate", *map(shown, paths), "--protocol", protocol]
         asked += ["-n", str(result.n), "--seed", str(seed), *(["--all"] if every else [])]
         write_report(result, report, command=shlex.join(asked))

@@ -28,6 +28,15 @@ def given_settings() -> Iterator[None]:
         raise UsageError(error.what, where=error.where, do=error.do) from error
 
 
+def overrides(texts: Sequence[str] | None) -> dict[str, Any]:
+    """Settings that ``--set KEY=VALUE`` gives."""
+    if not texts:
+        return {}
+    from segue.recipe import parse_override  # loads all that recommenders need, Numba too
+
+    return dict(map(parse_override, texts))
+
+
 def say(message: str) -> None:
     """A line on stderr."""
     print(f"segue: {one_line(message)}", file=sys.stderr, flush=True)
@@ -45,7 +54,11 @@ def facts(rows: dict[str, Any]) -> None:
 
 def number(value: Any) -> str:
     """A value for people."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from segue.cli.ask import BundleIn
-from segue.cli.output import Json, emit, given_settings, say
-from segue.errors import ConfigError, UsageError
+from segue.cli.output import Json, emit, given_settings, overrides, say
+from segue.errors import UsageError
+from segue.extras import require
 
 Data = Annotated[
     Path | None,
@@ -24,6 +25,10 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     data: Data = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="One more token, in plain text: a mounted secret."),
+    ] = None,
     log: Annotated[
         str | None,
         typer.Option(
@@ -45,16 +50,14 @@ def serve(
 
     SIGHUP loads the bundle's folder again without losing a request.
     """
-    from segue.recipe import parse_override
-
-    _need_extra()
+    require("the service", "service", where="segue serve")
     from segue.service.run import serve as run
 
     with given_settings():
-        wanted = dict(parse_override(text) for text in settings or ())
+        wanted = overrides(settings)
     run(
-        bundle, host=host, port=port, data=data, log=log, sounds=sounds, report=report,
-        settings=wanted,
+        bundle, host=host, port=port, data=data, token_file=token_file, log=log, sounds=sounds,
+        report=report, settings=wanted,
     )  # fmt: skip
 
 
@@ -68,7 +71,7 @@ def token(
     json: Json = False,
 ) -> None:
     """Make a token for the service, shown this once; valid from the next start on."""
-    _need_extra()
+    require("the service", "service", where="segue token")
     from segue.service.access import Tokens
     from segue.service.run import TOKENS, folder_of
 
@@ -85,15 +88,3 @@ def token(
         emit({"name": name, "token": made})
         return
     print(made)
-
-
-def _need_extra() -> None:
-    """Raises ConfigError where the service's libraries are not installed."""
-    try:
-        import fastapi  # noqa: F401
-        import sqlalchemy  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            f"needs {error.name}", where="segue serve", do="pip install 'segue[service]'"
-        ) from error

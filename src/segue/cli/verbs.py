@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from segue import __version__
 from segue.cli.add import add
 from segue.cli.ask import continue_, similar, submit
 from segue.cli.check import doctor
@@ -48,9 +49,7 @@ for _name, _verb in _VERBS.items():
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        print(version("segue"))
+        print(f"segue {__version__}")
         raise typer.Exit
 
 

@@ -17,7 +17,8 @@ from numba import get_num_threads
 
 from segue.answers import Float32, Int64
 from segue.continuation.trees import LEAF, Trees
-from segue.errors import DataError, UsageError
+from segue.errors import DataError
+from segue.extras import needs
 from segue.progress import task
 from segue.settings import Config
 
@@ -109,14 +110,12 @@ def library() -> Any:
     """XGBoost.
 
     Raises:
-        UsageError: it is not installed.
+        ConfigError: it is not installed.
     """
     try:
         import xgboost
     except ImportError as error:
-        raise UsageError(
-            "training the ranker needs XGBoost", do="pip install 'segue[ranker]'"
-        ) from error
+        raise needs("training the ranker", "ranker", cause=error) from error
     return xgboost
 
 

@@ -1,7 +1,8 @@
 """Two stages: several models find candidates, boosted trees put them in order (`two-stage`).
 
 Source: Volkovs et al. 2018, "Two-stage Model for Automatic Playlist Continuation at Scale" (vl6,
-winner of the RecSys Challenge 2018). `docs/two-stage.md` says what differs and why.
+winner of the RecSys Challenge 2018). `docs/development/papers/two-stage.md` says what differs
+and why.
 
 Training keeps what is tested away from what is learned. Playlists are dealt into folds; for each,
 which are cut into queries and labels of the challenge's types with tracks, the first stage and the

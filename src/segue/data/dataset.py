@@ -26,6 +26,7 @@ from segue.data.schema import (
 )
 from segue.errors import DataError
 from segue.files import recover, shown
+from segue.mismatch import mismatch_of
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -151,7 +152,7 @@ class Dataset:
         try:
             info = msgspec.convert(raw, DatasetInfo)
         except msgspec.ValidationError as error:
-            raise DataError(str(error), where=file) from error
+            raise DataError(str(mismatch_of(raw, DatasetInfo)), where=file) from error
         dataset = cls(path, info)
         dataset._check()
         return dataset

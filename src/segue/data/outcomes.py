@@ -1,7 +1,7 @@
 """How a listen ended, derived from what the source says of it.
 
 The evidence stays in the table listens, so that outcomes can be derived again by other settings
-(``segue outcomes``). `docs/dataset.md` gives the reasons for the defaults.
+(``segue outcomes``). `docs/results/outcomes.md` gives the reasons for the defaults.
 """
 
 from __future__ import annotations

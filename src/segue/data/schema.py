@@ -1,4 +1,7 @@
-"""The tables of a dataset, column by column. `docs/dataset.md` says the same for people."""
+"""The tables of a dataset, column by column.
+
+`docs/reference/dataset.md` says the same for people.
+"""
 
 from __future__ import annotations
 

@@ -96,7 +96,10 @@ class DatasetWriter:
                     else pa.array(values, type=column.type)
                 )
             except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-                raise DataError(str(error), where=f"{table}.{column.name}") from error
+                raise DataError(
+                    f"has a value that is not {column.type} ({error})",
+                    where=f"{table}.{column.name}",
+                ) from error
         batch = pa.record_batch(arrays, schema=schema)
         self._pending.setdefault(table, []).append(batch)
         self._rows[table] += rows

@@ -8,17 +8,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from segue.answers import Float32, Int32
 from segue.audio.mel import Mel
 from segue.evaluation.plots import COLOURS, STYLE
+from segue.extras import needs
 from segue.files import write_file
 from segue.models.audio_towers import Tower, convolved, filled
+
+try:
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+except ImportError as error:
+    raise needs("a picture", "report", cause=error) from error
 
 FILTERS = 5
 """That are drawn below a spectrogram."""

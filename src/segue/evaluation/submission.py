@@ -21,6 +21,7 @@ from segue.data.schema import Outcome
 from segue.errors import BundleError, DataError, UsageError
 from segue.evaluation.matching import match_tracks
 from segue.files import shown, write_file
+from segue.mismatch import mismatch_in
 from segue.progress import task
 from segue.runs import offsets_of
 
@@ -94,8 +95,8 @@ def read_challenge_set(path: Path | str) -> ChallengeSet:
     try:
         challenge = msgspec.json.decode(data, type=ChallengeSet)
     except msgspec.ValidationError as error:
-        what, _, where = str(error).replace("`", "").partition(" - at ")
-        raise DataError(what, where=f"{path}: {where or '$'}") from error
+        wrong = mismatch_in(data, ChallengeSet)
+        raise DataError(wrong.what, where=f"{path}: {wrong.where}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"is not valid JSON ({error})", where=path) from error
     if not challenge.playlists:

@@ -5,8 +5,8 @@ from a track's sound and from its artist, by one of three objectives (`audio_obj
 tells of a track without plays, at a length found by `audio_calibration`, is that track's row in the
 base, which then answers as ever. Sources: van den Oord, Dieleman and Schrauwen, "Deep content-based
 music recommendation" (NIPS 2013); Dieleman, "Recommending music on Spotify with deep learning"
-(2014). The artist's mean as an input: Meehan et al. 2026 (arXiv 2604.07090). `docs/hearing.md` says
-what is published and what is ours.
+(2014). The artist's mean as an input: Meehan et al. 2026 (arXiv 2604.07090).
+`docs/development/papers/audio.md` says what is published and what is ours.
 """
 
 from __future__ import annotations

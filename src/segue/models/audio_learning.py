@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from segue.data.dataset import Dataset
-from segue.errors import ConfigError
+from segue.extras import needs
 from segue.models.audio_ridge import ridge
 from segue.models.audio_settings import AudioConfig
 from segue.models.audio_sounds import Examples, levels
@@ -57,9 +57,7 @@ def learn_tower(
         from segue.models.audio_training import Plan, Trainer
         from segue.models.deep import reproducible
     except ImportError as error:
-        raise ConfigError(
-            "training needs torch", where="audio", do="pip install 'segue[deep]'"
-        ) from error
+        raise needs("training", "deep", where="audio", cause=error) from error
     rows = None
     if config.objective == "wpe":
         assert wrmf is not None

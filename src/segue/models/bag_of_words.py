@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segue.answers import Float32
-from segue.errors import ConfigError
+from segue.extras import needs
 from segue.models.audio_towers import Arrays
 from segue.models.base import expect
 
@@ -68,9 +68,7 @@ class Bag(NamedTuple):
         try:
             from sklearn.cluster import MiniBatchKMeans
         except ImportError as error:
-            raise ConfigError(
-                "a bag of words needs scikit-learn", do="pip install 'segue[audio]'"
-            ) from error
+            raise needs("a bag of words", "audio", "scikit-learn", cause=error) from error
         each = max(1, _SAMPLED // len(clips))
         some = [clips[i] for i in range(len(clips))]
         some = [clip[:: max(1, len(clip) // each)].astype(np.float32) for clip in some]

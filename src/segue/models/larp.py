@@ -9,7 +9,7 @@ each track (WTC), on tracks of a playlist (TTC) and on playlists and their track
     e_p = mean of e_s over the tracks of the query, or what `larp_pooling` makes of them
     score(p, s) = q(e_p) · v(e_s)                       q and v by the top (`larp_tops`)
 
-`docs/larp.md` says what is published and what is ours.
+`docs/development/papers/larp.md` says what is published and what is ours.
 """
 
 from __future__ import annotations

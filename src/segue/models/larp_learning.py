@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from segue.answers import Float32, Int64
 from segue.data.dataset import Dataset
-from segue.errors import ConfigError, DataError
+from segue.errors import DataError
+from segue.extras import needs
 from segue.models.audio_sounds import Some
 from segue.models.audio_towers import Arrays
 from segue.models.base import Run
@@ -108,9 +109,7 @@ def needed(sides: Mapping[str, Side]) -> ModuleType:
     try:
         from segue.models import larp_training
     except ImportError as error:
-        raise ConfigError(
-            "training needs torch", where="larp", do="pip install 'segue[deep]'"
-        ) from error
+        raise needs("training", "deep", where="larp", cause=error) from error
     for side in sides.values():
         side.check()
     return larp_training

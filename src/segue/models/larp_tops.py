@@ -24,7 +24,8 @@ import scipy.sparse as sp
 from numba import prange
 
 from segue.answers import Float32, Int64
-from segue.errors import BundleError, ConfigError
+from segue.errors import BundleError
+from segue.extras import needs
 from segue.kernels import parallel
 from segue.models.base import Run, expect
 from segue.models.larp_nearest import Nearest
@@ -271,9 +272,7 @@ def _training() -> ModuleType:
     try:
         from segue.models import larp_tops_training
     except ImportError as error:
-        raise ConfigError(
-            "training needs torch", where="larp.top", do="pip install 'segue[deep]'"
-        ) from error
+        raise needs("training", "deep", where="larp.top", cause=error) from error
     return larp_tops_training
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from segue.answers import Float32
 from segue.errors import BundleError, ConfigError
+from segue.extras import EXTRAS, needs
 from segue.models import sentences
 from segue.models.audio_towers import Array, Arrays
 from segue.models.base import expect
@@ -26,8 +27,6 @@ from segue.models.larp_transformers_settings import BertConfig, HtsatConfig
 
 if TYPE_CHECKING:
     from segue.models.larp_transformers_network import Encoder
-
-INSTALL = "pip install 'segue[deep,larp]'"
 
 VOCABULARY = "vocabulary"
 """Array with the bytes of a tokenizer.json."""
@@ -223,7 +222,7 @@ class BertSide(TransformerSide):
             try:
                 from tokenizers import Tokenizer
             except ImportError as error:
-                raise ConfigError("BERT needs tokenizers", where="larp", do=INSTALL) from error
+                raise needs("BERT", "larp", "tokenizers", where="larp", cause=error) from error
             words = self._words().tobytes()
             try:
                 self._tokenizer = Tokenizer.from_str(words.decode())
@@ -267,7 +266,7 @@ def _layers() -> ModuleType:
     try:
         from segue.models import larp_transformers_network
     except ImportError as error:
-        raise ConfigError(
-            "HTS-AT and BERT need torch and transformers", where="larp", do=INSTALL
-        ) from error
+        # Of two extras: torch is the one that the other needs as well.
+        extra, library = ("larp", "transformers") if EXTRAS["deep"].there else ("deep", "torch")
+        raise needs("HTS-AT or BERT", extra, library, where="larp", cause=error) from error
     return larp_transformers_network

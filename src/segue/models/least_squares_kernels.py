@@ -197,4 +197,6 @@ def turn_rows(matrix, turn):  # type: ignore[no-untyped-def]
             some[:] = 0
             for k in range(0, n, _STRIP):
                 multiply(strip[:, k : k + _STRIP], turn[k : k + _STRIP], some)
-            strip[:] = some
+            for i in range(len(strip)):  # a slice would compile the words of an error as well
+                for k in range(n):
+                    strip[i, k] = some[i, k]

@@ -7,7 +7,7 @@ linear layer, give the playlist's vector u; score(j) = u · v_j. Embeddings and 
 as those of `wrmf`. It is trained to tell, at random prediction points, all later tracks of a
 playlist from drawn ones.
 
-Training needs torch (``pip install 'segue[deep]'``); answering does not.
+Training needs torch (the extra `deep`); answering does not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
 from segue.data.dataset import Dataset
-from segue.errors import ConfigError, DataError
+from segue.errors import DataError
+from segue.extras import needs
 from segue.models.base import Run, expect, knows_history
 from segue.models.playlist_cnn_batches import sequences
 from segue.models.playlist_cnn_layers import Layers, PlaylistCnnConfig, encode, parts_of
@@ -44,9 +45,7 @@ class PlaylistCnn(DotRecommender):
         try:
             from segue.models.playlist_cnn_training import train
         except ImportError as error:
-            raise ConfigError(
-                "training needs torch", where=self.name, do="pip install 'segue[deep]'"
-            ) from error
+            raise needs("training", "deep", where=self.name, cause=error) from error
         offsets, tracks = sequences(dataset)
         if not len(tracks):
             raise DataError(

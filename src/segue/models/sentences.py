@@ -21,6 +21,7 @@ from scipy.special import erf
 from segue.answers import Float32, Int64
 from segue.audio.features import cache_folder, entry_of, read_entry, write_entry
 from segue.errors import ConfigError
+from segue.extras import needs
 from segue.models.text_encoding import attended, normed, of_one_length
 from segue.progress import task
 
@@ -178,9 +179,7 @@ def encoder() -> Encoder:
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
-        raise ConfigError(
-            "the sentence encoder needs tokenizers", do="pip install 'segue[text]'"
-        ) from error
+        raise needs("the sentence encoder", "text", cause=error) from error
     folder = weights_folder()
     weights, reader = (_published(folder / name) for name in _SHA256)
     tokenizer = Tokenizer.from_str(reader.decode())

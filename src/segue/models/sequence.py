@@ -5,7 +5,7 @@ four trunks and the same head (`sequence_trunks`), and e are the vectors that hi
 with. What is learned, the skip-informed loss among it, is in `sequence_losses`. Sources: Seshadri
 and Knees 2023 (arXiv 2309.11623), Seshadri, Shashaani and Knees 2024 (arXiv 2409.07367).
 
-Training needs torch (``pip install 'segue[deep]'``); answering does not.
+Training needs torch (the extra `deep`); answering does not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
 from segue.data.dataset import Dataset
-from segue.errors import ConfigError, DataError
+from segue.errors import DataError
+from segue.extras import needs
 from segue.models import sequence_layers as layers
 from segue.models.base import Run, expect
 from segue.models.past import PAST_WEIGHT, PastRecommender
@@ -68,9 +69,7 @@ class SequenceRecommender(PastRecommender):
             from segue.models.deep import reproducible
             from segue.models.sequence_training import Trainer
         except ImportError as error:
-            raise ConfigError(
-                "training needs torch", where=self.name, do="pip install 'segue[deep]'"
-            ) from error
+            raise needs("training", "deep", where=self.name, cause=error) from error
         config = self.config
         windows = Windows.of(dataset, config.length)
         quality = None

@@ -220,8 +220,8 @@ class WRMF(DotRecommender):
 
         Their λ falls with the number n of tracks that the history played, λ (16/n)^κ. The
         publications use κ = 0: then a single track decides too much, and a hundred too little
-        (`docs/models.md` has the figures). Beside a history a word of the title has n / (n + 1) of
-        its weight, or it decides too much beside a single track.
+        (`docs/development/papers/models.md` has the figures). Beside a history a word of the title
+        has n / (n + 1) of its weight, or it decides too much beside a single track.
         """
         counts = query_counts(queries, len(self.vectors), self._skips)
         heard = np.diff(offsets_of(counts.data > 0)[counts.indptr])

@@ -30,6 +30,8 @@ from segue.service.settings import ServiceSettings
 _LOG = logging.getLogger("segue.service")
 OPEN = "/health/live"
 """The one path that everybody is answered."""
+SHORTEST_SECRET = 16
+"""Characters that a token has at least where a person chose it."""
 UPLOADS = ("/v1/tracks", "/upload")
 """Paths that take sound files."""
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
@@ -61,14 +63,17 @@ class Tokens:
 
     Args:
         file: JSON; it need not exist.
+        secret: file with one more token in plain text, as containers and systemd hand secrets over.
+            It is read now and never copied into `file`.
 
     Raises:
-        DataError: the file is not what `new` writes.
+        DataError: the file is not what `new` writes, or `secret` holds no token.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, secret: Path | None = None) -> None:
         self.file = file
         self.tokens: list[Token] = []
+        self._secrets = [_secret_token(secret)] if secret is not None else []
         if file.is_file():
             try:
                 self.tokens = msgspec.json.decode(file.read_bytes(), type=list[Token])
@@ -76,6 +81,10 @@ class Tokens:
                 raise DataError(
                     f"is no file of tokens ({error})", where=file, do="remove it, make new tokens"
                 ) from error
+
+    def __bool__(self) -> bool:
+        """Whether there is any token."""
+        return bool(self.tokens or self._secrets)
 
     def new(self, name: str) -> str:
         """Make a token. It is shown this once; the file has its hash.
@@ -110,10 +119,28 @@ class Tokens:
     def owner(self, text: str) -> str | None:
         """Whose token this is. Every one is compared, in constant time."""
         given, found = _hash(text), None
-        for token in self.tokens:
+        for token in (*self.tokens, *self._secrets):
             if hmac.compare_digest(given, token.sha256):
                 found = token.name
         return found
+
+
+def _secret_token(file: Path) -> Token:
+    """The token that a file holds in plain text. Raises DataError."""
+    try:
+        text = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        what = getattr(error, "strerror", None) or "it is not text"
+        raise DataError(
+            f"cannot be read ({what})", where=file, do="name a file that holds one token"
+        ) from error
+    if len(text) < SHORTEST_SECRET or len(text.split()) != 1:
+        raise DataError(
+            f"holds no token: one word of {SHORTEST_SECRET} characters or more",
+            where=file,
+            do="fill it with openssl rand -hex 32",
+        )
+    return Token(file.name, _hash(text), "")
 
 
 def _hash(text: str) -> str:

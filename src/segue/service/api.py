@@ -62,20 +62,28 @@ async def sent(request: Request, kind: type[Kind]) -> Kind:
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
         raise Refused(415, f"the body must be {JSON}")
+    body = await request.body()
     try:
-        return read(await request.body(), kind)
-    except msgspec.ValidationError as error:
-        raise refused_by_schema(error) from error
+        return read(body, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(400, f"the body is no JSON: {error}") from error
 
 
 def read(body: bytes, kind: type[Kind]) -> Kind:
-    """JSON as a struct. JSON has numbers of one kind: 2.0 is a whole one, too."""
+    """JSON as a struct. JSON has numbers of one kind: 2.0 is a whole one, too.
+
+    Raises:
+        Refused: it is not of this kind.
+        msgspec.DecodeError: it is no JSON.
+    """
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError:
-        return msgspec.convert(_whole(msgspec.json.decode(body)), kind)
+        value = _whole(msgspec.json.decode(body))
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise refused_by_schema(value, kind) from error
 
 
 def _whole(value: Any) -> Any:

@@ -8,11 +8,11 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from importlib.metadata import version
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from segue import __version__
 from segue.service import api, pages, problems
 from segue.service.access import Gate, Tokens
 from segue.service.description import describe
@@ -51,7 +51,7 @@ def create_app(service: Service, tokens: Tokens, *, beyond: bool = False) -> Fas
 
     app = FastAPI(
         title="Segue",
-        version=version("segue"),
+        version=__version__,
         description="Music recommendation that learns from what people play and skip.",
         lifespan=running,
         docs_url=None,

@@ -25,7 +25,7 @@ def made(kind: type[Kind], **fields: Any) -> Kind:
     try:
         return msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:
-        raise refused_by_schema(error) from error
+        raise refused_by_schema(fields, kind) from error
 
 
 def text_of(form: FormData, name: str) -> str:

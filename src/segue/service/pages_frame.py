@@ -17,7 +17,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
 from segue.errors import SegueError
-from segue.service.problems import Refused, of_error
+from segue.service.problems import (
+    Refused,
+    of_error,
+    refused_by_http,
+    refused_by_parameters,
+)
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 STATIC = Path(__file__).with_name("static")
@@ -61,10 +66,9 @@ class PageRoute(APIRoute):
             except SegueError as error:
                 return _problem(of_error(error))
             except HTTPException as error:
-                return _problem(Refused(error.status_code, str(error.detail)))
+                return _problem(refused_by_http(error))
             except RequestValidationError as error:
-                what = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
-                return _problem(Refused(422, what))
+                return _problem(refused_by_parameters(error))
             except Exception as error:
                 _LOG.exception("%s %s", request.method, request.url.path, exc_info=error)
                 return _problem(Refused(500, "unexpected; the log of the service says more"))

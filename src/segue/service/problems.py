@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http
 import logging
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -17,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from segue.errors import SegueError, UsageError
+from segue.mismatch import mismatch_of, said
 from segue.service.store import (
     KeyReused,
     NoPlaylist,
@@ -29,7 +29,6 @@ from segue.service.store import (
 MEDIA_TYPE = "application/problem+json"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _LOG = logging.getLogger("segue.service")
-_AT = re.compile(r"^(?P<what>.*?) - at `(?P<path>\$.*)`$", re.DOTALL)
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -88,10 +87,29 @@ def at(path: str, what: str) -> Refused:
     return Refused(422, f"{path}: {what}", [Fault(path, what)])
 
 
-def refused_by_schema(error: msgspec.ValidationError) -> Refused:
-    """A body of valid JSON that is not what it has to be."""
-    found = _AT.match(str(error))
-    return at(found["path"], found["what"]) if found else at("$", str(error))
+def refused_by_schema(value: Any, kind: Any) -> Refused:
+    """A body of valid JSON, decoded, that is not of the kind that it has to be."""
+    wrong = mismatch_of(value, kind)
+    what = f"{wrong.what}; it may be {said(wrong.choices)}" if wrong.choices else wrong.what
+    return at(wrong.where, what)
+
+
+_HTTP = {404: "nothing is at this address", 405: "this address takes other methods: see Allow"}
+
+
+def refused_by_http(error: HTTPException) -> Refused:
+    """What the framework answers of itself, in words of our own."""
+    known = _HTTP.get(error.status_code)
+    return Refused(error.status_code, known or f"cannot be answered ({error.detail})")
+
+
+def refused_by_parameters(error: RequestValidationError) -> Refused:
+    """Parts of an address or a form that cannot be taken; why, is told by the framework."""
+    errors = [
+        Fault(".".join(map(str, one["loc"])), f"cannot be taken as it is ({one['msg']})")
+        for one in error.errors()
+    ]
+    return Refused(422, "; ".join(f"{fault.path}: {fault.what}" for fault in errors), errors)
 
 
 STATUS: dict[type[SegueError], int] = {
@@ -129,13 +147,12 @@ def install(app: FastAPI) -> None:
         headers = dict(error.headers or {})
         if error.status_code == 405:
             headers["Allow"] = ", ".join(_allowed(request))
-        return response(Refused(error.status_code, str(error.detail), headers=headers))
+        refused = refused_by_http(error)
+        return response(Refused(refused.status, refused.detail, headers=headers))
 
     @app.exception_handler(RequestValidationError)
     async def of_parameters(request: Request, error: RequestValidationError) -> Response:
-        errors = [_fault(one) for one in error.errors()]
-        detail = "; ".join(f"{fault.path}: {fault.what}" for fault in errors)
-        return response(Refused(422, detail, errors))
+        return response(refused_by_parameters(error))
 
 
 def _allowed(request: Request) -> list[str]:
@@ -146,8 +163,3 @@ def _allowed(request: Request) -> list[str]:
         for method in METHODS
         if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
     ]
-
-
-def _fault(error: Any) -> Fault:
-    place, *names = map(str, error["loc"])
-    return Fault(".".join([place, *names]), str(error["msg"]))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,7 @@ def serve(
     host: str,
     port: int,
     data: Path | None = None,
+    token_file: Path | None = None,
     log: str | None = None,
     sounds: Path | None = None,
     report: Path | None = None,
@@ -47,6 +51,7 @@ def serve(
         host: address to listen on; beyond this machine everybody needs a token.
         port: 0 takes a free one.
         data: folder of the log, tokens and uploads.
+        token_file: file with one more token in plain text.
         log: connection string of a PostgreSQL database instead of the SQLite file in `data`.
         sounds: dataset whose sound files may be played.
         report: page of `segue evaluate`, to show.
@@ -55,14 +60,15 @@ def serve(
     Raises:
         ConfigError: a wrong setting.
         BundleError: not a bundle that answers.
-        DataError: `sounds` is no dataset.
+        DataError: `sounds` is no dataset, or `token_file` holds no token.
         StoreError: the log cannot be used.
         UsageError: the address cannot be listened on.
     """
+    early = _remember_reloads()
     made = ServiceSettings.make(settings or {})
     folder = folder_of(bundle, data)
     folder.mkdir(parents=True, exist_ok=True)
-    tokens = Tokens(folder / TOKENS)
+    tokens = Tokens(folder / TOKENS, token_file)
     beyond = not is_loopback(host)
     live = Live.load(bundle)
     service = Service(
@@ -79,9 +85,9 @@ def serve(
     listening = _bound(host, port)
     there = listening.getsockname()[1]
     name = f"[{host}]" if ":" in host else host
-    if beyond and not tokens.tokens:
+    if beyond and not tokens:
         print(f"segue: no token yet: segue token NAME --data {folder}", file=sys.stderr)
-    server = _Server(config, f"segue: {live.version} answers on http://{name}:{there}/")
+    server = _Server(config, f"segue: {live.version} answers on http://{name}:{there}/", early)
     asyncio.run(server.serve(sockets=[listening]))
 
 
@@ -104,14 +110,40 @@ def _bound(host: str, port: int) -> socket.socket:
     return bound
 
 
-class _Server(uvicorn.Server):
-    """One that says so when it has started."""
+def _remember_reloads() -> list[int]:
+    """Collect SIGHUP until the service can reload: by default it would end the process."""
+    early: list[int] = []
+    if hasattr(signal, "SIGHUP"):  # not on Windows
+        signal.signal(signal.SIGHUP, lambda number, _: early.append(number))
+    return early
 
-    def __init__(self, config: uvicorn.Config, said: str) -> None:
+
+def _notify(state: str) -> None:
+    """Tell the service manager, where one waits for it (sd_notify of systemd)."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address or not hasattr(socket, "AF_UNIX"):
+        return
+    if address.startswith("@"):  # a name in Linux's abstract namespace
+        address = "\0" + address[1:]
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.sendto(state.encode(), address)
+
+
+class _Server(uvicorn.Server):
+    """Says on stderr and to the service manager when it has started, and when it stops."""
+
+    def __init__(self, config: uvicorn.Config, said: str, early: list[int]) -> None:
         super().__init__(config)
-        self._said = said
+        self._said, self._early = said, early
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             print(self._said, file=sys.stderr, flush=True)
+            _notify("READY=1")
+            for number in self._early[:1]:  # the app handles it by now
+                signal.raise_signal(number)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        _notify("STOPPING=1")
+        await super().shutdown(sockets)

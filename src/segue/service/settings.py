@@ -1,4 +1,4 @@
-"""Limits of the service. `docs/service.md` lists them."""
+"""Limits of the service. `docs/reference/service.md` lists them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The feedback log, playlists and uploads of a service, in SQLite or PostgreSQL.
 
-`docs/feedback.md` says what is durable when. Every call is synchronous, from any thread.
+`docs/guides/feedback.md` says what is durable when. Every call is synchronous, from any thread.
 """
 
 from __future__ import annotations

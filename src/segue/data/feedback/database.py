@@ -30,6 +30,7 @@ from sqlalchemy.pool import QueuePool
 
 from segue.data.feedback import tables
 from segue.errors import DataError, UsageError
+from segue.extras import needs
 from segue.files import shown
 
 CONNECT_SECONDS = 2
@@ -37,6 +38,9 @@ BUSY_SECONDS = 5
 """How long to wait for another process that writes to the same SQLite file."""
 STATEMENT_SECONDS = 5
 """How long PostgreSQL may take over one statement of the service."""
+PASSWORD_FILE = "PGPASSWORD_FILE"
+"""Environment variable that names a file with PostgreSQL's password: a mounted secret. The password
+file of libpq cannot be one, since it must have an owner and a mode that mounts do not give."""
 _CONNECTIONS = 40
 _LOCK = 7_306_418
 """PostgreSQL's name for the creation of the tables."""
@@ -104,13 +108,24 @@ def engine_of(address: Address, *, writes: bool) -> Engine:
 
     Args:
         writes: for the service, with the durability that it promises; else to read all of it.
+
+    Raises:
+        ConfigError: the log is in PostgreSQL, whose driver is not there.
+        StoreError: the file that PGPASSWORD_FILE names cannot be read.
     """
     if address.path is not None:
         return _sqlite(address.path, writes)
     assert address.url is not None
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise needs("a log in PostgreSQL", "postgres", where=address, cause=error) from error
+    connect_args: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS}
+    if address.url.password is None and (file := os.environ.get(PASSWORD_FILE)):
+        connect_args["password"] = _password_in(Path(file))
     engine = create_engine(
         address.url,
-        connect_args={"connect_timeout": CONNECT_SECONDS},
+        connect_args=connect_args,
         pool_size=_CONNECTIONS,
         pool_timeout=CONNECT_SECONDS,
         pool_pre_ping=True,
@@ -132,6 +147,19 @@ def engine_of(address: Address, *, writes: bool) -> Engine:
         connection.autocommit = False
 
     return engine
+
+
+def _password_in(file: Path) -> str:
+    """What a file holds, without the line's end. Raises StoreError."""
+    try:
+        return file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        what = getattr(error, "strerror", None) or "it is not text"
+        raise StoreError(
+            f"cannot be read ({what})",
+            where=file,
+            do=f"name the password's file in {PASSWORD_FILE}",
+        ) from error
 
 
 def _sqlite(path: Path, writes: bool) -> Engine:

@@ -1,4 +1,7 @@
-"""Tables of the feedback log, the same in SQLite and PostgreSQL (`docs/feedback.md`)."""
+"""Tables of the feedback log, the same in SQLite and PostgreSQL.
+
+`docs/reference/feedback-log.md` describes them.
+"""
 
 from __future__ import annotations
 

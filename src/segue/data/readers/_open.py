@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
-import zstandard
+import pyarrow as pa
 
 from segue.errors import DataError
 from segue.files import shown
@@ -38,7 +38,6 @@ RATIO_FREE_BYTES = 4 << 20
 MAX_MEMBERS = 100_000
 """Most members a zip may have."""
 
-_ZSTD_INPUT_BYTES = 4096  # four bytes of zstd can stand for 128 KiB: this bounds a step to 128 MiB
 _CHUNK = 1 << 20
 
 _DAMAGE = (
@@ -50,7 +49,7 @@ _DAMAGE = (
     zlib.error,
     lzma.LZMAError,
     zipfile.BadZipFile,
-    zstandard.ZstdError,
+    pa.ArrowException,
 )
 """What unpacking damaged data raises."""
 
@@ -84,38 +83,47 @@ class Input:
         return str(self.path) if self.member is None else f"{self.path}: {self.member.filename}"
 
 
-class _ZstdStream(io.RawIOBase):
-    """Unpacks zstd frames; unlike the library's own reader it tells when the last is cut off."""
+def _is_zstd(magic: bytes) -> bool:
+    """Whether a file begins with a frame of zstd, or with one to be skipped, as pzstd writes it."""
+    return magic == b"\x28\xb5\x2f\xfd" or (magic[1:] == b"\x2a\x4d\x18" and magic[0] >> 4 == 5)
+
+
+class _Packed:
+    """The packed side of a zstd stream, for Arrow to read; it knows whether its end was reached."""
+
+    closed = False
 
     def __init__(self, packed: IO[bytes]) -> None:
         self._packed = packed
-        self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._inside = False
-        self._input = b""
-        self._output = memoryview(b"")
+        self.ended = False
+
+    def read(self, size: int) -> bytes:
+        content = self._packed.read(size)
+        self.ended = not content
+        return content
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class _ZstdStream(io.RawIOBase):
+    """Unpacks zstd, frame after frame, a megabyte at a time however much a frame unpacks to."""
+
+    def __init__(self, packed: IO[bytes]) -> None:
+        self._packed = _Packed(packed)
+        self._stream = pa.CompressedInputStream(pa.PythonFile(self._packed, mode="r"), "zstd")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while not self._output:
-            if not self._input:
-                self._input = self._packed.read(_ZSTD_INPUT_BYTES)
-                if not self._input:
-                    if self._inside:
-                        raise EOFError
-                    return 0
-            self._inside = True
-            self._output = memoryview(self._frame.decompress(self._input))
-            self._input = b""
-            if self._frame.eof:
-                self._input = self._frame.unused_data
-                self._frame = zstandard.ZstdDecompressor().decompressobj()
-                self._inside = False
-        n = min(len(buffer), len(self._output))
-        buffer[:n] = self._output[:n]
-        self._output = self._output[n:]
-        return n
+        try:
+            return int(self._stream.readinto(buffer))
+        except (OSError, pa.ArrowException) as error:
+            # Arrow asks for more only inside a frame: at the end of the file this one is cut off.
+            if self._packed.ended:
+                raise EOFError from error
+            raise
 
 
 class Bounded(io.RawIOBase):
@@ -198,7 +206,7 @@ def opened(source: Input, tick: Tick = _ignore, limit: int | None = None) -> Ite
             stream = cast("IO[bytes]", stack.enter_context(gzip.GzipFile(fileobj=stream)))
         elif magic.startswith(b"BZh") and magic[3:].isdigit():
             stream = cast("IO[bytes]", stack.enter_context(bz2.BZ2File(stream)))
-        elif magic == b"\x28\xb5\x2f\xfd":
+        elif _is_zstd(magic):
             stream = cast("IO[bytes]", _ZstdStream(stream))
         yield stack.enter_context(Bounded(source, stream, raw, tick, limit))
 

@@ -65,7 +65,7 @@ def _confined(source: Input, path: str) -> str:
     if os.sep == "\\" and _DRIVE_OF_URL.match(path):
         path = path[1:]
     drive = os.path.splitdrive(path)[0]  # on Windows alone
-    if not os.path.isabs(path) if drive else _DRIVE.match(path):
+    if (_DRIVE.match(path) and not drive) or (drive and not os.path.isabs(path)):
         raise outside
     if drive or path.startswith("/"):
         if source.member is not None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -13,6 +13,7 @@ from segue.data.outcomes import OutcomeRule
 from segue.data.readers._open import Input, Tick
 from segue.data.writing import DatasetWriter
 from segue.errors import DataError
+from segue.mismatch import CUT_OFF, NOT_UTF8, Content, json_fault, mismatch_in
 from segue.settings import Config
 
 
@@ -69,35 +70,45 @@ class Reader:
     """Whether it can be read into what another dataset holds."""
 
 
-_PATH = re.compile(r" - at `\$\.?(.*)`$")
+def reason(row: bytes | msgspec.Raw, kind: Any) -> str:
+    """Why a row is dropped that is not of its kind: which field, without the numbers of entries,
+    so that reasons are few.
 
-
-def reason(error: msgspec.ValidationError) -> str:
-    """A reason for dropping a row: which field, without row numbers, so that reasons are few.
-
-    >>> reason(ValidationError("Expected `str`, got `int` - at `$.tracks[7].track_uri`"))
+    >>> reason(b'{"tracks": [{"track_uri": 5}]}', Playlist)
     'invalid field tracks[].track_uri'
     """
-    message = str(error)
-    found = _PATH.search(message)
-    path = re.sub(r"\[[^\]]*\]", "[]", found[1]) if found else ""
-    if message.startswith("Object missing required field `"):
-        name = message.split("`")[1]
-        return f"missing field {path}.{name}" if path else f"missing field {name}"
-    return f"invalid field {path}" if path else "not an object"
+    found = mismatch_in(row, kind)
+    names = "".join("[]" if isinstance(step, int) else f".{step}" for step in found.path)
+    if found.kind == "json":
+        return "not JSON"
+    if found.kind == "missing":
+        return f"missing field {f'{names}.{found.name}'.removeprefix('.')}"
+    return f"invalid field {names.removeprefix('.')}" if names else "not an object"
 
 
-def json_error(error: Exception, source: Input) -> DataError:
-    """The one line for a file that is not JSON, ends early, or is JSON of something else."""
+def json_error(error: Exception, source: Input, content: Content, kind: Any) -> DataError:
+    """The one line for content that is not JSON, ends early, or is JSON of something else.
+
+    Args:
+        error: one of `JSON_ERRORS`, which decoding raised.
+        source: of the content.
+        content: that was decoded.
+        kind: as what it was decoded.
+    """
+    other = "check that it is of this format"
     if isinstance(error, RecursionError):
         return DataError("nests too deep", where=source)
-    if isinstance(error, UnicodeDecodeError):
-        return DataError(f"is not UTF-8 ({error.reason})", where=source, do="get it again")
     if isinstance(error, msgspec.ValidationError):
-        return DataError(str(error), where=source, do="check that it is of this format")
-    if "truncated" in str(error):
+        found = mismatch_in(content, kind)
+        if found.kind != "json":
+            return DataError(str(found), where=source, do=other)
+    fault = json_fault(content)
+    if fault == CUT_OFF:
         return DataError("ends early: the JSON is cut off", where=source, do="get it again")
-    return DataError(f"is not JSON ({error})", where=source, do="check that it is of this format")
+    if fault == NOT_UTF8:
+        return DataError(fault, where=source, do="get it again")
+    detail = "" if isinstance(error, msgspec.ValidationError) else f" ({error})"
+    return DataError(f"is not JSON{detail}", where=source, do=other)
 
 
 JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)

@@ -1,6 +1,6 @@
 """The feedback log of a service, which closes the loop: what was played becomes listens.
 
-It is read alone, or into what another dataset holds. `docs/feedback.md` says how.
+It is read alone, or into what another dataset holds. `docs/guides/feedback.md` says how.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from segue.data.readers._open import Input
 from segue.data.readers._playlists import ending
 from segue.data.readers._reader import Reader, Reading
 from segue.data.schema import TABLES
-from segue.errors import ConfigError, DataError
+from segue.errors import DataError
+from segue.extras import needs
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -54,9 +55,7 @@ def _log() -> Any:
     try:
         from segue.data.feedback import database
     except ImportError as error:
-        raise ConfigError(
-            "reading a feedback log needs SQLAlchemy", do="pip install 'segue[service]'"
-        ) from error
+        raise needs("reading a feedback log", "service", "SQLAlchemy", cause=error) from error
     return database
 
 

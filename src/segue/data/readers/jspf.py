@@ -88,18 +88,19 @@ def _one(source: Input, raw: msgspec.Raw) -> Track:
 def _read(sources: list[Input], reading: Reading) -> None:
     playlists = Playlists(reading)
     for source in sources:
+        content = read(source, reading.tick)
         try:
-            playlist = _file.decode(read(source, reading.tick)).playlist
+            playlist = _file.decode(content).playlist
             tracks = []
             for raw in playlist.track:
                 try:
                     tracks.append(_one(source, raw))
-                except msgspec.ValidationError as error:
-                    reading.receipt.drop(reason(error))
+                except msgspec.ValidationError:
+                    reading.receipt.drop(reason(raw, _Track))
                 except Refused as refused:
                     reading.receipt.drop(str(refused))
         except JSON_ERRORS as error:
-            raise json_error(error, source) from error
+            raise json_error(error, source, content, _File) from error
         title = (playlist.title or "").strip() or stem(source)
         playlists.add(source.name, title, playlist.annotation, tracks)
     playlists.flush()

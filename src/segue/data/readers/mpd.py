@@ -58,8 +58,8 @@ def _one_by_one(content: bytearray, reading: Reading) -> Iterator[_Playlist]:
     for raw in _raw_slice.decode(content).playlists:
         try:
             yield _playlist.decode(raw)
-        except msgspec.ValidationError as error:
-            reading.receipt.drop(reason(error))
+        except msgspec.ValidationError:
+            reading.receipt.drop(reason(raw, _Playlist))
 
 
 def _decode(source: Input, reading: Reading) -> list[_Playlist]:
@@ -71,7 +71,7 @@ def _decode(source: Input, reading: Reading) -> list[_Playlist]:
         except msgspec.ValidationError:
             return list(_one_by_one(content, reading))
     except JSON_ERRORS as error:
-        raise json_error(error, source) from error
+        raise json_error(error, source, content, _RawSlice) from error
 
 
 def _keep(playlists: list[_Playlist], seen: set[int], reading: Reading) -> list[_Playlist]:

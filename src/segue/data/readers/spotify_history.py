@@ -131,13 +131,14 @@ def _rows(source: Input, reading: Reading, incognito: bool) -> Iterator[_Row]:
         try:
             if other:
                 raise _Dropped(other[0].lower())
-            yield _row(entry, incognito)
-        except msgspec.ValidationError as error:
-            reading.receipt.drop(reason(error))
+            try:
+                yield _row(entry, incognito)
+            except msgspec.ValidationError:
+                raise _Dropped(reason(entry, _Play)) from None
         except _Dropped as dropped:
             reading.receipt.drop(str(dropped))
         except JSON_ERRORS as error:
-            raise json_error(error, source) from error
+            raise json_error(error, source, entry, _Play) from error
 
 
 def _owner(source: Input) -> tuple[str, str]:

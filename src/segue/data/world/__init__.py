@@ -1,4 +1,4 @@
-"""A simulated listening world with a known truth; see `docs/world.md`."""
+"""A simulated listening world with a known truth; see `docs/reference/world.md`."""
 
 from segue.data.world.listening import skip_probability
 from segue.data.world.make import TRUTH_FILE, World, genre_words, make_world, truth

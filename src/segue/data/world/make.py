@@ -34,6 +34,7 @@ from segue.data.world.words import (
 )
 from segue.data.writing import DatasetWriter, writing_dataset
 from segue.errors import ConfigError, DataError
+from segue.mismatch import mismatch_of
 from segue.progress import Advance, task
 
 TRUTH_FILE = "truth.safetensors"
@@ -83,9 +84,8 @@ class World(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             world = msgspec.convert(dict(sizes), cls)
         except msgspec.ValidationError as error:
             known = ", ".join(field.name for field in msgspec.structs.fields(cls))
-            raise ConfigError(
-                str(error).replace("`", ""), where="world", do=f"sizes are: {known}"
-            ) from error
+            wrong = str(mismatch_of(dict(sizes), cls)).removeprefix("$.")
+            raise ConfigError(wrong, where="world", do=f"sizes are: {known}") from error
         if world.sessions and not world.listeners:
             raise ConfigError(
                 f"{world.sessions} sessions and no listeners",
@@ -272,7 +272,7 @@ class _Header(msgspec.Struct, kw_only=True):
 
 
 def truth(dataset: Path | str) -> Tensors:
-    """What is true of a simulated world; `docs/world.md` lists the tensors.
+    """What is true of a simulated world; `docs/reference/world.md` lists the tensors.
 
     Raises:
         DataError: the folder holds no simulated world, or its truth is damaged.

@@ -1,6 +1,6 @@
 """The music of a simulated world: genres, artists, albums and tracks with latent points.
 
-`docs/world.md` says the same with its formulas in one place.
+`docs/reference/world.md` says the same with its formulas in one place.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def generator(seed: int, stream: str, chunk: int = 0) -> np.random.Generator:
 
 
 def mismatch(points: Float32, tracks: Float32) -> Float32:
-    """How far tracks are from points: |p - t|^2 / (2 FACTORS).
+    """How far tracks are from points: `|p - t|^2 / (2 FACTORS)`.
 
     0 for the same place, about 1 for two unrelated tracks, 0.4 for two tracks of one genre.
 

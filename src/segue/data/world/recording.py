@@ -13,7 +13,7 @@ import numpy as np
 from segue.data.world.instruments import RATE, Float32
 from segue.data.world.music import Music, generator
 from segue.data.world.sound import make_style, render
-from segue.errors import ConfigError
+from segue.extras import needs
 
 AUDIO_FOLDER = "audio"
 
@@ -38,9 +38,7 @@ def refuse_without_encoder() -> None:
     try:
         import av  # noqa: F401
     except ImportError as error:
-        raise ConfigError(
-            "sound needs PyAV", where="world", do="pip install 'segue[audio]'"
-        ) from error
+        raise needs("sound", "audio", "PyAV", where="world", cause=error) from error
 
 
 def flac(samples: Float32) -> bytes:

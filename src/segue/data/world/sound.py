@@ -1,7 +1,7 @@
 """The sound of the tracks of a simulated world: short pieces of music made from latent points.
 
 Each `Control` of a piece follows one coordinate of the track's latent point, more or less closely;
-what no control follows cannot be heard. `docs/world.md` has the table.
+what no control follows cannot be heard. `docs/reference/world.md` has the table.
 """
 
 from __future__ import annotations

@@ -1,0 +1,289 @@
+"""Where a value is not what its type says, in words of our own.
+
+msgspec finds out that a value does not fit. Which part it is and why, this module finds again by
+the type, so that nothing hangs on how a version of the library words its messages.
+"""
+
+from __future__ import annotations
+
+import codecs
+import datetime
+import json
+import operator
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import inspect
+
+Path = tuple[str | int, ...]
+Content = bytes | bytearray | memoryview | msgspec.Raw
+
+
+class Mismatch(NamedTuple):
+    """The first thing that is wrong with a value. ``str(mismatch)`` is it in one line."""
+
+    path: Path
+    """Names of fields and numbers of entries that lead there; empty for the whole."""
+    kind: Literal["missing", "unknown", "choice", "value", "json"]
+    what: str
+    """What is wrong, without the path."""
+    name: str | None = None
+    """Of the field that is missing or unknown in what the path leads to."""
+    choices: tuple[Any, ...] = ()
+    """What it may be instead, where that is a fixed set."""
+
+    @property
+    def where(self) -> str:
+        """The path as JSONPath: ``$.tracks[2].uri``."""
+        return "$" + "".join(f"[{x}]" if isinstance(x, int) else f".{x}" for x in self.path)
+
+    def __str__(self) -> str:
+        line = f"{self.where}: {self.what}" if self.path else self.what
+        return f"{line}; it may be {said(self.choices)}" if self.choices else line
+
+
+def said(choices: Sequence[Any]) -> str:
+    """Choices one after another."""
+    return ", ".join(map(repr, choices))
+
+
+def mismatch_of(value: Any, kind: Any) -> Mismatch:
+    """What is wrong with a value that msgspec refused as `kind`.
+
+    Args:
+        value: mappings, lists, texts, numbers and None, as decoding JSON or TOML gives them.
+        kind: the type that it should have had.
+    """
+    return next(_wrong(value, _form(kind), ()), Mismatch((), "value", "is not of this form"))
+
+
+def mismatch_in(content: Content, kind: Any) -> Mismatch:
+    """The same for JSON text; where what comes after the mismatch is no JSON, that is wrong."""
+    try:
+        value = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Mismatch((), "json", "is not valid JSON")
+    return mismatch_of(value, kind)
+
+
+@lru_cache(maxsize=64)
+def _form(kind: Any) -> inspect.Type:
+    return inspect.type_info(kind)
+
+
+CUT_OFF = "is cut off"
+NOT_UTF8 = "is not UTF-8"
+_UNENDED = re.compile(r'\s*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+\\?|[\w.+\\-]{0,5})', re.DOTALL)
+"""What is left of a value where a file ends in it: a string, or some letters of a word, number or
+escape."""
+
+
+def json_fault(content: Content) -> str | None:
+    """What is wrong with text that was refused as JSON: `CUT_OFF`, `NOT_UTF8`, or None: another."""
+    try:
+        text, _ = codecs.utf_8_decode(content, "strict", False)  # may end in the middle of a letter
+    except UnicodeDecodeError as error:
+        # Where it is no JSON before that, this is what is wrong.
+        return NOT_UTF8 if json_fault(content[: error.start]) == CUT_OFF and error.start else None
+    text = text.lstrip()
+    if not text:
+        return CUT_OFF
+    try:
+        json.JSONDecoder().raw_decode(text)
+    except json.JSONDecodeError as error:
+        if error.pos and _UNENDED.fullmatch(text, error.pos):
+            return CUT_OFF
+    except (ValueError, RecursionError):  # numbers and depths that Python gives up on
+        pass
+    return None
+
+
+_NAMES = {
+    inspect.BoolType: "true or false",
+    inspect.IntType: "a whole number",
+    inspect.FloatType: "a number",
+    inspect.StrType: "text",
+    inspect.NoneType: "nothing",
+    inspect.DateTimeType: "a time",
+    inspect.StructType: "an object",
+    inspect.DictType: "an object",
+    inspect.ListType: "a list",
+    inspect.VarTupleType: "a list",
+    inspect.TupleType: "a list",
+    inspect.LiteralType: "one of a few values",
+}
+"""What the types are called that settings, manifests, sources and requests are made of."""
+
+
+def named(value: Any) -> str:
+    """What a decoded value is, for people."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int):
+        return "a whole number"
+    if isinstance(value, float):
+        return "a number"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, list | tuple | set):
+        return "a list"
+    return type(value).__name__
+
+
+def _plain(form: inspect.Type) -> inspect.Type:
+    while isinstance(form, inspect.Metadata):
+        form = form.type
+    return form
+
+
+def _wrong(value: Any, form: inspect.Type, path: Path) -> Iterator[Mismatch]:
+    """Everything that is wrong with a value, in its order."""
+    form = _plain(form)
+    if isinstance(form, inspect.UnionType):
+        yield from _of_union(value, form, path)
+    elif isinstance(form, inspect.LiteralType):
+        if not any(value == one and type(value) is type(one) for one in form.values):
+            choices = tuple(form.values)
+            yield Mismatch(path, "choice", f"unknown value {value!r}", choices=choices)
+    elif type(form) in _NAMES:
+        if _fits(value, form):
+            yield from _inside(value, form, path)
+        else:
+            what = f"expected {_NAMES[type(form)]}, got {named(value)}"
+            yield Mismatch(path, "value", what)
+
+
+def _fits(value: Any, form: inspect.Type) -> bool:
+    """Whether a value is of the kind that a type is of, whatever is in it."""
+    if isinstance(form, inspect.FloatType):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(form, inspect.IntType):
+        return isinstance(value, int) and not isinstance(value, bool)
+    if isinstance(form, inspect.BoolType):
+        return isinstance(value, bool)
+    if isinstance(form, inspect.StrType):
+        return isinstance(value, str)
+    if isinstance(form, inspect.NoneType):
+        return value is None
+    if isinstance(form, inspect.DateTimeType):
+        return isinstance(value, str | datetime.datetime)
+    if isinstance(form, inspect.StructType):
+        return isinstance(value, Mapping | form.cls)
+    if isinstance(form, inspect.DictType):
+        return isinstance(value, Mapping)
+    return isinstance(value, list | tuple | set)
+
+
+def _of_union(value: Any, form: inspect.UnionType, path: Path) -> Iterator[Mismatch]:
+    members = [_plain(one) for one in form.types]
+    tagged = [one for one in members if isinstance(one, inspect.StructType) and one.tag_field]
+    if tagged and isinstance(value, Mapping):
+        field = tagged[0].tag_field
+        assert field is not None
+        if field not in value:
+            yield Mismatch(path, "missing", f"missing field {field}", field)
+            return
+        chosen = [one for one in tagged if one.tag == value[field]]
+        if not chosen:
+            tags = tuple(one.tag for one in tagged)
+            what = f"unknown value {value[field]!r}"
+            yield Mismatch((*path, field), "choice", what, choices=tags)
+            return
+        yield from _wrong(value, chosen[0], path)
+        return
+    fitting = [
+        one for one in members if not isinstance(one, inspect.LiteralType) and _fits(value, one)
+    ]
+    found = [list(_wrong(value, one, path)) for one in fitting]
+    if any(not wrong for wrong in found):
+        return
+    if found:
+        yield from found[0]
+        return
+    literals = [one for one in members if isinstance(one, inspect.LiteralType)]
+    if literals and isinstance(value, str | int):
+        yield from _wrong(value, literals[0], path)
+        return
+    names = " or ".join(dict.fromkeys(_NAMES.get(type(one), "something else") for one in members))
+    yield Mismatch(path, "value", f"expected {names}, got {named(value)}")
+
+
+def _inside(value: Any, form: inspect.Type, path: Path) -> Iterator[Mismatch]:
+    """What is wrong in a value that is of the right kind."""
+    if isinstance(form, inspect.IntType | inspect.FloatType):
+        yield from _bounds(value, form, path)
+    elif isinstance(form, inspect.StrType):
+        yield from _length(len(value), "text", form, path)
+        if form.pattern is not None and not re.search(form.pattern, value):
+            yield Mismatch(path, "value", f"expected text that matches {form.pattern}")
+    elif isinstance(form, inspect.DateTimeType):
+        try:
+            time = msgspec.convert(value, datetime.datetime)
+        except msgspec.ValidationError:
+            yield Mismatch(path, "value", "expected a time as 2026-01-31T12:00:00Z")
+        else:
+            if form.tz and time.tzinfo is None:
+                what = "expected a time with its zone, as 2026-01-31T12:00:00Z"
+                yield Mismatch(path, "value", what)
+    elif isinstance(form, inspect.ListType | inspect.VarTupleType):
+        yield from _length(len(value), "a list", form, path)
+        for i, one in enumerate(value):
+            yield from _wrong(one, form.item_type, (*path, i))
+    elif isinstance(form, inspect.TupleType):
+        if len(value) != len(form.item_types):
+            yield Mismatch(path, "value", f"expected a list of length {len(form.item_types)}")
+        for i, (one, kind) in enumerate(zip(value, form.item_types, strict=False)):
+            yield from _wrong(one, kind, (*path, i))
+    elif isinstance(form, inspect.DictType):
+        yield from _length(len(value), "an object", form, path)
+        for name, one in value.items():
+            yield from _wrong(name, form.key_type, path)
+            yield from _wrong(one, form.value_type, (*path, str(name)))
+    elif isinstance(form, inspect.StructType) and isinstance(value, Mapping):
+        yield from _fields(value, form, path)
+
+
+def _fields(value: Mapping[str, Any], form: inspect.StructType, path: Path) -> Iterator[Mismatch]:
+    """Those that are there in their order, then those that are not."""
+    fields = {field.encode_name: field for field in form.fields}
+    for name, one in value.items():
+        if name in fields:
+            yield from _wrong(one, fields[name].type, (*path, name))
+        elif form.forbid_unknown_fields and name != form.tag_field:
+            yield Mismatch(path, "unknown", f"unknown field {name}", name)
+    for name, field in fields.items():
+        if field.required and name not in value:
+            yield Mismatch(path, "missing", f"missing field {name}", name)
+
+
+_BOUNDS = (
+    ("gt", ">", operator.gt),
+    ("ge", ">=", operator.ge),
+    ("lt", "<", operator.lt),
+    ("le", "<=", operator.le),
+)
+
+
+def _bounds(
+    value: float, form: inspect.IntType | inspect.FloatType, path: Path
+) -> Iterator[Mismatch]:
+    name = _NAMES[type(form)]
+    for attribute, sign, good in _BOUNDS:
+        bound = getattr(form, attribute)
+        if bound is not None and not good(value, bound):
+            shown = f"{bound:.15g}" if isinstance(bound, float) else bound
+            yield Mismatch(path, "value", f"expected {name} {sign} {shown}")
+
+
+def _length(length: int, name: str, form: Any, path: Path) -> Iterator[Mismatch]:
+    if form.min_length is not None and length < form.min_length:
+        yield Mismatch(path, "value", f"expected {name} of length >= {form.min_length}")
+    if form.max_length is not None and length > form.max_length:
+        yield Mismatch(path, "value", f"expected {name} of length <= {form.max_length}")

@@ -3,9 +3,9 @@
     python tests/other_systems.py SYSTEM < COMMANDS
 
 SYSTEM is win32 or darwin. COMMANDS is JSON: lists of arguments of the command line. Prints JSON:
-the exit status, stdout and stderr of each. Its own file, so that nothing is loaded before it is
-here.
+the exit status, stdout and stderr of each. Its own file, so that it is loaded before all others.
 
+A text file that segue opens in no stated encoding is an error, where Python is told to tell of it.
 As Windows it also refuses what Windows refuses: to open or sync a folder, to sync what is open for
 reading alone, to rename onto a file, and to rename, replace or remove what is open or mapped.
 """
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
 import shutil
 import signal
@@ -56,6 +55,8 @@ class System:
 
 def pretend(system: str) -> None:
     """Take away what the system lacks; before anything else is loaded."""
+    import fcntl
+
     for name in MODULES[system]:
         sys.modules[name] = None  # type: ignore[assignment]
     for module, names in NAMES[system].items():
@@ -78,7 +79,7 @@ def pretend(system: str) -> None:
     ctypes.CDLL = CDLL  # type: ignore[misc]
     _hide(folders=system == "win32")
     if system == "win32":
-        _refuse_as_windows()
+        _refuse_as_windows(fcntl)
         ctypes.WinDLL = Kernel32  # type: ignore[attr-defined]
         ctypes.get_last_error = lambda: 87  # type: ignore[attr-defined]
 
@@ -116,7 +117,7 @@ def _in_use() -> set[str]:
         _looking.pop()
 
 
-def _refuse_as_windows() -> None:
+def _refuse_as_windows(fcntl: ModuleType) -> None:
     shutil._use_fd_functions = False  # type: ignore[attr-defined]
     get, sync = fcntl.fcntl, os.fsync
 
@@ -200,8 +201,10 @@ def main() -> None:
     import io
     import json
     import multiprocessing
+    import warnings
 
     multiprocessing.set_start_method("spawn")
+    warnings.filterwarnings("error", category=EncodingWarning, module=r"segue(\.|$)")
     become(system)
     from segue.cli import run
 

@@ -35,6 +35,8 @@ def programs() -> Path:
     Raises:
         NoPostgres: there is none.
     """
+    if not hasattr(os, "geteuid"):
+        raise NoPostgres("PostgreSQL is tried on Linux and macOS alone")
     places = sorted(
         Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3])
     )

@@ -10,6 +10,10 @@ import pytest
 
 from segue.compiled import keep_compiled
 
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "getuid"), reason="on Windows every user has a home: nothing is done"
+)
+
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

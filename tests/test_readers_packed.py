@@ -280,6 +280,7 @@ def test_progress_counts_the_packed_bytes(tmp_path: Path) -> None:
         assert len(steps) > 1
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
 def test_a_pipe_is_refused(tmp_path: Path) -> None:
     pipe = tmp_path / NAME
     os.mkfifo(pipe)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import ntpath
 import os
 import unicodedata
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from reader_cases import ingested, uris
 
 from segue.data.dataset import Dataset
 from segue.data.ingest import ingest
+from segue.data.readers import _places
 from segue.data.readers import xspf as xspf_reader
 from segue.data.readers._open import Input
 from segue.data.readers._places import Refused, track_uri
@@ -164,6 +167,60 @@ def test_no_path_ever_leaves_the_source(text: str, quoted: bool) -> None:
         assert not uri.startswith("/")
         assert ".." not in uri.split("/")
         assert "\\" not in uri
+
+
+WINDOWS_LIST = Input(Path("C:/Music/lists/a.m3u"), Path("C:/Music"), "lists/a.m3u", 0)
+
+
+@pytest.fixture
+def windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths are those of Windows, where a playlist lies in C:\\Music\\lists."""
+    monkeypatch.setattr(_places, "os", SimpleNamespace(path=ntpath, sep="\\"))
+
+
+@pytest.mark.parametrize(
+    ("text", "uri"),
+    [
+        ("..\\Air\\a.mp3", "Air/a.mp3"),
+        ("../Air/a.mp3", "Air/a.mp3"),
+        ("C:\\Music\\Air\\a.mp3", "Air/a.mp3"),
+        ("c:/music/Air/a.mp3", "Air/a.mp3"),
+        ("file:///C:/Music/Air/a%20b.mp3", "Air/a b.mp3"),
+        ("file:///C:/Music/lists/../Air/a.mp3", "Air/a.mp3"),
+    ],
+)
+def test_on_windows_a_path_with_a_drive_may_lie_in_the_source(
+    windows: None, text: str, uri: str
+) -> None:
+    assert track_uri(WINDOWS_LIST, text, quoted=False) == uri
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "C:\\Windows\\a.mp3",
+        "D:\\Music\\Air\\a.mp3",
+        "D:a.mp3",
+        "\\\\nas\\music\\a.mp3",
+        "\\\\?\\C:\\Windows\\a.mp3",
+        "C:\\Music\\..\\a.mp3",
+        "..\\..\\a.mp3",
+        "file:///D:/a.mp3",
+        "\\Windows\\a.mp3",
+    ],
+)
+def test_on_windows_a_path_out_of_the_source_is_refused(windows: None, text: str) -> None:
+    with pytest.raises(Refused, match="outside the source folder"):
+        track_uri(WINDOWS_LIST, text, quoted=False)
+
+
+def test_on_windows_a_link_to_another_drive_is_refused(
+    windows: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = WINDOWS_LIST.root
+    monkeypatch.setattr(ntpath, "realpath", lambda p: "C:\\Music" if p == root else "E:\\a.mp3")
+    with pytest.raises(Refused, match="link out of the source folder"):
+        track_uri(WINDOWS_LIST, "a.mp3", quoted=False)
 
 
 def test_m3u_that_is_xml_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from socket import AF_UNIX, SOCK_DGRAM
 from typing import Any, Self
 
 import numpy as np
@@ -158,7 +157,11 @@ def small_disk() -> Iterator[Path]:
     folder = Path("/tmp", f"segue-service-disk-{os.getpid()}")
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(folder)]
-    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+    if (
+        not hasattr(os, "geteuid")
+        or os.geteuid()
+        or subprocess.run(mount, capture_output=True, check=False).returncode
+    ):
         folder.rmdir()
         pytest.skip("only root, where mounts are allowed, can make a disk that is full")
     yield folder
@@ -439,11 +442,15 @@ def refused(*arguments: str) -> str:
     return line
 
 
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="Windows has no such sockets")
 def test_the_service_manager_hears_when_it_answers_and_when_it_stops(
     bundles: Bundles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Short: the name of a socket has 107 bytes at most.
-    with tempfile.TemporaryDirectory() as folder, socket.socket(AF_UNIX, SOCK_DGRAM) as manager:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+    ):
         manager.bind(f"{folder}/notify")
         manager.settimeout(SECONDS)
         monkeypatch.setenv("NOTIFY_SOCKET", f"{folder}/notify")

@@ -121,7 +121,7 @@ def _remember_reloads() -> list[int]:
 def _notify(state: str) -> None:
     """Tell the service manager, where one waits for it (sd_notify of systemd)."""
     address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
+    if not address or not hasattr(socket, "AF_UNIX"):
         return
     if address.startswith("@"):  # a name in Linux's abstract namespace
         address = "\0" + address[1:]

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what tests look for outside of Python: Chromium with its driver, and PostgreSQL.
+# Installs what tests look for outside of Python: Chromium with its driver, PostgreSQL and, on Linux,
+# systemd-analyze.
 #
 #   sh scripts/test_extras.sh            what is there already is left alone
 #
@@ -30,9 +31,14 @@ has_postgres() {
     return 1
 }
 
+has_systemd() {
+    [ "$(uname -s)" != Linux ] || has systemd-analyze
+}
+
 missing() {
     has_chromium || echo "Chromium with its driver (chromedriver)"
     has_postgres || echo "PostgreSQL (initdb)"
+    has_systemd || echo "systemd (systemd-analyze)"
 }
 
 as_root() {
@@ -56,7 +62,7 @@ install() {
 
 before=$(missing)
 if [ -z "$before" ]; then
-    echo "Chromium and PostgreSQL are there; nothing to install"
+    echo "everything is there; nothing to install"
     exit 0
 fi
 
@@ -76,6 +82,7 @@ else
     has_chromium || install chromium chromium-driver ||
         install chromium-browser chromium-chromedriver
     has_postgres || install postgresql
+    has_systemd || install systemd
     after=$(missing)
     if [ -z "$after" ]; then
         echo "installed; nothing is missing"

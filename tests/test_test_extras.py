@@ -28,6 +28,7 @@ class Machine:
             (folder / name).symlink_to(there)
         self.program("uname", f"echo {system}")
         self.program("id", f"echo {user}")
+        self.program("systemd-analyze")
 
     def program(self, name: str, does: str = "") -> None:
         file = self.folder / name
@@ -71,8 +72,21 @@ def test_debian_as_root_installs_what_is_missing_and_then_nothing(tmp_path: Path
     code, said = machine.run()
     assert (code, said[-1]) == (0, "installed; nothing is missing")
     assert machine.installed() == ["chromium chromium-driver"]
-    assert machine.run() == (0, ["Chromium and PostgreSQL are there; nothing to install"])
+    assert machine.run() == (0, ["everything is there; nothing to install"])
     assert machine.installed() == ["chromium chromium-driver"]
+
+
+def test_systemd_is_for_linux_alone(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.apt("systemd-analyze")
+    for name in ("chromium", "chromedriver", "initdb"):
+        machine.program(name)
+    (tmp_path / "systemd-analyze").unlink()
+    assert machine.run()[0] == 0
+    assert machine.installed() == ["systemd"]
+    (tmp_path / "systemd-analyze").unlink()
+    machine.program("uname", "echo FreeBSD")
+    assert machine.run()[0] == 0
 
 
 def test_ubuntu_has_other_names(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
+from segue.answers import MAX_HISTORY
 from segue.service.store import Event, Store
 
 
@@ -18,16 +20,20 @@ def events(key: str) -> list[Event]:
     return [Event(kind="skip", track=f"{key}:{n}") for n in range(3)]
 
 
+MOST = MAX_HISTORY // 3
+"""Requests of a fork: what a test reads back of a session holds no more events."""
+
+
 def write(address: str, word: str) -> None:
-    """Append until killed."""
+    """Append, then wait to be killed, if that has not happened yet."""
     store = Store.open(address)
-    n = 0
-    while True:
+    for n in range(MOST):
         key = f"{word}-{n}"
         rows = [{"uri": event.track} for event in events(key)]
         store.append(key, "listener", word, events(key), rows)
         os.write(1, f"{key}\n".encode())
-        n += 1
+    while True:
+        time.sleep(1)
 
 
 def main() -> None:

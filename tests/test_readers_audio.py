@@ -254,8 +254,8 @@ def test_folders_that_may_not_be_read_are_counted(
 
 
 def test_files_that_may_not_be_read_are_counted(tmp_path: Path) -> None:
-    if not hasattr(os, "geteuid") or os.geteuid() == 0:
-        pytest.skip("root may read everything, and Windows has no such permissions")
+    if not hasattr(os, "geteuid"):
+        pytest.skip("Windows has no such permissions")
     music = folder(tmp_path)
     (music / "Air - Sexy Boy.wav").chmod(0)
     run = [sys.executable, "-c", "from segue.cli import main; main()"]

@@ -21,31 +21,30 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / "requirements"
+LOCKS = {"locked": ("dev.txt", "torch.txt"), "lowest": ("lowest.txt", "lowest-torch.txt")}
+"""The file of all but torch, and that of torch."""
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Install what the command line names."""
-    if len(arguments) != 1 or arguments[0] not in {"locked", "lowest", "newest"}:
+    if len(arguments) != 1 or arguments[0] not in {*LOCKS, "newest"}:
         print(__doc__, file=sys.stderr)
         return 2
     try:
-        {"locked": _locked, "lowest": _lowest, "newest": _newest}[arguments[0]]()
+        if arguments[0] == "newest":
+            _newest()
+        else:
+            _locked(*LOCKS[arguments[0]])
     except subprocess.CalledProcessError as error:
         print(f"failed: {' '.join(map(str, error.cmd))}", file=sys.stderr)
         return 1
     return 0
 
 
-def _locked() -> None:
-    _packages(REQUIREMENTS / "dev.txt")
-    _torch((REQUIREMENTS / "torch.txt").read_text(encoding="utf-8").strip())
-    _segue()
-
-
-def _lowest() -> None:
-    _packages(REQUIREMENTS / "lowest.txt")
-    _torch((REQUIREMENTS / "lowest-torch.txt").read_text(encoding="utf-8").strip())
+def _locked(packages: str, torch: str) -> None:
+    _packages(REQUIREMENTS / packages)
+    _torch((REQUIREMENTS / torch).read_text(encoding="utf-8").strip())
     _segue()
 
 
@@ -54,7 +53,7 @@ def _newest() -> None:
 
     torch stays at the locked version where its newest CPU build cannot be had.
     """
-    _locked()
+    _locked(*LOCKS["locked"])
     if _pip("--upgrade", "--no-deps", "--index-url", CPU_INDEX, *_QUICKLY, "torch", check=False):
         print(f"torch stays at {version('torch')}: {CPU_INDEX} cannot be reached")
     pinned = f"torch=={_installed('torch')}"

@@ -85,10 +85,8 @@ def lock(*, upgrade: bool) -> None:
         lowest = _compiled(
             "pyproject.toml", str(tools), *extras, "--resolution=lowest-direct",
             "--python-version", PYTHONS[0], "--python-platform", PLATFORMS[0],
-            filtered=False,
         )  # fmt: skip
     LOWEST_TORCH.write_text(f"{lowest['torch'][0].split()[0]}\n", encoding="utf-8")
-    lowest = {name: lines for name, lines in lowest.items() if not NOT_LOCKED.fullmatch(name)}
     _write(LOWEST, "the lowest versions that pyproject.toml allows", {**lowest, **weights})
 
 
@@ -127,7 +125,7 @@ def _name(requirement: str) -> str:
 
 
 def _compiled(
-    *arguments: str, kept: Path | None = None, stdin: str | None = None, filtered: bool = True
+    *arguments: str, kept: Path | None = None, stdin: str | None = None
 ) -> dict[str, list[str]]:
     """What uv resolves: the lines of each requirement, by name and marker."""
     with tempfile.TemporaryDirectory() as folder:
@@ -148,12 +146,7 @@ def _compiled(
             name, _, marker = line.removesuffix("\\").strip().partition(" ; ")
             block = blocks.setdefault(f"{name.split('==')[0]} {marker}".strip(), [])
         block.append(line)
-    wanted = {
-        key: lines
-        for key, lines in blocks.items()
-        if not filtered or not NOT_LOCKED.fullmatch(key.partition(" ")[0])
-    }
-    return dict(sorted(wanted.items()))
+    return blocks
 
 
 def _without_hashes(locked: dict[str, list[str]]) -> str:
@@ -163,9 +156,10 @@ def _without_hashes(locked: dict[str, list[str]]) -> str:
 
 def _write(path: Path, what: str, locked: dict[str, list[str]]) -> None:
     lines = [f"# {what[0].upper()}{what[1:]}. Made by `make lock`; torch: see scripts/install.py."]
-    lines += [line for key in sorted(locked) for line in locked[key]]
+    keys = [key for key in sorted(locked) if not NOT_LOCKED.fullmatch(key.partition(" ")[0])]
+    lines += [line for key in keys for line in locked[key]]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print(f"{path.relative_to(ROOT)}: {len(locked)} versions")
+    print(f"{path.relative_to(ROOT)}: {len(keys)} versions")
 
 
 def _uv(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -15,8 +15,9 @@ from optional import optional, reason
 
 from segue import extras
 from segue.cli import run
+from segue.doctor import states
 from segue.errors import ConfigError
-from segue.extras import EXTRAS, install, needs, require, states
+from segue.extras import EXTRAS, install, needs, require
 
 ROOT = Path(__file__).parent.parent
 MODULES = {library.module for extra in EXTRAS.values() for library in extra.libraries}

@@ -177,15 +177,13 @@ def _heard_by(path: Path) -> Extractor | None:
         BundleError: not a bundle, one whose model places no tracks, or one that learned from what
             another version of its extractor hears.
     """
+    where, manifest = path / _MANIFEST, _manifest(path)
     try:
-        heard = msgspec.json.decode(_manifest(path), type=_Heard)
+        heard = msgspec.json.decode(manifest, type=_Heard)
     except msgspec.ValidationError as error:
-        wrong = mismatch_in(_manifest(path), _Heard)
-        raise BundleError(
-            f"is not the manifest of a bundle ({wrong})", where=path / _MANIFEST
-        ) from error
+        wrong = mismatch_in(manifest, _Heard)
+        raise BundleError(f"is not the manifest of a bundle ({wrong})", where=where) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        where = path / _MANIFEST
         raise BundleError(f"is not the manifest of a bundle ({error})", where=where) from error
     sound = heard.config.get("sound")
     larp = heard.config.get("larp")

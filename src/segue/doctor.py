@@ -20,7 +20,7 @@ from segue.data.writing import writing_dataset
 from segue.environment import lacks
 from segue.errors import SegueError
 from segue.evaluation.protocols import PROTOCOLS
-from segue.extras import states
+from segue.extras import EXTRAS, install
 from segue.models.base import RECOMMENDERS
 from segue.playlist_files import PLAYLIST_FORMATS
 from segue.recipe import load_recipe, shipped
@@ -93,12 +93,30 @@ def examine() -> Examination:
         protocols=sorted(PROTOCOLS),
         formats=sorted(FORMATS),
         playlist_formats=sorted(PLAYLIST_FORMATS),
-        extras={name: ExtraState(*state) for name, state in states().items()},
+        extras=states(),
         works=trouble is None,
         trouble=trouble,
         platform=f"{platform.system()} {platform.machine()}",
         limits=list(map(str, lacks())),
     )
+
+
+def states() -> dict[str, ExtraState]:
+    """Every extra on this machine, by name."""
+    found = {}
+    for name, extra in EXTRAS.items():
+        missing = [library.name for library in extra.missing()]
+        versions = {
+            library.name: library.version or "unknown"
+            for library in extra.libraries
+            if library.name not in missing
+        }
+        how = install(name)
+        if name == "gpu" and versions.get("torch", "").endswith("+cpu"):
+            missing = ["torch built for GPUs"]
+            how = f"pip uninstall -y torch && {how}"  # pip keeps a build that is there
+        found[name] = ExtraState(not missing, extra.purpose, versions, missing, how)
+    return found
 
 
 def _blas() -> str:

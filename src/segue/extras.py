@@ -151,33 +151,3 @@ def require(what: str, extra: str, *, where: object = None) -> None:
     """
     if not EXTRAS[extra].there:
         raise needs(what, extra, where=where)
-
-
-class State(NamedTuple):
-    """An extra on this machine."""
-
-    installed: bool
-    purpose: str
-    versions: dict[str, str]
-    """Of the libraries that are there, by their names."""
-    missing: list[str]
-    """Names of the libraries that are not."""
-    install: str
-
-
-def states() -> dict[str, State]:
-    """Every extra on this machine, by name."""
-    found = {}
-    for name, extra in EXTRAS.items():
-        missing = [library.name for library in extra.missing()]
-        versions = {
-            library.name: library.version or "unknown"
-            for library in extra.libraries
-            if library.name not in missing
-        }
-        how = install(name)
-        if name == "gpu" and versions.get("torch", "").endswith("+cpu"):
-            missing = ["torch built for GPUs"]
-            how = f"pip uninstall -y torch && {how}"  # pip keeps a build that is there
-        found[name] = State(not missing, extra.purpose, versions, missing, how)
-    return found

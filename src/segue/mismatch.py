@@ -11,7 +11,7 @@ import datetime
 import json
 import operator
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -40,14 +40,14 @@ class Mismatch(NamedTuple):
         """The path as JSONPath: ``$.tracks[2].uri``."""
         return "$" + "".join(f"[{x}]" if isinstance(x, int) else f".{x}" for x in self.path)
 
+    @property
+    def remedy(self) -> str | None:
+        """What the value may be; None where that is no fixed set."""
+        return f"it may be {', '.join(map(repr, self.choices))}" if self.choices else None
+
     def __str__(self) -> str:
         line = f"{self.where}: {self.what}" if self.path else self.what
-        return f"{line}; it may be {said(self.choices)}" if self.choices else line
-
-
-def said(choices: Sequence[Any]) -> str:
-    """Choices one after another."""
-    return ", ".join(map(repr, choices))
+        return f"{line}; {self.remedy}" if self.choices else line
 
 
 def mismatch_of(value: Any, kind: Any) -> Mismatch:

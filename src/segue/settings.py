@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from segue.errors import ConfigError
-from segue.mismatch import Mismatch, mismatch_of, said
+from segue.mismatch import Mismatch, mismatch_of
 
 _LARGEST = float(np.finfo(np.float32).max)
 _NEAR = 0.7
@@ -64,7 +64,7 @@ def _refusal(kind: type[Config], wrong: Mismatch) -> ConfigError:
         return ConfigError(
             f"{path}: {what}" if path else what,
             where=kind.__name__,
-            do=f"it may be {said(wrong.choices)}" if wrong.choices else None,
+            do=wrong.remedy,
         )
     outer = f"{path}." if path else ""
     known = [field.name for field in msgspec.structs.fields(kind)]

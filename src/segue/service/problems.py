@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from segue.errors import SegueError, UsageError
-from segue.mismatch import mismatch_of, said
+from segue.mismatch import mismatch_of
 from segue.service.store import (
     KeyReused,
     NoPlaylist,
@@ -90,7 +90,7 @@ def at(path: str, what: str) -> Refused:
 def refused_by_schema(value: Any, kind: Any) -> Refused:
     """A body of valid JSON, decoded, that is not of the kind that it has to be."""
     wrong = mismatch_of(value, kind)
-    what = f"{wrong.what}; it may be {said(wrong.choices)}" if wrong.choices else wrong.what
+    what = f"{wrong.what}; {wrong.remedy}" if wrong.choices else wrong.what
     return at(wrong.where, what)
 
 

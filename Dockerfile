@@ -3,7 +3,7 @@
 #     docker build -t segue .
 #     docker run -v segue:/data -p 127.0.0.1:8000:8000 segue
 #
-# docs/guides/deploy.md says more. tests/test_deploy.py runs these instructions by script.
+# docs/guides/deploy.md says more. tests/project/test_deploy.py runs these instructions by script.
 
 FROM python:3.13-slim-bookworm AS build
 WORKDIR /build

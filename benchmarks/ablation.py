@@ -21,17 +21,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from benchmarks._run import machine, show
-from segue.catalog import Catalog
-from segue.continuation.features import FAMILIES
-from segue.continuation.ranker import Rows, fit_ranker
-from segue.continuation.trees import Trees
-from segue.continuation.two_stage import TwoStage
+from benchmarks.common.run import machine, show
+from segue.catalog.catalog import Catalog
 from segue.data.dataset import Dataset
-from segue.evaluation.metrics import per_query
-from segue.evaluation.protocols import Split, find_protocol
 from segue.evaluation.significance import estimate
-from segue.models.base import Recommender, Run
+from segue.metrics.ranking import per_query
+from segue.models.base.recommender import Recommender, Run
+from segue.models.two_stage.features.compute import FAMILIES
+from segue.models.two_stage.model import TwoStage
+from segue.models.two_stage.ranker import Rows, fit_ranker
+from segue.models.two_stage.trees import Trees
+from segue.protocols.base import Split, find_protocol
 from segue.recipe import load_recipe
 
 METRICS = ("rprec", "ndcg@500", "clicks")

@@ -29,17 +29,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from benchmarks._run import asked, machine, show
-from segue.adding import add
-from segue.answers import Query
+from benchmarks.common.run import asked, machine, show
 from segue.bundle import Bundle
 from segue.data.dataset import Dataset
 from segue.data.schema import TABLES
-from segue.data.world import World, make_world
-from segue.models.audio import AudioRecommender
+from segue.models.audio.model import AudioRecommender
+from segue.operations.add_tracks import add
+from segue.operations.train import train
+from segue.queries import Query
 from segue.recipe import load_recipe
-from segue.slate import continue_playlist
-from segue.training import train
+from segue.reranking.list_stage import continue_playlist
+from segue.simulation import World, make_world
 
 TRACKS = 200_000
 SECONDS, RATE = 200, 44_100

@@ -26,16 +26,16 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._cold_rows import AUDIO, ROWS, Setting, diversity, places_taken
-from benchmarks._run import machine
-from benchmarks._tables import Table, write_pages
+from benchmarks.common.cold_rows import AUDIO, ROWS, Setting, diversity, places_taken
+from benchmarks.common.pictures import save_map, save_spectrogram
+from benchmarks.common.run import machine
+from benchmarks.common.tables import Table, write_pages
 from segue.audio.mel import BLOG
 from segue.data.dataset import Dataset
 from segue.evaluation.evaluate import run_test
-from segue.evaluation.pictures import save_map, save_spectrogram
-from segue.evaluation.protocols import find_protocol
 from segue.evaluation.significance import estimate
-from segue.models.audio import AudioRecommender
+from segue.models.audio.model import AudioRecommender
+from segue.protocols.base import find_protocol
 
 METRICS = find_protocol("cold").metrics(find_protocol("cold").n)
 PAIRS = (

@@ -25,9 +25,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks._locked import ROOT
-from benchmarks._run import machine
-from benchmarks._tables import Table
+from benchmarks.common.locked import ROOT
+from benchmarks.common.run import machine
+from benchmarks.common.tables import Table
 from benchmarks.install_size import write_playlists
 
 RECIPES = {

@@ -26,9 +26,9 @@ import torch
 from implicit.cpu.topk import topk as implicit_topk
 from threadpoolctl import threadpool_info
 
-from benchmarks._run import machine, show
-from segue.evaluation.metrics import per_query
-from segue.models.ranking import best_of_products
+from benchmarks.common.run import machine, show
+from segue.metrics.ranking import per_query
+from segue.retrieval.topk import best_of_products
 
 Float32 = npt.NDArray[np.float32]
 Rank = Callable[[Float32, Float32, int], npt.NDArray[Any]]

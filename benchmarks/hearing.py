@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._run import asked, child, machine, show
+from benchmarks.common.run import asked, child, machine, show
 
 _FRAMES = 569
 """A step's crop: 95 % of a clip."""
@@ -30,7 +30,7 @@ _SIDE = 2048
 
 
 def _form() -> Any:
-    from segue.models.audio_settings import form_of
+    from segue.models.audio.config import form_of
     from segue.recipe import load_recipe
 
     return form_of(load_recipe("audio-cnn").make().config, _BANDS, _FACTORS)
@@ -94,7 +94,7 @@ def steps(_: Path, threads: int, clips: int, turns: int) -> dict[str, Any]:
     """Seconds of a step, the best of several turns, of every way to take it."""
     import torch
 
-    from segue.models.audio_network import Network
+    from segue.nn.tower_network import Network
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)

@@ -25,9 +25,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks._run import child, machine, peak_mb, show
-from segue.data.ingest import ingest
-from segue.data.writing import writing_dataset
+from benchmarks.common.run import child, machine, peak_mb, show
+from segue.data.ingestion.ingest import ingest
+from segue.data.writer import writing_dataset
 
 SLICES = 12
 PLAYLISTS, TRACKS, ENTRIES = 1_000_000, 2_262_292, 66_346_428

@@ -27,9 +27,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks._locked import ROOT, constraints
-from benchmarks._run import machine
-from benchmarks._tables import Table
+from benchmarks.common.locked import ROOT, constraints
+from benchmarks.common.run import machine
+from benchmarks.common.tables import Table
 
 MB = 1_000_000
 LEFT_OUT = ("dev", "gpu")

@@ -31,18 +31,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks._cold_rows import Given
-from benchmarks._larp_pictures import save_agreement
-from benchmarks._run import machine
-from benchmarks._tables import Table, write_pages
+from benchmarks.common.cold_rows import Given
+from benchmarks.common.larp_pictures import save_agreement
+from benchmarks.common.run import machine
+from benchmarks.common.tables import Table, write_pages
 from segue.bundle import Bundle, Manifest
 from segue.data.dataset import Dataset
 from segue.evaluation.evaluate import run_test
-from segue.evaluation.learned import learned_hashes
-from segue.evaluation.protocols import find_protocol
 from segue.evaluation.significance import estimate
-from segue.models.base import Run, catalog_of
-from segue.models.larp import Larp
+from segue.models.base.recommender import Run, catalog_of
+from segue.models.larp.model import Larp
+from segue.protocols.base import find_protocol
+from segue.protocols.fingerprints import learned_hashes
 from segue.recipe import load_recipe
 
 METRICS = find_protocol("cold-playlists").metrics(find_protocol("cold-playlists").n)

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._run import asked, child, machine, peak_mb, show
+from benchmarks.common.run import asked, child, machine, peak_mb, show
 from segue.audio.extractors import MIDDLE, SOUNDS
-from segue.models.base import Run
-from segue.models.larp_material import Material, Playlists
-from segue.models.larp_settings import LarpConfig
-from segue.models.larp_sides import sides_of
+from segue.models.base.recommender import Run
+from segue.models.larp.config import LarpConfig
+from segue.models.larp.encoders.contract import sides_of
+from segue.models.larp.examples import Material, Playlists
 from segue.recipe import load_recipe
 
 SIZES = {"larp": (64, 10), "larp-full": (2, 4)}
@@ -57,7 +57,7 @@ def _steps(_: Path, number: int) -> dict[str, Any]:
     """Steps a second of each stage of a recipe."""
     import torch
 
-    from segue.models.larp_training import Held, Stages, StageTraining
+    from segue.models.larp.training import Held, Stages, StageTraining
 
     torch.set_num_threads(1)
     recipe = list(SIZES)[number]

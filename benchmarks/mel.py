@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._run import asked, child, machine, show
+from benchmarks.common.run import asked, child, machine, show
 
 REAL = Path(os.environ.get("SEGUE_TEST_DATA", Path(__file__).parents[2] / "shared/data")) / "audio"
 ROUNDS = 5
@@ -225,7 +225,7 @@ def _scan(folder: Path, count: int) -> dict[str, Any]:
     from segue.audio.extractors import MEL_PAPER
     from segue.audio.features import extract
     from segue.data.dataset import Dataset
-    from segue.data.ingest import ingest
+    from segue.data.ingestion.ingest import ingest
 
     with tempfile.TemporaryDirectory() as out:
         start = time.perf_counter()
@@ -248,7 +248,7 @@ def _neighbours(folder: Path, count: int) -> dict[str, Any]:
     from segue.audio.extractors import MUSICNN
     from segue.audio.features import extract
     from segue.audio.files import AudioFile
-    from segue.files import sha256
+    from segue.system.files import sha256
 
     with (REAL / "tracks.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))[:count]

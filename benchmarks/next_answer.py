@@ -24,16 +24,16 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._run import asked, child, machine, peak_mb, show
+from benchmarks.common.run import asked, child, machine, peak_mb, show
 from benchmarks.evaluation import in_blocks, times_in_turns
 from segue.bundle import Bundle
 from segue.data.dataset import Dataset
-from segue.data.world import World, make_world
 from segue.evaluation.evaluate import evaluate
-from segue.evaluation.protocols import find_protocol
-from segue.models.sequence import SequenceRecommender
+from segue.models.sequential.model import SequenceRecommender
+from segue.operations.train import train
+from segue.protocols.base import find_protocol
 from segue.recipe import load_recipe
-from segue.training import train
+from segue.simulation import World, make_world
 
 N = 20
 ROUNDS = 3

@@ -32,13 +32,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._run import machine, show
+from benchmarks.common.run import machine, show
 from segue.bundle import Bundle
 from segue.data.dataset import Dataset
-from segue.data.world import World, make_world
-from segue.models.wrmf import WRMF
+from segue.models.wrmf.model import WRMF
+from segue.operations.train import train
 from segue.recipe import load_recipe
-from segue.training import train
+from segue.simulation import World, make_world
 
 HISTORIES = (1, 5, 10, 25)
 QUERIES = 3000
@@ -171,7 +171,7 @@ def measure(bundles: dict[str, Path], folder: Path, seconds: int) -> dict[str, A
             model = bundle.recommender
             assert isinstance(model, WRMF)
             np.savez(folder / "vectors.npz", vectors=model.vectors, uris=bundle.catalog.uris)
-            peer = (sys.executable, "-m", "benchmarks._peer_service", folder / "vectors.npz")
+            peer = (sys.executable, "-m", "benchmarks.peers.service", folder / "vectors.npz")
             systems["implicit behind FastAPI"] = peer
         del bundle
         for name, command in systems.items():

@@ -30,8 +30,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._run import child, machine, show
-from benchmarks._sessions import (
+from benchmarks.common.run import child, machine, show
+from benchmarks.common.sessions import (
     BATCH,
     BEST,
     BLOCKS,
@@ -62,9 +62,9 @@ PYTHON = {
 }
 MODULE = {
     SEGUE: "benchmarks.sessions",
-    PLAIN: "benchmarks._plain_sasrec",
-    RECTOOLS: "benchmarks._peer_rectools",
-    RECBOLE: "benchmarks._peer_recbole",
+    PLAIN: "benchmarks.peers.plain_sasrec",
+    RECTOOLS: "benchmarks.peers.rectools",
+    RECBOLE: "benchmarks.peers.recbole",
 }
 ABSENT = "not installed: make peers"
 QUERIES = 10_000
@@ -77,7 +77,7 @@ def make_data(folder: Path, tracks: int, sessions: int) -> Path:
     """Make a world and the sessions of it that every system gets; the file of these."""
     from segue.data.dataset import Dataset
     from segue.data.sessions import Sessions
-    from segue.data.world import World, make_world
+    from segue.simulation import World, make_world
 
     world = World(tracks=tracks, listeners=sessions // 10, sessions=sessions, playlists=0)
     make_world(folder, world)
@@ -101,12 +101,12 @@ def train_segue(file: Path, epochs: int) -> Result:
     """Train and ask Segue, from the world beside the file."""
     import torch
 
-    from segue.answers import Queries
     from segue.data.dataset import Dataset
     from segue.data.sessions import Sessions
-    from segue.models.base import Run
-    from segue.models.sequence import SasRec
-    from segue.models.sequence_training import Trainer
+    from segue.models.base.recommender import Run
+    from segue.models.sequential.model import SasRec
+    from segue.models.sequential.training import Trainer
+    from segue.queries import Queries
 
     data = Data.load(file)
     world = Dataset.open(file.parent)

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from benchmarks._run import show
+from benchmarks.common.run import show
 from segue.data.dataset import Dataset
 from segue.data.outcomes import (
     SPOTIFY_LEFT,

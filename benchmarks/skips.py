@@ -25,14 +25,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._run import machine
-from benchmarks._tables import Table, write_pages
+from benchmarks.common.run import machine
+from benchmarks.common.tables import Table, write_pages
 from segue.data.dataset import Dataset
 from segue.evaluation.evaluate import run_test
-from segue.evaluation.protocols import Test, find_protocol
 from segue.evaluation.significance import estimate
+from segue.operations.train import train
+from segue.protocols.base import Test, find_protocol
 from segue.recipe import load_recipe
-from segue.training import train
 
 TWINS = ("sasrec", "bert4rec", "gru4rec", "caser", "wrmf", "bpr")
 BASELINES = ("popularity", "personal", "item-knn")

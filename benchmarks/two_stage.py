@@ -26,22 +26,22 @@ import numpy as np
 import xgboost
 from scipy.optimize import nnls
 
-from benchmarks._run import asked, child, machine, peak_mb, show
-from segue.answers import Queries, Query
+from benchmarks.common.run import asked, child, machine, peak_mb, show
 from segue.bundle import Bundle
-from segue.continuation import first_stage
-from segue.continuation.features import FeatureTables
-from segue.continuation.first_stage import FirstStage
-from segue.continuation.ranker import trees_of
-from segue.continuation.trees import Trees
-from segue.continuation.two_stage import TwoStage
 from segue.data.dataset import Dataset
-from segue.data.world import World, make_world
 from segue.models.knn import ItemKnn, UserKnn
-from segue.models.wrmf import WRMF
-from segue.playlist_types import TYPES, PlaylistRows, cut, draw_types
+from segue.models.two_stage import candidates as first_stage
+from segue.models.two_stage.candidates import FirstStage
+from segue.models.two_stage.features.compute import FeatureTables
+from segue.models.two_stage.model import TwoStage
+from segue.models.two_stage.ranker import trees_of
+from segue.models.two_stage.trees import Trees
+from segue.models.wrmf.model import WRMF
+from segue.operations.train import train
+from segue.protocols.playlist_cuts import TYPES, PlaylistRows, cut, draw_types
+from segue.queries import Queries, Query
 from segue.recipe import load_recipe
-from segue.training import train
+from segue.simulation import World, make_world
 
 N = 500
 SIZES = ((5_000, 50_000), (10_000, 100_000), (20_000, 100_000), (20_000, 200_000))

@@ -3,9 +3,9 @@
     python -m benchmarks.wrmf [--json] [--quick]
 
 Every figure is of a process of its own, two threads, the systems in turn. The data are of the
-shape of the Million Playlist Dataset (`benchmarks.data`). All three minimise the same objective
-with the same settings; implicit has no scaled regularisation, so ν = 0. Quality is NDCG@100 over
-the full catalogue for playlists of which 20 % of the entries were hidden.
+shape of the Million Playlist Dataset (`benchmarks.common.data`). All three minimise the same
+objective with the same settings; implicit has no scaled regularisation, so ν = 0. Quality is
+NDCG@100 over the full catalogue for playlists of which 20 % of the entries were hidden.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from benchmarks._run import child, machine, peak_mb, show
-from benchmarks.data import holdout, mpd_shape
+from benchmarks.common.data import holdout, mpd_shape
+from benchmarks.common.run import child, machine, peak_mb, show
 
 ALPHA, LAMBDA = 10.0, 100.0
 """Best of α 10, 20 and λ 1, 10, 60, 100, 300, 1000 for every system, on other held-out rows."""
@@ -40,7 +40,7 @@ Each = Callable[[float, Any, Any], None]
 
 
 def _segue(train: sp.csr_matrix, factors: int, sweeps: int, each: Each) -> None:
-    from segue.models.least_squares import Weighted, confidence, factorise
+    from segue.models.wrmf.solver import Weighted, confidence, factorise
 
     start = time.perf_counter()
 
@@ -90,7 +90,7 @@ _FIT = {"segue": _segue, "irspack": _irspack, "implicit": _implicit}
 
 
 def _quality(test: sp.csr_matrix, train: sp.csr_matrix, u: Any, v: Any) -> float:
-    from segue.models.ranking import best_of_products
+    from segue.retrieval.topk import best_of_products
 
     rows = np.flatnonzero(np.diff(test.indptr))[:_QUERIES]
     seen, hidden = train[rows], test[rows]

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
-from postgres import NoPostgres, Postgres
-from skipped_tests import pytest_terminal_summary as pytest_terminal_summary
+from support.postgres import NoPostgres, Postgres
+from support.skipped_tests import pytest_terminal_summary as pytest_terminal_summary
 
 if TYPE_CHECKING:
-    from service_worlds import Bundles
+    from support.service_worlds import Bundles
 
 pytest_plugins = ["pytester"]
 
@@ -49,6 +49,6 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Bundles:
     """Small bundles to serve, one set for each worker."""
-    from service_worlds import Bundles  # what the service needs takes a second to load
+    from support.service_worlds import Bundles  # what the service needs takes a second to load
 
     return Bundles(tmp_path_factory.mktemp("bundles"))

@@ -13,20 +13,20 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import safetensors.numpy
-from golden_answers import disagreement, on_reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.golden_answers import disagreement, on_reference
 
 import segue
-from segue.answers import Queries, Query
 from segue.bundle import BUNDLE_VERSION, Bundle
 from segue.data.dataset import Dataset
-from segue.data.world import World, make_world
 from segue.errors import BundleError, DataError, SegueError
-from segue.files import sha256
-from segue.models.base import RECOMMENDERS
+from segue.models.base.recommender import RECOMMENDERS
+from segue.operations.train import train
+from segue.queries import Queries, Query
 from segue.recipe import load_recipe
-from segue.training import train
+from segue.simulation import World, make_world
+from segue.system.files import sha256
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = ("manifest.json", "model.safetensors", "catalog.arrow", "learned.safetensors")

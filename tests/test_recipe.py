@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from segue.continuation.ranker import RankerConfig
-from segue.continuation.settings import TwoStageConfig
 from segue.errors import ConfigError, SegueError, UsageError
-from segue.models.base import RECOMMENDERS
+from segue.models.base.recommender import RECOMMENDERS
+from segue.models.registry import HOMES
+from segue.models.two_stage.config import TwoStageConfig
+from segue.models.two_stage.ranker import RankerConfig
 from segue.recipe import load_recipe, parse_override, shipped
-from segue.recommenders import HOMES
 
 SHIPPED = [
     "audio",

@@ -19,20 +19,20 @@ __version__ = "0.2.0"
 # machine, a fifth slower on a busy one; a long loop is up to ten times slower there).
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-import_module("segue.compiled").keep_compiled()  # before Numba loads
+import_module("segue.system.compile_cache").keep_compiled()  # before Numba loads
 
 if TYPE_CHECKING:
-    from segue.answers import Queries, Query, Reason, Slate, Slates
     from segue.bundle import Bundle
-    from segue.catalog import Catalog
+    from segue.catalog.catalog import Catalog
     from segue.data.dataset import Dataset, Receipt
-    from segue.data.ingest import ingest
+    from segue.data.ingestion.ingest import ingest
     from segue.data.schema import Outcome
     from segue.errors import SegueError
-    from segue.models.base import Recommender
+    from segue.models.base.recommender import Recommender
+    from segue.operations.train import train
+    from segue.queries import Queries, Query, Reason, Slate, Slates
     from segue.recipe import Recipe, load_recipe
-    from segue.slate import ListStage, continue_playlist
-    from segue.training import train
+    from segue.reranking.list_stage import ListStage, continue_playlist
 
 __all__ = [
     "Bundle",
@@ -58,23 +58,23 @@ __all__ = [
 
 _HOME = {
     "Bundle": "bundle",
-    "Catalog": "catalog",
+    "Catalog": "catalog.catalog",
     "Dataset": "data.dataset",
-    "ListStage": "slate",
+    "ListStage": "reranking.list_stage",
     "Outcome": "data.schema",
-    "Queries": "answers",
-    "Query": "answers",
-    "Reason": "answers",
+    "Queries": "queries",
+    "Query": "queries",
+    "Reason": "queries",
     "Receipt": "data.dataset",
     "Recipe": "recipe",
-    "Recommender": "models.base",
+    "Recommender": "models.base.recommender",
     "SegueError": "errors",
-    "Slate": "answers",
-    "Slates": "answers",
-    "continue_playlist": "slate",
-    "ingest": "data.ingest",
+    "Slate": "queries",
+    "Slates": "queries",
+    "continue_playlist": "reranking.list_stage",
+    "ingest": "data.ingestion.ingest",
     "load_recipe": "recipe",
-    "train": "training",
+    "train": "operations.train",
 }
 
 

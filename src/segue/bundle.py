@@ -21,11 +21,11 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from segue import __version__
-from segue.catalog import CATALOG_SCHEMA, Catalog
+from segue.catalog.catalog import CATALOG_SCHEMA, Catalog
 from segue.errors import BundleError, DataError
-from segue.files import recover, refuse_unwritable, replacing_folder, sha256
-from segue.mismatch import mismatch_of
-from segue.models.base import RECOMMENDERS, Recommender, sane
+from segue.models.base.recommender import RECOMMENDERS, Recommender, sane
+from segue.system.files import recover, refuse_unwritable, replacing_folder, sha256
+from segue.system.mismatch import mismatch_of
 
 BUNDLE_FORMAT = "segue-bundle"
 BUNDLE_VERSION = 1
@@ -87,7 +87,7 @@ class Bundle:
         recommender: ready to answer.
         manifest: what it is and learned from.
         learned: hashes of the playlists, listeners and sessions it learned from, sorted
-            (see `segue.evaluation.learned`). (rows,) uint64
+            (see `segue.protocols.fingerprints`). (rows,) uint64
     """
 
     def __init__(

@@ -21,9 +21,9 @@ from typing import Any
 import msgspec
 
 from segue.errors import ConfigError, UsageError
-from segue.files import shown
-from segue.mismatch import mismatch_of
-from segue.models.base import RECOMMENDERS, Recommender
+from segue.models.base.recommender import RECOMMENDERS, Recommender
+from segue.system.files import shown
+from segue.system.mismatch import mismatch_of
 
 _TOML_ERRORS = (ValueError, RecursionError)
 """What reading TOML can raise; numbers of thousands of digits are one ValueError."""
@@ -43,7 +43,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: of the shipped recipe, or the file's name without its ending.
-        recommender: a key of `segue.models.base.RECOMMENDERS`.
+        recommender: a key of `segue.models.base.recommender.RECOMMENDERS`.
         settings: those that the recipe and its overrides give; the rest have their defaults.
         description: one line.
     """

@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from segue.answers import Queries, Query
 from segue.bundle import BUNDLE_VERSION, Bundle
 from segue.data.dataset import Dataset, Receipt
 from segue.data.schema import DATASET_VERSION, Outcome
-from segue.data.writing import writing_dataset
-from segue.models import audio_sounds
-from segue.models.base import Run
+from segue.data.writer import writing_dataset
+from segue.models.audio import examples as audio_sounds
+from segue.models.base.recommender import Run
+from segue.operations.train import train
+from segue.queries import Queries, Query
 from segue.recipe import load_recipe
-from segue.training import train
 
 HERE = Path(__file__).parent
 SEQUENCE = ["sasrec", "bert4rec", "gru4rec", "caser"]

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segue.errors import DataError
-from segue.extras import needs
-from segue.files import shown
+from segue.system.extras import needs
+from segue.system.files import shown
 
 Float32 = npt.NDArray[np.float32]
 

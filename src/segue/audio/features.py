@@ -27,8 +27,8 @@ from segue.audio.extractors import Extractor
 from segue.audio.files import AudioFile
 from segue.audio.workers import Limits, run_files
 from segue.errors import DataError
-from segue.files import sha256 as sha256_of
-from segue.progress import task
+from segue.system.files import sha256 as sha256_of
+from segue.system.progress import task
 
 Array = NDArray[Any]
 Int32 = NDArray[np.int32]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from segue.audio.decode import LONGEST_MINUTES, probe
 from segue.audio.tags import Tags, read_tags
-from segue.files import sha256
+from segue.system.files import sha256
 
 SUFFIXES = ("flac", "mp3", "ogg", "oga", "opus", "m4a", "m4b", "aac", "wav", "aif", "aiff")
 """Endings of sound files."""

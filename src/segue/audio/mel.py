@@ -2,7 +2,8 @@
 
 Van den Oord, Dieleman & Schrauwen, Deep content-based music recommendation, NIPS 2013, §3.2; the
 second variant is that of Dieleman's 2014 article on the same network at Spotify. Frames, window,
-mel scale and areas are librosa's defaults, so that the numbers are (to 1e-4, tests/test_mel.py).
+mel scale and areas are librosa's defaults, so that the numbers are (to 1e-4, see
+`tests/audio/test_mel.py`).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from segue.extras import needs
+from segue.system.extras import needs
 
 MOST_CHARACTERS = 1000
 """Longest text that is taken from a tag."""

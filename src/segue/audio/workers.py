@@ -18,10 +18,10 @@ from typing import Annotated, Any, TypeVar, cast
 
 from msgspec import Meta
 
-from segue.audio._serving import READY, serve
 from segue.audio.decode import LONGEST_MINUTES, AudioError
+from segue.audio.worker_process import READY, serve
+from segue.config import Config
 from segue.errors import ConfigError, SegueError
-from segue.settings import Config
 
 Result = TypeVar("Result")
 

@@ -80,7 +80,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     # Here, so that an interrupt while modules load is one line too.
-    from segue.cli.verbs import WrongArguments, app
+    from segue.cli.app import WrongArguments, app
 
     try:
         status = app(list(arguments) or ["--help"], prog_name="segue", standalone_mode=False)

@@ -20,7 +20,7 @@ from segue.cli.output import (
     table,
 )
 from segue.errors import UsageError
-from segue.files import shown
+from segue.system.files import shown
 
 DatasetOut = Annotated[
     Path, typer.Option("--dataset", metavar="DIR", help="Dataset folder to write or replace.")
@@ -72,7 +72,7 @@ def ingest(
     changed = overrides(settings)
     with given_settings():
         if add:
-            from segue.attaching import attach_audio
+            from segue.operations.attach_audio import attach_audio
 
             if format != "audio":
                 raise UsageError(f"{format} cannot be added to a dataset", where="--add")
@@ -82,7 +82,7 @@ def ingest(
                 list(map(Path, sources)), dataset, settings=changed, progress=True
             )
         else:
-            from segue.data.ingest import ingest as read
+            from segue.data.ingestion.ingest import ingest as read
 
             receipt = read(
                 format,
@@ -110,7 +110,7 @@ def outcomes(
     json: Json = False,
 ) -> None:
     """Derive outcomes and sessions again from the evidence in a dataset."""
-    from segue.data.deriving import derive_again
+    from segue.data.rederive import derive_again
 
     with given_settings():
         before, after = derive_again(dataset, overrides(settings))
@@ -157,7 +157,7 @@ def world(
     json: Json = False,
 ) -> None:
     """Make a simulated listening world with a known truth."""
-    from segue.data.world import World, make_world
+    from segue.simulation import World, make_world
 
     sizes = {
         "tracks": tracks,

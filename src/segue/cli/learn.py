@@ -11,8 +11,8 @@ import typer
 
 from segue.cli.output import SIMULATED, Json, Seed, emit, facts, given_settings, say
 from segue.errors import UsageError
-from segue.extras import require
-from segue.files import shown
+from segue.system.extras import require
+from segue.system.files import shown
 
 
 def train(
@@ -43,8 +43,8 @@ def train(
     """
     from segue.bundle import Bundle
     from segue.data.dataset import Dataset
+    from segue.operations.train import train as fit
     from segue.recipe import load_recipe
-    from segue.training import train as fit
 
     loaded = load_recipe(recipe)
     with given_settings():
@@ -104,7 +104,7 @@ def evaluate(
 ) -> None:
     """Test bundles on rows that they have not learned from."""
     from segue.bundle import Bundle
-    from segue.cli.results import show_evaluation
+    from segue.cli.evaluation_table import show_evaluation
     from segue.data.dataset import Dataset
     from segue.evaluation.evaluate import evaluate as test
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from segue.data.playlist_export import one_line
 from segue.errors import ConfigError, UsageError
-from segue.playlist_files import one_line
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]

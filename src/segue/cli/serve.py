@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from segue.cli.ask import BundleIn
 from segue.cli.output import Json, emit, given_settings, overrides, say
+from segue.cli.recommend import BundleIn
 from segue.errors import UsageError
-from segue.extras import require
+from segue.system.extras import require
 
 Data = Annotated[
     Path | None,
@@ -72,7 +72,7 @@ def token(
 ) -> None:
     """Make a token for the service, shown this once; valid from the next start on."""
     require("the service", "service", where="segue token")
-    from segue.service.access import Tokens
+    from segue.service.access.gate import Tokens
     from segue.service.run import TOKENS, folder_of
 
     if bundle is None and data is None:

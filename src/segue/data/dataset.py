@@ -1,4 +1,4 @@
-"""The dataset folder: open, check, look at. `segue.data.writing` writes one."""
+"""The dataset folder: open, check, look at. `segue.data.writer` writes one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from segue.audio.files import AudioFile
-from segue.data.rows import RowKind, listen_rows, playlist_rows
+from segue.data.interactions import RowKind, listen_rows, playlist_rows
 from segue.data.schema import (
     ADDED,
     DATASET_FORMAT,
@@ -25,8 +25,8 @@ from segue.data.schema import (
     Outcome,
 )
 from segue.errors import DataError
-from segue.files import recover, shown
-from segue.mismatch import mismatch_of
+from segue.system.files import recover, shown
+from segue.system.mismatch import mismatch_of
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -352,7 +352,7 @@ class Dataset:
 
         Args:
             of: with "sessions" the playlists are followed by the listeners' sessions instead, see
-                `segue.data.rows`.
+                `segue.data.interactions`.
         """
         playlists = playlist_rows(self.entries, self.offsets, self.track_count)
         return self._with_listens(playlists, of, negative=False)

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Meta
 
+from segue.config import Config
 from segue.data.dataset import Int32, Int64
 from segue.data.schema import Flag, Outcome
 from segue.data.sessions import UNTIMED
-from segue.settings import Config
 
 Bool = npt.NDArray[np.bool_]
 Outcomes = npt.NDArray[np.int8]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from segue.data.dataset import Dataset, Int32, Int64
 from segue.data.schema import is_negative
-from segue.runs import begins, offsets_of
+from segue.numeric.arrays import begins, offsets_of
 
 UNTIMED = np.iinfo(np.int64).min
 """Start of a session whose first listen has no time."""

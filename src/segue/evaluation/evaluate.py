@@ -9,17 +9,17 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from segue.answers import Int64
 from segue.bundle import Bundle, libraries
 from segue.data.dataset import Dataset
 from segue.errors import UsageError
-from segue.evaluation.protocols import Test, find_protocol
-from segue.evaluation.refusal import refuse_learned
+from segue.evaluation.leakage import refuse_learned
+from segue.evaluation.scoring import Tally, Values
 from segue.evaluation.significance import MIN_CLUSTERS, Comparison, Estimate, compare, estimate
-from segue.evaluation.tally import Tally, Values
 from segue.evaluation.translate import Matched, translate
-from segue.files import shown
-from segue.progress import Advance, task
+from segue.protocols.base import Test, find_protocol
+from segue.queries import Int64
+from segue.system.files import shown
+from segue.system.progress import Advance, task
 
 WARM = "warm"
 """Slice of the queries that show at least one track."""

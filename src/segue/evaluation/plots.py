@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from segue.evaluation.evaluate import POPULARITY_GROUPS, WARM, Evaluation, ModelResult
-from segue.evaluation.protocols import find_protocol
 from segue.evaluation.significance import Estimate
-from segue.extras import needs
-from segue.files import write_file
+from segue.protocols.base import find_protocol
+from segue.system.extras import needs
+from segue.system.files import write_file
 
 try:
     import matplotlib as mpl

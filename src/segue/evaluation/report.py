@@ -8,11 +8,11 @@ from pathlib import Path
 
 from segue.evaluation import plots
 from segue.evaluation.evaluate import WARM, Evaluation, ModelResult
-from segue.evaluation.metrics import LESS_IS_BETTER
 from segue.evaluation.plots import save_plot as save_plot
-from segue.evaluation.protocols import find_protocol
 from segue.evaluation.significance import Comparison, Estimate
-from segue.files import write_file
+from segue.metrics.ranking import LESS_IS_BETTER
+from segue.protocols.base import find_protocol
+from segue.system.files import write_file
 
 _CSS = """
 :root { color-scheme: light; }

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
-from segue.evaluation.metrics import Float64
+from segue.metrics.ranking import Float64
 
 CONFIDENCE = 0.95
 MIN_CLUSTERS = 30

@@ -15,15 +15,15 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from segue.answers import MAX_TITLE, Queries
 from segue.bundle import Bundle
+from segue.catalog.matching import match_tracks
 from segue.data.schema import Outcome
 from segue.errors import BundleError, DataError, UsageError
-from segue.evaluation.matching import match_tracks
-from segue.files import shown, write_file
-from segue.mismatch import mismatch_in
-from segue.progress import task
-from segue.runs import offsets_of
+from segue.numeric.arrays import offsets_of
+from segue.queries import MAX_TITLE, Queries
+from segue.system.files import shown, write_file
+from segue.system.mismatch import mismatch_in
+from segue.system.progress import task
 
 TRACKS = 500
 """Answers to every playlist."""

@@ -8,12 +8,12 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from segue.answers import Int32, Int64, Queries
 from segue.bundle import Bundle
+from segue.catalog.matching import artist_codes, match_tracks
 from segue.data.dataset import Dataset
-from segue.evaluation.matching import artist_codes, match_tracks
-from segue.evaluation.protocols import Test
-from segue.runs import offsets_of
+from segue.numeric.arrays import offsets_of
+from segue.protocols.base import Test
+from segue.queries import Int32, Int64, Queries
 
 
 class Matched(msgspec.Struct, frozen=True):

@@ -17,12 +17,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from segue.answers import Float32, Int32, Queries, Query, Reason
+from segue.config import Config
 from segue.data.dataset import Dataset
-from segue.models.base import Run
-from segue.models.scoring import DenseRecommender
-from segue.models.text import words as words_of
-from segue.settings import Config
+from segue.models.base.recommender import Run
+from segue.models.base.scoring import DenseRecommender
+from segue.queries import Float32, Int32, Queries, Query, Reason
+from segue.text.ngrams import words as words_of
 
 ARTIST, ALBUM = 1.0, 0.5
 """What a track of the history says for another one of its artist, and of its album."""

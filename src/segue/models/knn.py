@@ -27,13 +27,13 @@ import scipy.sparse as sp
 from msgspec import Meta
 from numba import njit, prange
 
-from segue.answers import Float32, Int32, Int64, Queries, Query, Reason
+from segue.config import Config
 from segue.data.dataset import Dataset
 from segue.errors import BundleError
-from segue.kernels import parallel
-from segue.models.base import Run, expect, knows_history
-from segue.models.scoring import DenseRecommender
-from segue.settings import Config
+from segue.models.base.recommender import Run, expect, knows_history
+from segue.models.base.scoring import DenseRecommender
+from segue.numeric.parallel import parallel
+from segue.queries import Float32, Int32, Int64, Queries, Query, Reason
 
 Float64 = npt.NDArray[np.float64]
 

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from segue.answers import Float32, Int32, Queries, Query, Reason
+from segue.config import Config
 from segue.data.dataset import Dataset
-from segue.models.base import Run
-from segue.models.recency import Float64, recent_plays
-from segue.models.scoring import DenseRecommender
-from segue.settings import Config
+from segue.models.base.recency import Float64, recent_plays
+from segue.models.base.recommender import Run
+from segue.models.base.scoring import DenseRecommender
+from segue.queries import Float32, Int32, Queries, Query, Reason
 
 
 class PersonalConfig(Config, frozen=True):

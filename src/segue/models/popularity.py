@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segue.answers import Float32, Int32, Queries, Query, Reason
+from segue.config import Config
 from segue.data.dataset import Dataset
-from segue.models.base import Run
-from segue.models.scoring import DenseRecommender
-from segue.settings import Config
+from segue.models.base.recommender import Run
+from segue.models.base.scoring import DenseRecommender
+from segue.queries import Float32, Int32, Queries, Query, Reason
 
 
 class PopularityConfig(Config, frozen=True):

@@ -13,12 +13,14 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from segue import __version__
-from segue.service import api, pages, problems
-from segue.service.access import Gate, Tokens
-from segue.service.description import describe
-from segue.service.metrics import Metrics
-from segue.service.service import Service
-from segue.service.wire import BundleRequest
+from segue.service.access.gate import Gate, Tokens
+from segue.service.api import problems
+from segue.service.api import routes as api
+from segue.service.api.openapi import describe
+from segue.service.api.wire import BundleRequest
+from segue.service.serving.metrics import Metrics
+from segue.service.serving.service import Service
+from segue.service.web import routes as pages
 
 _LOG = logging.getLogger("segue.service")
 

@@ -16,11 +16,11 @@ from typing import Any
 import uvicorn
 
 from segue.errors import UsageError
-from segue.service.access import Tokens, is_loopback
+from segue.service.access.gate import Tokens, is_loopback
 from segue.service.app import create_app
-from segue.service.live import Live
-from segue.service.service import Service, sounds_of
-from segue.service.settings import ServiceSettings
+from segue.service.serving.limits import ServiceSettings
+from segue.service.serving.live_bundle import Live
+from segue.service.serving.service import Service, sounds_of
 
 TOKENS = "tokens.json"
 LOG = "feedback.sqlite3"

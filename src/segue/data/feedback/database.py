@@ -30,8 +30,8 @@ from sqlalchemy.pool import QueuePool
 
 from segue.data.feedback import tables
 from segue.errors import DataError, UsageError
-from segue.extras import needs
-from segue.files import shown
+from segue.system.extras import needs
+from segue.system.files import shown
 
 CONNECT_SECONDS = 2
 BUSY_SECONDS = 5

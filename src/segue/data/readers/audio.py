@@ -12,15 +12,15 @@ from segue.audio.decode import AudioError
 from segue.audio.files import SUFFIXES, Look, Looked
 from segue.audio.workers import Limits, run_files
 from segue.data.dataset import Receipt
-from segue.data.readers._open import Input, Tick
-from segue.data.readers._playlists import Track
-from segue.data.readers._reader import Reader, Reading
+from segue.data.ingestion.contract import Reader, Reading
+from segue.data.ingestion.playlists import Track
+from segue.data.ingestion.sources import Input, Tick
+from segue.data.playlist_export import one_line
 from segue.data.schema import TABLES
-from segue.data.writing import DatasetWriter
+from segue.data.writer import DatasetWriter
 from segue.errors import DataError
-from segue.files import shown
-from segue.playlist_files import one_line
-from segue.progress import note
+from segue.system.files import shown
+from segue.system.progress import note
 
 _NAMED = 5
 """Bad files that are named, of each reason."""

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from segue.data.readers._open import Input, opened
-from segue.data.readers._playlists import ending
-from segue.data.readers._reader import Reader, Reading
-from segue.data.readers._roles import Roles, map_columns
-from segue.data.readers._tables import read_tables
+from segue.data.ingestion.columns import Roles, map_columns
+from segue.data.ingestion.contract import Reader, Reading
+from segue.data.ingestion.playlists import ending
+from segue.data.ingestion.sources import Input, opened
+from segue.data.ingestion.table_rows import read_tables
 from segue.errors import DataError
 
 _BLOCK_BYTES = 4 << 20

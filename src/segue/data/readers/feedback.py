@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 
 from segue.data.dataset import Dataset
 from segue.data.feedback.sessions import Said, heard
+from segue.data.ingestion.contract import Reader, Reading
+from segue.data.ingestion.playlists import ending
+from segue.data.ingestion.sources import Input
 from segue.data.outcomes import FeedbackRule
-from segue.data.readers._open import Input
-from segue.data.readers._playlists import ending
-from segue.data.readers._reader import Reader, Reading
 from segue.data.schema import TABLES
 from segue.errors import DataError
-from segue.extras import needs
+from segue.system.extras import needs
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

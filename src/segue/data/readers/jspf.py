@@ -7,10 +7,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from segue.data.readers._open import Input, read
-from segue.data.readers._places import Refused
-from segue.data.readers._playlists import Playlists, Track, ending, stem
-from segue.data.readers._reader import JSON_ERRORS, Reader, Reading, json_error, reason
+from segue.data.ingestion.contract import JSON_ERRORS, Reader, Reading, json_error, reason
+from segue.data.ingestion.paths import Refused
+from segue.data.ingestion.playlists import Playlists, Track, ending, stem
+from segue.data.ingestion.sources import Input, read
 from segue.data.readers.xspf import naming
 
 _EXTENSION = "https://musicbrainz.org/doc/jspf#track"

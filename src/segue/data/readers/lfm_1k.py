@@ -8,14 +8,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
+from segue.data.ingestion.contract import Reader, Reading
+from segue.data.ingestion.drop_reasons import sift
+from segue.data.ingestion.playlists import name_uri
+from segue.data.ingestion.sessions import Listens
+from segue.data.ingestion.sources import Input
+from segue.data.ingestion.table_rows import Names, track_rows
+from segue.data.ingestion.timestamps import iso_times
 from segue.data.outcomes import NextPlayRule
-from segue.data.readers._listens import Listens
-from segue.data.readers._open import Input
-from segue.data.readers._playlists import name_uri
-from segue.data.readers._reader import Reader, Reading
-from segue.data.readers._rows import sift
-from segue.data.readers._tables import Names, track_rows
-from segue.data.readers._times import iso_times
 from segue.data.readers.csv import batches
 
 _COLUMNS = ["userid", "timestamp", "artid", "artname", "traid", "traname"]

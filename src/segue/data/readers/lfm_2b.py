@@ -12,15 +12,15 @@ from contextlib import ExitStack
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from segue.data.ingestion.contract import Reader, Reading
+from segue.data.ingestion.drop_reasons import aside, sift
+from segue.data.ingestion.header_tables import by_kind
+from segue.data.ingestion.sessions import Listens
+from segue.data.ingestion.sources import Input
+from segue.data.ingestion.table_rows import Names
+from segue.data.ingestion.timestamps import iso_times
+from segue.data.ingestion.track_details import DescribedTracks
 from segue.data.outcomes import NextPlayRule
-from segue.data.readers._described import DescribedTracks
-from segue.data.readers._listens import Listens
-from segue.data.readers._named import by_kind
-from segue.data.readers._open import Input
-from segue.data.readers._reader import Reader, Reading
-from segue.data.readers._rows import aside, sift
-from segue.data.readers._tables import Names
-from segue.data.readers._times import iso_times
 from segue.data.readers.csv import batches
 
 _FILE = re.compile(r"(?:^|/)(?:listening[-_]events[^/]*|tracks)\.tsv(?:\.gz|\.bz2|\.zst)?$")

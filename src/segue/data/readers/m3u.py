@@ -6,10 +6,10 @@ import codecs
 import re
 from dataclasses import dataclass
 
-from segue.data.readers._open import Input, read
-from segue.data.readers._places import Refused, track_uri
-from segue.data.readers._playlists import Playlists, Track, ending, stem
-from segue.data.readers._reader import Reader, Reading
+from segue.data.ingestion.contract import Reader, Reading
+from segue.data.ingestion.paths import Refused, track_uri
+from segue.data.ingestion.playlists import Playlists, Track, ending, stem
+from segue.data.ingestion.sources import Input, read
 from segue.errors import DataError
 
 _LINE = re.compile(r"\r\n|\r|\n")

@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
-from segue.data.readers._open import Input, read
-from segue.data.readers._reader import JSON_ERRORS, Reader, Reading, json_error, reason
+from segue.data.ingestion.contract import JSON_ERRORS, Reader, Reading, json_error, reason
+from segue.data.ingestion.sources import Input, read
 
 _SLICE = re.compile(r"(?:^|/)mpd\.slice\.(\d+)-\d+\.json(?:\.gz|\.zst)?$")
 

@@ -18,14 +18,14 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from segue.data.dataset import Int64
+from segue.data.ingestion.contract import Reader, Reading
+from segue.data.ingestion.drop_reasons import aside, sift
+from segue.data.ingestion.external_sort import Columns, Spill
+from segue.data.ingestion.header_tables import by_kind
+from segue.data.ingestion.sources import Input
+from segue.data.ingestion.table_rows import Names, write_listens
+from segue.data.ingestion.track_details import DescribedTracks
 from segue.data.outcomes import Evidence, MssdRule
-from segue.data.readers._described import DescribedTracks
-from segue.data.readers._named import by_kind
-from segue.data.readers._open import Input
-from segue.data.readers._reader import Reader, Reading
-from segue.data.readers._rows import aside, sift
-from segue.data.readers._spill import Columns, Spill
-from segue.data.readers._tables import Names, write_listens
 from segue.data.readers.csv import batches
 from segue.data.schema import Flag
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from segue.data.readers._open import Input
-from segue.data.readers._reader import Reader, Reading
-from segue.data.readers._roles import Roles, map_columns
-from segue.data.readers._tables import read_tables
+from segue.data.ingestion.columns import Roles, map_columns
+from segue.data.ingestion.contract import Reader, Reading
+from segue.data.ingestion.sources import Input
+from segue.data.ingestion.table_rows import read_tables
 from segue.errors import DataError
 
 _BATCH_ROWS = 1 << 16

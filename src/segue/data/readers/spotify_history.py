@@ -16,13 +16,13 @@ import numpy as np
 import pyarrow as pa
 from msgspec import Meta, Struct
 
+from segue.data.ingestion.contract import JSON_ERRORS, Reader, Reading, json_error, reason
+from segue.data.ingestion.json_arrays import entries
+from segue.data.ingestion.playlists import Track, name_uri
+from segue.data.ingestion.sessions import Listens
+from segue.data.ingestion.sources import Input
+from segue.data.ingestion.timestamps import iso_time
 from segue.data.outcomes import SpotifyRule
-from segue.data.readers._arrays import entries
-from segue.data.readers._listens import Listens
-from segue.data.readers._open import Input
-from segue.data.readers._playlists import Track, name_uri
-from segue.data.readers._reader import JSON_ERRORS, Reader, Reading, json_error, reason
-from segue.data.readers._times import iso_time
 from segue.data.schema import Flag
 
 _BATCH = 1 << 16

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from segue.data.readers._open import Input
-from segue.data.readers._reader import Reader, Reading
-from segue.data.readers._spill import Spill
-from segue.data.readers._tables import Names, track_rows, write_listens
+from segue.data.ingestion.contract import Reader, Reading
+from segue.data.ingestion.external_sort import Spill
+from segue.data.ingestion.sources import Input
+from segue.data.ingestion.table_rows import Names, track_rows, write_listens
 from segue.data.readers.csv import batches
 from segue.data.schema import Outcome
 

@@ -1,0 +1,133 @@
+"""A bag of words: how often a clip's frames sound like each of some thousand examples.
+
+Van den Oord, Dieleman and Schrauwen 2013, section 3.1: frames of MFCCs with their first and second
+differences (39 numbers) are quantised with k-means, a clip is the counts of its words, and PCA
+keeps 95 % of the variance. All is learned on training tracks. Counts here are shares of the clip's
+frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from segue.models.base.recommender import expect
+from segue.nn.tower import Arrays
+from segue.queries import Float32
+from segue.system.extras import needs
+
+_WORDS = 4000
+_FRAMES_A_WORD = 20
+"""Frames that a word needs, or there are fewer words."""
+_SAMPLED = 400_000
+"""Frames that words are learned from, at most."""
+_VARIANCE = 0.95
+_BLOCK = 4096
+"""Frames that are compared with all words at once."""
+
+
+class Bag(NamedTuple):
+    """What turns the frames of a clip into one vector."""
+
+    shift: Float32
+    """Mean of each number of a frame. (39,)"""
+    scale: Float32
+    """One over its standard deviation. (39,)"""
+    words: Float32
+    """Centres of k-means, in these units. (words, 39)"""
+    mean: Float32
+    """Mean share of each word. (words,)"""
+    axes: Float32
+    """Principal axes, longest first, all divided by the root of the kept variance. (words, kept)"""
+
+    def __call__(self, frames: npt.NDArray[Any]) -> Float32:
+        """The vector of a clip. frames: (n, 39) -> (kept,) float32"""
+        vector: Float32 = ((self.shares(frames) - self.mean) @ self.axes).astype(np.float32)
+        return vector
+
+    def shares(self, frames: npt.NDArray[Any]) -> Float32:
+        """Share of the frames for which each word is the nearest. (words,)"""
+        x = ((frames - self.shift) * self.scale).astype(np.float32)
+        half = np.square(self.words).sum(axis=1) / 2
+        counts = np.zeros(len(self.words), np.int64)
+        for start in range(0, len(x), _BLOCK):
+            nearest = (x[start : start + _BLOCK] @ self.words.T - half).argmax(axis=1)
+            counts += np.bincount(nearest, minlength=len(counts))
+        return (counts / max(1, len(x))).astype(np.float32)
+
+    @classmethod
+    def learn(cls, clips: Arrays, seed: int) -> Self:
+        """Words, and principal axes, from the frames of training tracks.
+
+        Raises:
+            ConfigError: scikit-learn is not installed.
+        """
+        try:
+            from sklearn.cluster import MiniBatchKMeans
+        except ImportError as error:
+            raise needs("a bag of words", "audio", "scikit-learn", cause=error) from error
+        each = max(1, _SAMPLED // len(clips))
+        some = [clips[i] for i in range(len(clips))]
+        some = [clip[:: max(1, len(clip) // each)].astype(np.float32) for clip in some]
+        frames = np.concatenate(some)
+        shift, scale = frames.mean(axis=0), 1 / np.maximum(frames.std(axis=0), 1e-6)
+        frames = (frames - shift) * scale
+        means = MiniBatchKMeans(
+            min(_WORDS, max(1, len(frames) // _FRAMES_A_WORD)),
+            init="random",
+            n_init=1,
+            batch_size=_BLOCK,
+            random_state=seed,
+            compute_labels=False,
+        ).fit(frames)
+        words = np.ascontiguousarray(means.cluster_centers_, np.float32)
+        nothing = np.zeros(len(words), np.float32)
+        bag = cls(shift, scale, words, nothing, nothing[:, None])
+        shares = np.stack([bag.shares(clips[i]) for i in range(len(clips))])
+        mean = shares.mean(axis=0)
+        return bag._replace(mean=mean, axes=_axes(shares - mean))
+
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """All of it, by name."""
+        return self._asdict()
+
+    @classmethod
+    def restore(cls, tensors: Mapping[str, npt.NDArray[Any]], prefix: str, kept: int) -> Self:
+        """Take what `tensors` gave, under names that begin with `prefix`.
+
+        Args:
+            kept: length of the vectors that it has to make.
+
+        Raises:
+            BundleError: shapes or types do not fit.
+        """
+        words = expect(tensors, f"{prefix}words", np.float32, None, None)
+        size, numbers = words.shape
+        return cls(
+            expect(tensors, f"{prefix}shift", np.float32, numbers),
+            expect(tensors, f"{prefix}scale", np.float32, numbers),
+            words,
+            expect(tensors, f"{prefix}mean", np.float32, size),
+            expect(tensors, f"{prefix}axes", np.float32, size, kept),
+        )
+
+
+def _axes(centred: Float32) -> Float32:
+    """Principal axes that keep `_VARIANCE`, so scaled that projections have length 1 on average."""
+    n, size = centred.shape
+    wide = size > n  # the smaller of both Gram matrices tells the same
+    gram = centred @ centred.T if wide else centred.T @ centred
+    values, axes = np.linalg.eigh(gram.astype(np.float64))
+    values, axes = np.maximum(values[::-1], 0), axes[:, ::-1]
+    total = values.sum()
+    if total <= 1e-12:
+        return np.zeros((size, 1), np.float32)
+    kept = int(np.searchsorted(np.cumsum(values), _VARIANCE * total)) + 1
+    values, axes = values[:kept], axes[:, :kept]
+    if wide:
+        axes = centred.T @ axes / np.sqrt(values)
+    scaled: Float32 = (axes / np.sqrt(values.sum() / n)).astype(np.float32)
+    return scaled

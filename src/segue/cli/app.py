@@ -1,0 +1,65 @@
+"""The parser: every verb under its name.
+
+Modules that take long to import are imported inside the verbs, so that ``--help`` is instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from segue import __version__
+from segue.cli.add_tracks import add
+from segue.cli.data import describe, ingest, outcomes, world
+from segue.cli.doctor import doctor
+from segue.cli.learn import evaluate, train
+from segue.cli.recommend import continue_, similar, submit
+from segue.cli.serve import serve, token
+
+# typer keeps its parser's exceptions to itself; the base of the one it shows is all of them.
+WrongArguments: Any = typer.BadParameter.__bases__[0]
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Learn from what people play and skip, and continue playlists.",
+    epilog="Data goes to stdout, messages to stderr. Exit status: 0 done, 1 failed, 2 wrong usage.",
+)
+
+_VERBS: dict[str, Callable[..., None]] = {
+    "ingest": ingest,
+    "outcomes": outcomes,
+    "world": world,
+    "describe": describe,
+    "train": train,
+    "evaluate": evaluate,
+    "add": add,
+    "continue": continue_,
+    "submit": submit,
+    "similar": similar,
+    "serve": serve,
+    "token": token,
+    "doctor": doctor,
+}
+for _name, _verb in _VERBS.items():
+    app.command(_name)(_verb)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"segue {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _segue(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass

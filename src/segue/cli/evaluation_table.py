@@ -1,0 +1,78 @@
+"""Results of an evaluation as tables."""
+
+from __future__ import annotations
+
+from segue.cli.output import table
+from segue.evaluation.evaluate import Evaluation
+from segue.evaluation.significance import Estimate
+from segue.protocols.base import find_protocol
+
+
+def _interval(estimate: Estimate) -> str:
+    """``mean ±half of the interval``."""
+    if estimate.mean is None:
+        return "-"
+    if estimate.ci95 is None:
+        return f"{estimate.mean:.4f}"
+    return f"{estimate.mean:.4f} ±{(estimate.ci95[1] - estimate.ci95[0]) / 2:.4f}"
+
+
+def _show_unknown(result: Evaluation) -> None:
+    """Tracks of the test that catalogs lack, where they lack any."""
+    matched = [model.matched for model in result.models]
+    if not any(m.seeds_missing or m.truth_missing for m in matched):
+        return
+    names = [model.bundle for model in result.models]
+    print()
+    table(
+        ("not in the catalog", *names),
+        [
+            ("seeds", *(f"{m.seeds_missing:,} of {m.seeds:,}" for m in matched)),
+            ("truth", *(f"{m.truth_missing:,} of {m.truth:,}" for m in matched)),
+        ],
+        numeric=names,
+    )
+
+
+def show_evaluation(result: Evaluation) -> None:
+    """Every metric of every bundle, what is unknown, one by slice, and three compared in pairs."""
+    how = find_protocol(result.protocol)
+    names = [model.bundle for model in result.models]
+    print(f"{result.protocol}: {result.queries:,} queries, {how.asked(result.n)}, 95 % intervals")
+    for note in result.notes:
+        print(note)
+    print()
+    metrics = list(result.models[0].metrics)
+    table(
+        ("metric", *names),
+        [(m, *(_interval(model.metrics[m]) for model in result.models)) for m in metrics],
+        numeric=names,
+    )
+    _show_unknown(result)
+    headline = how.headline(result.n)
+    by_slice = headline[1]
+    print()
+    table(
+        (f"{by_slice} by slice", "queries", *names),
+        [
+            (label, f"{queries:,}", *(_interval(m.slices[label][by_slice]) for m in result.models))
+            for label, queries in result.models[0].slice_queries.items()
+        ],
+        numeric=("queries", *names),
+    )
+    if result.paired:
+        print()
+        table(
+            ("paired", "metric", "difference", "p (Holm)"),
+            [
+                (
+                    f"{pair.a} - {pair.b}",
+                    pair.metric,
+                    _interval(pair.difference),
+                    "-" if pair.p_holm is None else f"{pair.p_holm:.2g}",
+                )
+                for pair in result.paired
+                if pair.metric in headline
+            ],
+            numeric=("difference", "p (Holm)"),
+        )

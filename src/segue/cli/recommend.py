@@ -1,0 +1,205 @@
+"""Verbs that ask a bundle for tracks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from segue.cli.output import SIMULATED, Json, emit, facts, say, table
+from segue.errors import UsageError
+from segue.system.files import shown
+
+if TYPE_CHECKING:
+    from segue.bundle import Bundle
+    from segue.operations.recommend import NamedReason
+    from segue.queries import Query, Slate
+
+BundleIn = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Trained recommender.")]
+Count = Annotated[int, typer.Option("-n", min=1, help="How many tracks.")]
+TRACK = "a uri, or words of artist and title"
+
+
+def continue_(
+    bundle: BundleIn,
+    tracks: Annotated[
+        list[str] | None,
+        typer.Option("--track", metavar="T", help=f"Played, oldest first: {TRACK}."),
+    ] = None,
+    skipped: Annotated[
+        list[str] | None,
+        typer.Option("--skipped", metavar="T", help=f"Skipped after that: {TRACK}."),
+    ] = None,
+    title: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Title of the playlist.")
+    ] = None,
+    past: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Dataset of one listener: what was heard before now, and may come."
+        ),
+    ] = None,
+    ban: Annotated[
+        list[str] | None,
+        typer.Option("--ban", metavar="T", help=f"Not to be answered: {TRACK}."),
+    ] = None,
+    ban_artist: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ban-artist", metavar="A", help="No track of this artist: the whole name, or the uri."
+        ),
+    ] = None,
+    n: Count = 20,
+    one_recording: Annotated[
+        bool,
+        typer.Option("--one-recording", help="A recording once, whatever uris it goes by."),
+    ] = False,
+    artist_spacing: Annotated[
+        int, typer.Option(min=0, metavar="K", help="No artist again within K places.")
+    ] = 0,
+    album_spacing: Annotated[
+        int, typer.Option(min=0, metavar="K", help="No album again within K places.")
+    ] = 0,
+    cold_quota: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, metavar="SHARE", help="At least this share of tracks nobody has played."
+        ),
+    ] = 0.0,
+    adventure: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, metavar="A", help="How far to go from the safe choice to rarer tracks."
+        ),
+    ] = 0.0,
+    format: Annotated[str, typer.Option(help="table, json, m3u8, xspf, jspf or csv.")] = "table",
+    json: Json = False,
+) -> None:
+    """Continue a playlist or a session: from its tracks, its title, or what was heard before."""
+    from segue.bundle import Bundle
+    from segue.data.playlist_export import PLAYLIST_FORMATS
+    from segue.operations.recommend import past_of, query_of
+    from segue.reranking.list_stage import ListStage, continue_playlist
+
+    if json and format not in ("table", "json"):
+        raise UsageError(f"--json and --format {format} at once", do="give one of them")
+    formats = ["table", "json", *PLAYLIST_FORMATS]
+    if format not in formats:
+        raise UsageError(f"no format {format!r}", do=f"formats are: {', '.join(formats)}")
+    loaded = Bundle.load(bundle)
+    heard: list[int] = []
+    if past:
+        from segue.data.dataset import Dataset
+
+        heard = past_of(Dataset.open(past), loaded.catalog)
+        if not heard:
+            say(f"{shown(past)}: nothing of this past is in the catalog: --past changes nothing")
+    query = query_of(
+        loaded.catalog,
+        tracks=tracks or (),
+        skipped=skipped or (),
+        title=title,
+        bans=ban or (),
+        banned_artists=ban_artist or (),
+        past=heard,
+    )
+    stage = ListStage(one_recording, artist_spacing, album_spacing, cold_quota, adventure)
+    slate = continue_playlist(loaded.recommender, query, n, stage)
+    if title and not loaded.recommender.reads_titles:
+        does = "only names the list" if format in PLAYLIST_FORMATS else "changes nothing"
+        say(f"{loaded.manifest.recommender} does not read titles: --title {does}")
+    if heard and not loaded.recommender.reads_past:
+        say(f"this {loaded.manifest.recommender} does not read the past: --past changes nothing")
+    if loaded.manifest.simulated:
+        say(SIMULATED)
+    if format in PLAYLIST_FORMATS:
+        rows = loaded.catalog.table.take(slate.tracks).to_pylist()
+        print(PLAYLIST_FORMATS[format](title or "Continued by segue", rows), end="")
+        return
+    _show(loaded, query, slate, json or format == "json")
+
+
+def similar(
+    bundle: BundleIn,
+    track: Annotated[str, typer.Argument(metavar="TRACK", help=f"{TRACK}.".capitalize())],
+    n: Count = 20,
+    json: Json = False,
+) -> None:
+    """Find what goes with one track."""
+    from segue.bundle import Bundle
+    from segue.operations.recommend import query_of
+    from segue.reranking.list_stage import continue_playlist
+
+    loaded = Bundle.load(bundle)
+    query = query_of(loaded.catalog, tracks=[track])
+    slate = continue_playlist(loaded.recommender, query, n)
+    if loaded.manifest.simulated:
+        say(SIMULATED)
+    _show(loaded, query, slate, json)
+
+
+def submit(
+    bundle: BundleIn,
+    challenge_set: Annotated[
+        Path, typer.Argument(metavar="CHALLENGE", help="challenge_set.json, also gzipped.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE.csv", help="Submission to write.")],
+    team: Annotated[str, typer.Option(help="Name of the team, for the first line.")] = "segue",
+    email: Annotated[str, typer.Option(help="Contact, for the first line.")] = "segue@example.org",
+    json: Json = False,
+) -> None:
+    """Answer a challenge set of the Million Playlist Dataset."""
+    from segue.bundle import Bundle
+    from segue.evaluation.submission import submit as write
+
+    loaded = Bundle.load(bundle)
+    receipt = write(loaded, challenge_set, out, team=team, email=email, progress=True)
+    if loaded.manifest.simulated:
+        say(SIMULATED)
+    if json:
+        emit(receipt)
+        return
+    rows = {"submission": receipt.submission, "playlists": receipt.playlists}
+    rows |= {"seeds": receipt.seeds, "seeds not in the catalog": receipt.seeds_missing}
+    facts(rows | {f"served by {model}": n for model, n in receipt.served_by.items()})
+
+
+def _show(loaded: Bundle, query: Query, slate: Slate, json: bool) -> None:
+    from segue.operations.recommend import MOST_REASONS, answer
+
+    answered = answer(loaded, query, slate, MOST_REASONS if json else None)
+    if json:
+        emit(answered)
+        return
+    table(
+        ("", "artist", "title", "score", "because"),
+        [
+            (
+                str(place),
+                track.artist or "",
+                track.title or track.uri,
+                f"{track.score:.4g}",
+                _because(track.reasons),
+            )
+            for place, track in enumerate(answered.tracks, start=1)
+        ],
+        numeric=("", "score"),
+    )
+    say(f"{len(answered.tracks)} tracks, ranked by {answered.model}")
+
+
+def _because(reasons: list[NamedReason], most: int = 2) -> str:
+    """The largest parts that speak for a track.
+
+    Tracks and words have their share in all of them. Features have what they add to the score:
+    others may take from it, so that shares would say nothing.
+    """
+    parts = [reason for reason in reasons if reason.amount > 0]
+    if any(reason.kind == "feature" for reason in reasons):
+        features = [reason for reason in parts if reason.kind == "feature"]
+        return ", ".join(f"{reason.what} {reason.amount:+.2g}" for reason in features[:most])
+    total = sum(reason.amount for reason in parts)
+    return ", ".join(
+        f"{reason.what or reason.kind} {reason.amount / total:.0%}" for reason in parts[:most]
+    )

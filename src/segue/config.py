@@ -1,0 +1,86 @@
+"""Settings of recommenders and of rules, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+
+from segue.errors import ConfigError
+from segue.system.mismatch import Mismatch, mismatch_of
+
+_LARGEST = float(np.finfo(np.float32).max)
+_NEAR = 0.7
+"""How much alike two names are, by difflib, that may be meant for each other."""
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings: ``name: Annotated[type, Meta(bounds, description)] = default``."""
+
+    @classmethod
+    def make(cls, settings: Mapping[str, Any]) -> Self:
+        """Settings checked against the fields.
+
+        Settings of settings are a mapping, and what it leaves out stays as it is by default here.
+
+        Raises:
+            ConfigError: an unknown setting, or a value of a wrong type or out of bounds.
+        """
+        whole = _completed(cls, settings)
+        try:
+            made = msgspec.convert(whole, cls)
+        except msgspec.ValidationError as error:
+            raise _refusal(cls, mismatch_of(whole, cls)) from error
+        _refuse_too_large(made, cls.__name__)
+        return made
+
+
+def _completed(kind: type[Config], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings whose inner ones have the defaults that `kind` gives them."""
+    whole = dict(settings)
+    for field in msgspec.structs.fields(kind):
+        given = whole.get(field.name)
+        if isinstance(field.default, Config) and isinstance(given, Mapping):
+            defaults = msgspec.structs.asdict(field.default)
+            whole[field.name] = _completed(type(field.default), defaults | dict(given))
+    return whole
+
+
+def _refusal(kind: type[Config], wrong: Mismatch) -> ConfigError:
+    """What is wrong with settings, as people say it; of an unknown one also what there is."""
+    names = list(wrong.path[:1])
+    for step in wrong.path[1:]:
+        names.append(f"[{step}]" if isinstance(step, int) else f".{step}")
+    path = "".join(map(str, names))
+    for name in wrong.path:
+        inner = {field.name: field.default for field in msgspec.structs.fields(kind)}.get(str(name))
+        if isinstance(inner, Config):
+            kind = type(inner)
+    if wrong.name is None or wrong.kind != "unknown":
+        what = wrong.what.replace("an object", "a table")  # as TOML calls it
+        return ConfigError(
+            f"{path}: {what}" if path else what,
+            where=kind.__name__,
+            do=wrong.remedy,
+        )
+    outer = f"{path}." if path else ""
+    known = [field.name for field in msgspec.structs.fields(kind)]
+    near = get_close_matches(wrong.name, known, 1, _NEAR)
+    if near:
+        do = f"the nearest is {outer}{near[0]}"
+    else:
+        do = f"settings are: {', '.join(known) or 'none'}"
+    return ConfigError(f"unknown setting {outer}{wrong.name}", where=kind.__name__, do=do)
+
+
+def _refuse_too_large(settings: Config, where: str) -> None:
+    for name, value in msgspec.structs.asdict(settings).items():
+        if isinstance(value, Config):
+            _refuse_too_large(value, f"{where}.{name}")
+        elif isinstance(value, float) and not abs(value) <= _LARGEST:
+            raise ConfigError(
+                f"{name} is {value}", where=where, do="give a number that float32 holds"
+            )

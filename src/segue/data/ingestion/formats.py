@@ -1,0 +1,37 @@
+"""Every format that can be ingested."""
+
+from __future__ import annotations
+
+from segue.data.ingestion.contract import Reader
+from segue.data.readers import (
+    audio,
+    csv,
+    feedback,
+    jspf,
+    lfm_1k,
+    lfm_2b,
+    m3u,
+    mpd,
+    mssd,
+    parquet,
+    spotify_history,
+    taste_profile,
+    xspf,
+)
+
+FORMATS: dict[str, Reader] = {
+    "mpd": mpd.READER,
+    "mssd": mssd.READER,
+    "lfm-1k": lfm_1k.READER,
+    "lfm-2b": lfm_2b.READER,
+    "taste-profile": taste_profile.READER,
+    "spotify-history": spotify_history.READER,
+    "m3u": m3u.READER,
+    "xspf": xspf.READER,
+    "jspf": jspf.READER,
+    "audio": audio.READER,
+    "csv": csv.READER,
+    "parquet": parquet.READER,
+    "feedback": feedback.READER,
+}
+"""Readers by the name that their format has on the command line."""

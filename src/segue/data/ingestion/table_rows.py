@@ -1,0 +1,239 @@
+"""Playlists or listens from a table, whatever order its rows have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from segue.data.ingestion.columns import Roles, convert
+from segue.data.ingestion.contract import Reading
+from segue.data.ingestion.external_sort import Columns, Spill, lengths
+from segue.data.ingestion.sources import Input
+from segue.data.schema import TABLES
+from segue.data.writer import DatasetWriter
+from segue.errors import UsageError
+
+_LAST = np.iinfo(np.int64).max
+_WRITE_ROWS = 1 << 18
+
+_SPILLED: dict[str, dict[str, Any]] = {
+    "playlist": {"playlist": np.int32, "position": np.int64, "track": np.int32},
+    "listener": {
+        "listener": np.int32,
+        "session": np.int64,
+        "position": np.int64,
+        "time": np.int64,
+        "track": np.int32,
+        "outcome": np.int8,
+        "plays": np.int32,
+        "ms_played": np.int32,
+    },
+}
+_ABSENT = {"position": _LAST, "time": _LAST, "session": -1, "outcome": 0, "plays": 1}
+"""What stands for null in a spilled column; -1 for those not named."""
+
+
+class Names:
+    """Numbers of names, in the order they are first seen."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, int] = {}
+
+    def of(self, names: pa.Array) -> npt.NDArray[np.int32]:
+        """Number of each name; nulls are not allowed. (rows,)"""
+        coded = names.dictionary_encode()
+        known = self.numbers
+        numbers = [known.setdefault(name, len(known)) for name in coded.dictionary.to_pylist()]
+        taken: npt.NDArray[np.int32] = np.array(numbers, np.int32)[coded.indices.to_numpy()]
+        return taken
+
+
+def track_rows(
+    writer: DatasetWriter, uris: pa.Array, about: dict[str, pa.Array] | None = None
+) -> npt.NDArray[np.int32]:
+    """Catalog row of each track; those not seen before are added with what is known of them."""
+    coded = uris.dictionary_encode()
+    codes = coded.indices.to_numpy()
+    seen, first = np.unique(codes, return_index=True)
+    where = np.empty(len(coded.dictionary), np.int64)
+    where[seen] = first
+    columns = [(about or {}).get(name) for name in TABLES["tracks"].names[1:]]
+
+    def describe(i: int) -> list[Any]:
+        return [None if c is None else c[int(where[i])].as_py() for c in columns]
+
+    rows = np.array(writer.track_ids(coded.dictionary.to_pylist(), describe), np.int32)
+    taken: npt.NDArray[np.int32] = rows[codes]
+    return taken
+
+
+class TableRows:
+    """Takes batches of rows of playlists or listens, and writes them in order at the end.
+
+    Args:
+        reading: the ingest; its receipt counts rows.
+        owner: ``playlist`` or ``listener``.
+        stack: removes the spilled rows.
+    """
+
+    def __init__(self, reading: Reading, owner: str, stack: ExitStack) -> None:
+        self._reading = reading
+        self.owner = owner
+        self._owners = Names()
+        self._sessions = Names()
+        self._titles: list[str | None] = []
+        self._spill = stack.enter_context(Spill(reading.writer.folder, _SPILLED[owner]))
+
+    def add(self, batch: pa.RecordBatch, roles: Roles, source: Input) -> None:
+        """Take in the rows of one batch; those that cannot be kept are counted."""
+        receipt = self._reading.receipt
+        values: dict[str, pa.Array] = {}
+        dropped = np.zeros(len(batch), bool)
+        for role, column in roles.columns.items():
+            values[role], wrong = convert(batch[column], roles.kinds[role], role, source)
+            reasons = {f"wrong value in {role}": wrong}
+            if role in ("track", self.owner):
+                reasons[f"no {role}"] = values[role].is_null().to_numpy(zero_copy_only=False)
+            for reason, rows in reasons.items():
+                if n := int((rows & ~dropped).sum()):
+                    receipt.drop(reason, n)
+                dropped |= rows
+        kept = pa.array(~dropped)
+        values = {role: column.filter(kept) for role, column in values.items()}
+        receipt.keep(len(batch) - int(dropped.sum()))
+        if len(values["track"]):
+            self._take(values)
+
+    def _take(self, values: dict[str, pa.Array]) -> None:
+        owners = self._owners.of(values[self.owner])
+        rows: Columns = {
+            self.owner: owners,
+            "track": track_rows(self._reading.writer, values["track"], values),
+        }
+        if "session" in values:
+            session = values["session"]
+            numbers = self._sessions.of(session.fill_null(""))
+            rows["session"] = np.where(session.is_valid().to_numpy(False), numbers, -1)
+        for name, kind in _SPILLED[self.owner].items():
+            if name in rows:
+                continue
+            absent = _ABSENT.get(name, -1)
+            if name in values:
+                rows[name] = values[name].fill_null(absent).to_numpy()
+            else:
+                rows[name] = np.full(len(owners), absent, kind)
+        self._spill.append(rows)
+        if self.owner == "playlist":
+            self._take_titles(owners, values.get("playlist_title"))
+
+    def _take_titles(self, owners: npt.NDArray[np.int32], titles: pa.Array | None) -> None:
+        self._titles += [None] * (len(self._owners.numbers) - len(self._titles))
+        if titles is None:
+            return
+        there = np.flatnonzero(titles.is_valid().to_numpy(False))
+        playlists, first = np.unique(owners[there], return_index=True)
+        for playlist, row in zip(playlists.tolist(), there[first].tolist(), strict=True):
+            if self._titles[playlist] is None:
+                self._titles[playlist] = titles[row].as_py()
+
+    def write(self) -> None:
+        """Write everything. Call at the end."""
+        if self.owner == "playlist":
+            self._write_playlists()
+        else:
+            self._write_listens()
+
+    def _write_playlists(self) -> None:
+        uris = list(self._owners.numbers)
+        for first, last, rows in self._spill.by_owner(["position"]):
+            self._reading.writer.add_playlists(
+                {"uri": uris[first:last], "title": self._titles[first:last]},
+                lengths(rows["playlist"], first, last),
+                rows["track"],
+            )
+
+    def _write_listens(self) -> None:
+        sessions = 0
+        for _, _, rows in self._spill.by_owner():
+            columns, new = _sessions_in_order(rows, sessions)
+            sessions += new
+            write_listens(self._reading.writer, columns)
+        self._reading.writer.add("listeners", {"uri": list(self._owners.numbers)})
+
+
+def write_listens(writer: DatasetWriter, columns: dict[str, Any]) -> None:
+    """Append listens a part at a time."""
+    for start in range(0, len(columns["listener"]), _WRITE_ROWS):
+        part = slice(start, start + _WRITE_ROWS)
+        writer.add("listens", {name: column[part] for name, column in columns.items()})
+
+
+def _sessions_in_order(rows: Columns, before: int) -> tuple[dict[str, Any], int]:
+    """Listens of some listeners: sessions by when they begin, tracks by position or time.
+
+    Args:
+        rows: spilled columns, listener after listener, else in file order.
+        before: sessions numbered so far.
+
+    Returns:
+        Columns of the table listens, and how many sessions there are.
+    """
+    listener, session, time = rows["listener"], rows["session"], rows["time"]
+    place = np.arange(len(listener))
+    # A session is a run of one listener: the same name under two listeners is two sessions.
+    _, group = np.unique(listener.astype(np.int64) << 32 | session + 1, return_inverse=True)
+    began = np.full(int(group.max()) + 1, _LAST)
+    np.minimum.at(began, group, time)
+    came = np.full(len(began), _LAST)
+    np.minimum.at(came, group, place)
+    order = np.lexsort((place, time, rows["position"], came[group], began[group], listener))
+    rows = {name: column[order] for name, column in rows.items()}
+    group = group[order]
+    starts = np.flatnonzero(np.diff(group, prepend=-1))
+    real = rows["session"] >= 0
+    run = np.cumsum(np.diff(group, prepend=-1) != 0) - 1
+    number = before + np.cumsum(real[starts]) - 1
+    columns: dict[str, Any] = {
+        "listener": rows["listener"],
+        "session": pa.array(number[run].astype(np.int32), mask=~real),
+        "position": pa.array((place - starts[run]).astype(np.int32), mask=~real),
+        "track": rows["track"],
+        "time": pa.array(rows["time"], pa.timestamp("ms", "UTC"), mask=rows["time"] == _LAST),
+        "outcome": rows["outcome"],
+        "plays": rows["plays"],
+        "ms_played": pa.array(rows["ms_played"], mask=rows["ms_played"] < 0),
+    }
+    return columns, int(real[starts].sum())
+
+
+def read_tables(
+    sources: Iterable[tuple[Input, Roles, Iterable[pa.RecordBatch]]], reading: Reading
+) -> None:
+    """Ingest files of rows that are mapped.
+
+    Args:
+        sources: every file with its roles and its batches.
+        reading: the ingest.
+
+    Raises:
+        UsageError: files of playlists and files of listens are mixed.
+    """
+    with ExitStack() as stack:
+        table: TableRows | None = None
+        for source, roles, batches in sources:
+            table = table or TableRows(reading, roles.owner, stack)
+            if roles.owner != table.owner:
+                raise UsageError(
+                    f"has {roles.owner}s where the files before have {table.owner}s",
+                    where=source,
+                    do="ingest them apart",
+                )
+            for batch in batches:
+                table.add(batch, roles, source)
+        if table:
+            table.write()

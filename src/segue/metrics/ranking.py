@@ -1,0 +1,280 @@
+"""Quality of ranked lists, one value a query.
+
+R is the ranked list (distinct tracks, best first), G the truth, a set of tracks. Every metric is
+undefined (NaN) for a query without truth; nothing is ever averaged here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from segue.errors import UsageError
+from segue.queries import Int32, Int64
+
+Float64 = npt.NDArray[np.float64]
+
+CLICK_WINDOW = 500
+"""Tracks that a listener of the challenge looks through before giving up."""
+CLICKS_NONE = 51
+"""Clicks where the window holds no hit."""
+ARTIST_CREDIT = 0.25
+"""What the right artist is worth where the track is wrong."""
+
+PLAIN = ("rprec", "rprec_artist", "rprec_artist_literal", "clicks")
+"""Metrics without a cut-off, in the kernel's order."""
+AT_CUTOFF = ("ndcg", "recall", "hr", "mrr", "map")
+"""Metrics that are written ``name@K``, in the kernel's order."""
+SKIPS = ("auc", "rank_played", "rank_skipped", "skip_mrr", "delta_hr")
+"""Metrics of `played_against_skipped` that lists alone do not have."""
+LESS_IS_BETTER = frozenset({"clicks", "rank_played", "skip_mrr"})
+
+
+@njit(cache=True)
+def _has(sorted_values, value):  # type: ignore[no-untyped-def]
+    """Whether a sorted array holds a value."""
+    at = np.searchsorted(sorted_values, value)
+    return at < len(sorted_values) and sorted_values[at] == value
+
+
+@njit(cache=True)
+def _score(ranked, offsets, truth, artists, cutoffs, out):  # type: ignore[no-untyped-def]
+    """Fill `out` (queries, 4 + 5 cutoffs) in the order of `PLAIN`, then `AT_CUTOFF` per cutoff."""
+    n = ranked.shape[1]
+    hit = np.zeros(n, np.bool_)
+    gains = 1.0 / np.log2(np.arange(n) + 2.0)
+    ideal = np.zeros(n + 1)
+    ideal[1:] = np.cumsum(gains)
+    for q in range(len(ranked)):
+        goal = np.sort(truth[offsets[q] : offsets[q + 1]])
+        if len(goal) == 0:
+            out[q] = np.nan
+            continue
+        count = 0
+        while count < n and ranked[q, count] >= 0:
+            hit[count] = _has(goal, ranked[q, count])
+            count += 1
+
+        # The first |G| tracks, in three readings.
+        goal_artists = np.unique(artists[goal])
+        listed = artists[ranked[q, : min(count, len(goal))]]
+        hits = 0
+        credits = 0
+        credited = np.zeros(len(goal_artists), np.bool_)
+        seen = np.zeros(len(goal_artists), np.bool_)
+        for i in range(len(listed)):
+            hits += hit[i]
+            artist = listed[i]
+            if artist < 0 or not _has(goal_artists, artist):
+                continue
+            a = np.searchsorted(goal_artists, artist)
+            seen[a] = True
+            if not hit[i] and not credited[a]:
+                credited[a] = True
+                credits += 1
+        out[q, 0] = hits / len(goal)
+        out[q, 1] = (hits + ARTIST_CREDIT * credits) / max(1, len(listed))
+        out[q, 2] = (hits + ARTIST_CREDIT * seen.sum()) / len(goal)
+
+        first = n  # of the hits
+        for i in range(count):
+            if hit[i]:
+                first = i
+                break
+        out[q, 3] = first // 10 if first < min(n, CLICK_WINDOW) else CLICKS_NONE
+
+        for c in range(len(cutoffs)):
+            k = min(cutoffs[c], count)
+            found = 0
+            dcg = 0.0
+            precisions = 0.0
+            for i in range(k):
+                if hit[i]:
+                    found += 1
+                    dcg += gains[i]
+                    precisions += found / (i + 1)
+            possible = min(len(goal), cutoffs[c])
+            # A list shorter than the cut-off is measured against the full ideal all the same.
+            best = ideal[min(possible, n)]
+            for i in range(n, possible):
+                best += 1.0 / np.log2(i + 2.0)
+            at = 4 + 5 * c
+            out[q, at] = dcg / best
+            out[q, at + 1] = found / len(goal)
+            out[q, at + 2] = found > 0
+            out[q, at + 3] = 1.0 / (first + 1) if first < k else 0.0
+            out[q, at + 4] = precisions / possible
+
+
+def _columns(metrics: Sequence[str]) -> tuple[list[int], list[int]]:
+    """The cut-offs that are asked for, and the kernel's column of each metric."""
+    parsed: list[tuple[str, int | None]] = []
+    for metric in metrics:
+        name, at, digits = metric.partition("@")
+        if not at and name in PLAIN:
+            parsed.append((name, None))
+        elif name in AT_CUTOFF and digits.isdecimal() and int(digits) > 0:
+            parsed.append((name, int(digits)))
+        else:
+            known = ", ".join([*PLAIN, *(f"{name}@K" for name in AT_CUTOFF)])
+            raise UsageError(f"no metric is called {metric!r}", do=f"metrics are: {known}")
+    cutoffs = sorted({k for _, k in parsed if k is not None})
+    return cutoffs, [
+        PLAIN.index(name)
+        if k is None
+        else len(PLAIN) + len(AT_CUTOFF) * cutoffs.index(k) + AT_CUTOFF.index(name)
+        for name, k in parsed
+    ]
+
+
+def per_query(
+    ranked: Int32,
+    truth_offsets: Int64,
+    truth: Int32,
+    artists: Int32,
+    metrics: Sequence[str],
+) -> dict[str, Float64]:
+    """Each metric of each query; NaN where the truth is empty.
+
+    With ``i`` counted from 1, ``rel_i`` = 1 where the i-th track of R is in G, and sums that run
+    over the first K tracks:
+
+    - ``rprec``: hits in the first |G| / |G|.
+    - ``rprec_artist``: walk the first |G|; a hit earns 1, else the artist of a track of G that
+      has not been credited in this list earns 1/4; divided by min(|G|, |R|). The evaluator of
+      Volkovs et al., "Two-stage Model for Automatic Playlist Continuation at Scale" (2018).
+    - ``rprec_artist_literal``: (hits + |artists of the first |G| that are artists of G| / 4) / |G|,
+      where a hit earns its artist too. Zamani et al., "An Analysis of Approaches Taken in the
+      ACM RecSys Challenge 2018", the formula as it is printed.
+    - ``clicks``: floor((rank of the first hit - 1) / 10); 51 where the first 500 hold none.
+    - ``ndcg@K``: sum of rel_i / log2(i + 1), over the same sum with min(|G|, K) hits on top.
+    - ``recall@K``: hits / |G|.
+    - ``hr@K``: 1 where there is a hit.
+    - ``mrr@K``: 1 / rank of the first hit, 0 where there is none.
+    - ``map@K``: sum of rel_i * (hits in the first i) / i, over min(|G|, K).
+
+    Args:
+        ranked: distinct tracks, best first, padded with -1 at the end. (queries, n) int32
+        truth_offsets, truth: distinct tracks of query q are
+            ``truth[truth_offsets[q]:truth_offsets[q + 1]]``.
+        artists: artist of every track that the lists or the truth name, -1 = unknown. (tracks,)
+        metrics: names as above.
+
+    Returns:
+        (queries,) float64 for each metric.
+
+    Raises:
+        UsageError: a metric is not known.
+    """
+    cutoffs, columns = _columns(metrics)
+    out = np.empty((len(ranked), len(PLAIN) + len(AT_CUTOFF) * len(cutoffs)))
+    ranked = np.ascontiguousarray(ranked, np.int32)
+    offsets = np.asarray(truth_offsets, np.int64)
+    _score(ranked, offsets, truth, artists, np.array(cutoffs, np.int64), out)
+    return {metric: out[:, column].copy() for metric, column in zip(metrics, columns, strict=True)}
+
+
+def auc_of_places(places: Int64, among: Int32, offsets: Int64, truth: Int32) -> Float64:
+    """Of rankings of the same tracks: the share of pairs of a right and a wrong one, right first.
+
+    With places p of the g right tracks, from 0, among m: Σ (m - 1 - p) less the g (g - 1) / 2 pairs
+    of two right ones, over g (m - g).
+
+    Args:
+        places: of each track in the ranking of each query; beyond all of them where it is not
+            ranked. (queries, tracks)
+        among: the tracks, rising. (tracks,)
+        offsets, truth: as in `per_query`; tracks that are not ranked are in no pair.
+
+    Returns:
+        NaN where all or none of what is ranked is right. (queries,)
+    """
+    owners = np.repeat(np.arange(len(places)), np.diff(offsets))
+    known = np.isin(truth, among)
+    owners, right = owners[known], np.searchsorted(among, truth[known])
+    size = (places < places.shape[1]).sum(axis=1)
+    found = places[owners, right]
+    ranked = found < places.shape[1]
+    owners, found = owners[ranked], found[ranked]
+    g = np.bincount(owners, minlength=len(places))
+    after = np.bincount(owners, size[owners] - 1 - found, minlength=len(places))
+    pairs = g * (size - g)
+    with np.errstate(invalid="ignore"):
+        return np.where(pairs > 0, (after - g * (g - 1) / 2) / pairs, np.nan)
+
+
+@njit(cache=True)
+def _contrast(offsets, played, against_offsets, against, size, k, out):  # type: ignore[no-untyped-def]
+    """Fill `out` (queries, 7) in the order of `played_against_skipped`."""
+    for q in range(len(out)):
+        good = played[offsets[q] : offsets[q + 1]]
+        bad = against[against_offsets[q] : against_offsets[q + 1]]
+        above, pairs = 0.0, 0
+        for p in good:
+            for s in bad:
+                if p >= 0 and s >= 0:
+                    above += 1.0 if p < s else 0.5 if p == s else 0.0
+                    pairs += 1
+        out[q, 0] = above / pairs if pairs else np.nan
+        hits = np.zeros(2)
+        first = size + k  # of the negatives
+        for side, places in enumerate((good, bad)):
+            total, known = 0, 0
+            for place in places:
+                if place < 0:
+                    continue
+                total += place
+                known += 1
+                hits[side] += place < k
+                if side == 1:
+                    first = min(first, place)
+            out[q, 1 + side] = total / known / size if known else np.nan
+        out[q, 3] = 1.0 / (first + 1) if first < k else 0.0
+        out[q, 4] = hits[0] > 0
+        out[q, 5] = hits[0] / len(good) if len(good) else np.nan
+        out[q, 6] = out[q, 5] - hits[1] / len(bad) if len(bad) else np.nan
+        if len(good) == 0:
+            out[q, 4] = np.nan
+        if len(bad) == 0:
+            out[q, 3] = np.nan
+
+
+def played_against_skipped(
+    offsets: Int64, played: Int64, against_offsets: Int64, against: Int64, size: int, k: int
+) -> dict[str, Float64]:
+    """How tracks that a session played later are ranked against those that it skipped later.
+
+    With places from 0 in the complete ranking of the catalog, each NaN where it is not defined:
+
+    - ``auc``: share of the pairs of a played and a skipped track in which the played one stands
+      higher; 1/2 for two that stand equal.
+    - ``rank_played``, ``rank_skipped``: mean place / size of the catalog.
+    - ``skip_mrr@K``: 1 / rank of the highest skipped track, 0 where the first K have none.
+    - ``hr@K``: 1 where one of the played is among the first K.
+    - ``recall@K``: share of the played that is.
+    - ``delta_hr@K``: ``recall@K`` minus the same of the skipped. Each later track counts as a
+      question with one right answer, as in HR(positives) - HR(negatives) of Ivanova et al.,
+      "Leveraging Negative Feedback in Sequential Recommendation" (PNFRec, 2025); so a ranking
+      that is blind to skips has 0, however many of the one or the other a session has.
+
+    Args:
+        offsets, played: places of the played tracks of query q are
+            ``played[offsets[q]:offsets[q + 1]]``; -1 for one that the catalog lacks, which has no
+            rank and is never among the first K.
+        against_offsets, against: of the skipped ones.
+        size: of the catalog.
+        k: K.
+
+    Returns:
+        (queries,) float64 for each metric.
+    """
+    out = np.empty((len(offsets) - 1, 7))
+    _contrast(offsets, played, against_offsets, against, size, k, out)
+    names = ("auc", "rank_played", "rank_skipped", "skip_mrr", "hr", "recall", "delta_hr")
+    return {
+        name if "auc" in name or "rank" in name else f"{name}@{k}": out[:, column].copy()
+        for column, name in enumerate(names)
+    }

@@ -1,0 +1,355 @@
+"""The contract of every recommender, and what all of them share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from segue.catalog.catalog import Catalog
+from segue.config import Config
+from segue.data.dataset import Dataset
+from segue.errors import BundleError, UsageError
+from segue.models.registry import HOMES, Registry
+from segue.numeric.arrays import offsets_of
+from segue.queries import Float32, Int32, Int64, Queries, Query, Reason, Slates
+from segue.retrieval.ranks import (
+    places_among,
+    places_of_scores,
+)
+from segue.retrieval.topk import best_of_scores
+
+POPULARITY = "popularity"
+LARGEST = 1e8
+"""Of floats in a bundle: what training gives is far below, and sums of thousands of products of two
+stay within float32."""
+_BLOCK_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Run:
+    """Facts of one run, not part of the configuration.
+
+    Attributes:
+        seed: of everything random.
+        progress: whether to report progress on stderr.
+        checkpoint: file that long training goes on from, where it fits, and writes to.
+    """
+
+    seed: int = 0
+    progress: bool = False
+    checkpoint: Path | None = None
+
+    def part(self, name: str) -> Run:
+        """The same run for a model within this one: its checkpoint is ``CHECKPOINT.name``."""
+        own = self.checkpoint and self.checkpoint.with_name(f"{self.checkpoint.name}.{name}")
+        return replace(self, checkpoint=own)
+
+
+class Recommender(ABC):
+    """Maps queries to slates, from its own tensors and catalog alone.
+
+    A subclass gives `name`, a `Config`, and the five methods below `recommend`. `RECOMMENDERS`
+    finds it by name: from its table, or once it is defined.
+
+    Args:
+        settings: fields of `Config`.
+
+    Raises:
+        ConfigError: a setting is unknown or out of bounds.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[Config]]
+    config: Any
+    catalog: Catalog
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" in cls.__dict__:
+            RECOMMENDERS.define(cls.name, cls)
+
+    def __init__(self, /, **settings: Any) -> None:
+        self.config = self.Config.make(settings)
+
+    def fit(self, dataset: Dataset, run: Run | None = None) -> Self:
+        """Learn from all rows of `dataset`.
+
+        Raises:
+            DataError: the dataset lacks what this recommender learns from.
+        """
+        plays = dataset.plays()
+        return self.learn(dataset, plays, catalog_of(dataset, plays), run or Run())
+
+    def learn(self, dataset: Dataset, plays: Any, catalog: Catalog, run: Run) -> Self:
+        """`fit` from what several models share.
+
+        Args:
+            dataset: to learn from.
+            plays: ``dataset.plays()``, not to be changed.
+            catalog: of its tracks (`catalog_of`).
+            run: facts of the run.
+
+        Raises:
+            DataError: as `fit`.
+        """
+        self.catalog = catalog
+        self._fit(dataset, plays, run)
+        return self
+
+    def recommend(self, queries: Queries, n: int) -> Slates:
+        """The best n tracks for each query: exactly min(n, available), in total order.
+
+        Never a track of the query's history or bans. Queries that the model knows nothing about
+        (see `answerable`) are answered by popularity, and their slates say so.
+
+        Raises:
+            UsageError: n is below 1, or a track is not in the catalog.
+        """
+        if n < 1:
+            raise UsageError(f"n is {n}", do="ask for at least 1 track")
+        self._check(queries.tracks, queries.bans, queries.past)
+        served_by = self.serves(queries)
+        known = np.array([model != POPULARITY for model in served_by], np.bool_)
+        n = min(n, len(self.catalog))
+        tracks = np.full((len(queries), n), -1, np.int32)
+        scores = np.full((len(queries), n), np.nan, np.float32)
+        counts = np.zeros(len(queries), np.int64)
+        step = self._step()
+        for start in range(0, len(queries), step):
+            some = queries[start : start + step]
+            offsets, excluded = some.excluded()
+            mask = known[start : start + step]
+            rows = slice(start, start + len(some))
+            if mask.any():
+                best = self._best(some, offsets, excluded, n)
+                tracks[rows], scores[rows], counts[rows] = best
+            for q in np.flatnonzero(~mask):
+                popular = self.catalog.plays.astype(np.float32)[None]
+                tracks[start + q], scores[start + q], counts[start + q] = (
+                    part[0]
+                    for part in best_of_scores(
+                        popular,
+                        offsets[q : q + 2] - offsets[q],
+                        excluded[offsets[q] : offsets[q + 1]],
+                        n,
+                    )
+                )
+        return Slates(tracks, scores, counts, served_by)
+
+    def places(self, queries: Queries, offsets: Int64, tracks: Int32) -> Int64:
+        """Where given tracks stand in the complete ranking, as `recommend` would give it.
+
+        Args:
+            queries: what is asked.
+            offsets, tracks: distinct tracks wanted of query q are
+                ``tracks[offsets[q]:offsets[q + 1]]``.
+
+        Returns:
+            places from 0; the size of the catalog for a track of the query's history or bans,
+            which is never answered. (tracks,) int64
+
+        Raises:
+            UsageError: a track is not in the catalog.
+        """
+        self._check(queries.tracks, queries.bans, queries.past, tracks)
+        known = np.array([model != POPULARITY for model in self.serves(queries)], np.bool_)
+        places = np.zeros(len(tracks), np.int64)
+        step = self._step()
+        for start in range(0, len(queries), step):
+            some = queries[start : start + step]
+            mask = known[start : start + step]
+            ends = offsets[start : start + len(some) + 1]
+            wanted = slice(ends[0], ends[-1])
+            banned, excluded = some.excluded()
+            if mask.any():
+                places[wanted] = self._places(
+                    some, banned, excluded, ends - ends[0], tracks[wanted]
+                )
+            for q in np.flatnonzero(~mask):
+                popular = self.catalog.plays.astype(np.float32)[None]
+                own = slice(ends[q], ends[q + 1])
+                places[own] = places_of_scores(
+                    popular,
+                    banned[q : q + 2] - banned[q],
+                    excluded[banned[q] : banned[q + 1]],
+                    ends[q : q + 2] - ends[q],
+                    tracks[own],
+                )
+        return places
+
+    def places_among(
+        self, queries: Queries, offsets: Int64, tracks: Int32, ties: Int64 | None = None
+    ) -> Int64:
+        """Where given tracks stand when only those given for a query may be answered.
+
+        Args:
+            queries, offsets, tracks: as for `places`.
+            ties: a number for each of `tracks`: of those of equal score the lower one stands
+                first. None: the index. (tracks,)
+
+        Returns:
+            places from 0; the length of `tracks` for one that is never answered. (tracks,) int64
+
+        Raises:
+            UsageError: a track is not in the catalog.
+        """
+        self._check(queries.tracks, queries.bans, queries.past, tracks)
+        known = np.array([model != POPULARITY for model in self.serves(queries)], np.bool_)
+        values = self.catalog.plays[tracks].astype(np.float32)
+        for start in range(0, len(queries), self._step()):
+            some = queries[start : start + self._step()]
+            mask = known[start : start + len(some)]
+            ends = offsets[start : start + len(some) + 1]
+            if mask.any():
+                wanted = slice(ends[0], ends[-1])
+                found = self._values(some, ends - ends[0], tracks[wanted])
+                values[wanted] = np.where(np.repeat(mask, np.diff(ends)), found, values[wanted])
+        return places_among(values, *queries.excluded(), offsets, tracks, ties)
+
+    def _check(self, *columns: Int32) -> None:
+        for tracks in columns:
+            if len(tracks) and (tracks.min() < 0 or tracks.max() >= len(self.catalog)):
+                raise UsageError(f"a query names a track outside 0..{len(self.catalog) - 1}")
+
+    def _step(self) -> int:
+        """Queries that are scored at once."""
+        return self.batch or max(1, min(256, _BLOCK_BYTES // (4 * max(1, len(self.catalog)))))
+
+    def _places(
+        self, queries: Queries, excluded_offsets: Int64, excluded: Int32, offsets: Int64,
+        tracks: Int32,
+    ) -> Int64:  # fmt: skip
+        """Places as `places_of_scores` gives them, of answerable queries; here by ranking all."""
+        size = len(self.catalog)
+        out = np.empty(len(tracks), np.int64)
+        ranked, _, counts = self._best(queries, excluded_offsets, excluded, size)
+        place = np.empty(size, np.int64)
+        for q, count in enumerate(counts):
+            place[:] = size
+            place[ranked[q, :count]] = np.arange(count)
+            out[offsets[q] : offsets[q + 1]] = place[tracks[offsets[q] : offsets[q + 1]]]
+        return out
+
+    def _values(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
+        """Scores of given tracks of answerable queries, or what has their order. (tracks,)"""
+        nothing = np.zeros(len(queries) + 1, np.int64)
+        places = self._places(queries, nothing, np.zeros(0, np.int32), offsets, tracks)
+        return -places.astype(np.float32)
+
+    batch: ClassVar[int | None] = None
+    """Queries scored at once; None sets it by the size of a dense block of scores."""
+
+    @property
+    def reads_titles(self) -> bool:
+        """Whether a title can change an answer."""
+        return False
+
+    @property
+    def reads_past(self) -> bool:
+        """Whether what was heard in earlier sessions can change an answer."""
+        return False
+
+    def serves(self, queries: Queries) -> list[str]:
+        """Name of the model that answers each query."""
+        return [self.name if known else POPULARITY for known in self.answerable(queries)]
+
+    def reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+        """Why each of `tracks` has its score: parts that add up to it, largest first."""
+        if not self.answerable(Queries.of([query]))[0]:
+            return [[Reason("popularity", None, float(self.catalog.plays[t]))] for t in tracks]
+        reasons = self._reasons(query, tracks)
+        return [sorted(some, key=lambda reason: -reason.amount) for some in reasons]
+
+    # What a model is
+
+    @abstractmethod
+    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+        """Learn. `plays` is ``dataset.plays()``; `catalog` is set."""
+
+    @abstractmethod
+    def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
+        """Which queries hold something that the model knows. (queries,)"""
+
+    @abstractmethod
+    def _best(
+        self, queries: Queries, offsets: Int64, excluded: Int32, n: int
+    ) -> tuple[Int32, Float32, Int64]:
+        """Tracks, scores and counts as `best_of_scores` gives them.
+
+        Rows of queries that are not answerable may hold anything finite; they are replaced.
+        """
+
+    @abstractmethod
+    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+        """Parts of the scores of `tracks`, in any order."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """Everything learned, by name; together with config and catalog it is the model."""
+
+    @abstractmethod
+    def restore(self, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take tensors as `tensors` gave them; config and catalog are set.
+
+        Raises:
+            BundleError: shapes or types do not fit (use `expect`).
+        """
+
+
+RECOMMENDERS: Registry[type[Recommender]] = Registry(HOMES)
+"""Every recommender by name."""
+
+
+def catalog_of(dataset: Dataset, plays: Any) -> Catalog:
+    """The tracks of a dataset, with how many rows of ``dataset.plays()`` have each."""
+    counts = np.bincount(plays.indices, minlength=plays.shape[1]).astype(np.int32)
+    return Catalog.of(dataset.tracks, counts)
+
+
+def knows_history(queries: Queries, plays: Int32) -> npt.NDArray[np.bool_]:
+    """Which queries like a track that somebody played. plays: of each track. (queries,)"""
+    offsets, tracks = queries.liked()
+    known = offsets_of(plays[tracks] > 0)[offsets]
+    some: npt.NDArray[np.bool_] = np.diff(known) > 0
+    return some
+
+
+def expect(
+    tensors: Mapping[str, npt.NDArray[Any]], name: str, dtype: Any, *shape: int | None
+) -> npt.NDArray[Any]:
+    """A tensor of a bundle, checked: type, shape (None = any length), and size of floats.
+
+    Raises:
+        BundleError: it is missing or does not fit.
+    """
+    if name not in tensors:
+        raise BundleError("is missing", where=f"tensor {name}")
+    tensor = tensors[name]
+    fits = len(tensor.shape) == len(shape) and all(
+        want is None or want == have for want, have in zip(shape, tensor.shape, strict=True)
+    )
+    if tensor.dtype != np.dtype(dtype) or not fits:
+        wanted = "x".join("any" if want is None else str(want) for want in shape)
+        have = "x".join(map(str, tensor.shape))
+        raise BundleError(
+            f"is {tensor.dtype} {have}, needs {np.dtype(dtype)} {wanted}", where=f"tensor {name}"
+        )
+    if not sane(tensor):
+        raise BundleError(
+            f"holds values that are not finite or beyond {LARGEST:g}", where=f"tensor {name}"
+        )
+    return tensor
+
+
+def sane(tensor: npt.NDArray[Any]) -> bool:
+    """Whether all floats of a tensor are finite and at most `LARGEST`."""
+    if tensor.dtype.kind != "f" or not tensor.size:
+        return True
+    # As Python floats, since half precision has no LARGEST. False for NaN.
+    return float(tensor.min()) >= -LARGEST and float(tensor.max()) <= LARGEST

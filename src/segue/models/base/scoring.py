@@ -1,0 +1,202 @@
+"""Recommenders that score: the whole catalog at once, or by products of vectors."""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from typing import ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from segue.catalog.catalog import Catalog
+from segue.errors import UsageError
+from segue.models.base.recommender import Recommender
+from segue.queries import Float32, Int32, Int64, Queries
+from segue.retrieval.ranks import pair_scores, places_of_products, places_of_scores
+from segue.retrieval.topk import Index, best_of_products, best_of_scores, fixed
+
+
+class DenseRecommender(Recommender):
+    """A model that scores the whole catalog for each query."""
+
+    @abstractmethod
+    def scores(self, queries: Queries) -> Float32:
+        """Score of every track. (queries, tracks) float32, finite."""
+
+    def known_scores(self, queries: Queries) -> tuple[npt.NDArray[np.bool_], Float32]:
+        """Which queries are answerable, and `scores`."""
+        return self.answerable(queries), self.scores(queries)
+
+    def _best(
+        self, queries: Queries, offsets: Int64, excluded: Int32, n: int
+    ) -> tuple[Int32, Float32, Int64]:
+        return best_of_scores(self.scores(queries), offsets, excluded, n)
+
+    def _places(
+        self, queries: Queries, excluded_offsets: Int64, excluded: Int32, offsets: Int64,
+        tracks: Int32,
+    ) -> Int64:  # fmt: skip
+        scores = self.scores(queries)
+        return places_of_scores(scores, excluded_offsets, excluded, offsets, tracks)
+
+    def _values(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
+        owners = np.repeat(np.arange(len(queries)), np.diff(offsets))
+        return self.scores(queries)[owners, tracks]
+
+
+class OpenRecommender(Recommender):
+    """A model that takes in tracks that nobody has played, by vectors from elsewhere.
+
+    They can be answered, and read in a history, like those that training knew.
+    """
+
+    @property
+    @abstractmethod
+    def space(self) -> DotRecommender:
+        """The model whose vectors they have, with all that were taken in."""
+
+    @abstractmethod
+    def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Self:
+        """The same model with further tracks, placed by vectors that came through another door.
+
+        Args:
+            tracks: of the schema of `tracks`; their uris are new to the catalog.
+            vectors: predicted from sound or words. (tracks, factors) float32
+
+        Raises:
+            UsageError: shapes do not fit, a number is not finite, or a uri is not new.
+        """
+
+    @abstractmethod
+    def placing(self, tracks: Int32, vectors: Float32) -> Self:
+        """The same model, in which tracks of the catalog that nobody played have these vectors.
+
+        Args:
+            tracks: distinct. (tracks,)
+            vectors: (tracks, factors) float32
+
+        Raises:
+            UsageError: shapes do not fit, or a number is not finite.
+        """
+
+
+class DotRecommender(OpenRecommender):
+    """A model whose score is query vector times track vector, plus a bias of the track."""
+
+    batch = 4096
+    falling: ClassVar[bool] = False
+    """Whether the last factors hold most of the vectors' length, the first ones little."""
+    vectors: Float32
+    """Track vectors. (tracks, factors) float32"""
+
+    @abstractmethod
+    def query_vectors(self, queries: Queries) -> Float32:
+        """Fold-in: a vector for each query. (queries, factors) float32"""
+
+    @property
+    def bias(self) -> Float32:
+        """Added to the score of each track. (tracks,)"""
+        return np.zeros(len(self.vectors), np.float32)
+
+    def _best(
+        self, queries: Queries, offsets: Int64, excluded: Int32, n: int
+    ) -> tuple[Int32, Float32, Int64]:
+        vectors = self.query_vectors(queries)
+        return best_of_products(
+            vectors, self.vectors, self.bias, offsets, excluded, n, self._index()
+        )
+
+    _indexed: tuple[Float32, Index | None] | None = None
+
+    def _index(self) -> Index | None:
+        """Of the vectors as they are now; None where it does not pay."""
+        if not self.falling:
+            return None
+        if self._indexed is None or self._indexed[0] is not self.vectors:
+            self._indexed = (self.vectors, Index.of(self.vectors))
+        return self._indexed[1]
+
+    def _places(
+        self, queries: Queries, excluded_offsets: Int64, excluded: Int32, offsets: Int64,
+        tracks: Int32,
+    ) -> Int64:  # fmt: skip
+        vectors = self.query_vectors(queries)
+        return places_of_products(
+            vectors, self.vectors, self.bias, excluded_offsets, excluded, offsets, tracks
+        )
+
+    def _values(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
+        return self._products(self.query_vectors(queries), offsets, tracks)
+
+    def _products(self, vectors: Float32, offsets: Int64, tracks: Int32) -> Float32:
+        """Scores of given tracks by the vectors of their queries. (tracks,)"""
+        out = np.empty(len(tracks), np.float32)
+        pair_scores(
+            *(
+                fixed(vectors, np.float32),
+                fixed(self.vectors, np.float32),
+                fixed(self.bias, np.float32),
+            ),
+            *(fixed(offsets, np.int64), fixed(tracks, np.int32), out),
+        )
+        return out
+
+    # Tracks that came through another door
+
+    @property
+    def space(self) -> DotRecommender:
+        return self
+
+    def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Self:
+        more = self.catalog.with_tracks(tracks)
+        return self.over(more, np.arange(len(self.catalog), len(more), dtype=np.int32), vectors)
+
+    def placing(self, tracks: Int32, vectors: Float32) -> Self:
+        return self.over(self.catalog, tracks, vectors)
+
+    def over(self, catalog: Catalog, tracks: Int32, vectors: Float32) -> Self:
+        """The same model over a catalog that begins with its own, in which tracks have vectors.
+
+        Args:
+            catalog: the model's, or one with further tracks.
+            tracks: distinct, all that are new among them. (tracks,)
+            vectors: (tracks, factors) float32
+
+        Raises:
+            UsageError: shapes do not fit, or a number is not finite.
+        """
+        self._check_vectors(len(tracks), vectors)
+        more = copy.copy(self)
+        more.catalog = catalog
+        if len(catalog) > len(self.catalog):
+            more._extend(len(catalog) - len(self.catalog))
+        else:
+            more.vectors = self.vectors.copy()
+        more._place(tracks, vectors)
+        return more
+
+    @property
+    def placed_by(self) -> int:
+        """Numbers that place a track: the factors."""
+        return int(self.vectors.shape[1])
+
+    def _check_vectors(self, tracks: int, vectors: Float32) -> None:
+        factors = self.placed_by
+        if vectors.shape != (tracks, factors):
+            raise UsageError(
+                f"vectors of shape {vectors.shape} for {tracks} tracks",
+                do=f"give {factors} numbers for each",
+            )
+        if not np.isfinite(vectors).all():
+            raise UsageError("vectors are not finite")
+
+    def _extend(self, tracks: int) -> None:
+        """Rows for further tracks, which `_place` fills; the catalog has them already."""
+        zeros = np.zeros((tracks, self.vectors.shape[1]), np.float32)
+        self.vectors = np.concatenate([self.vectors, zeros])
+
+    def _place(self, tracks: Int32, vectors: Float32) -> None:
+        """Set the vectors of tracks that nobody played. `vectors` are this copy's own."""
+        self.vectors[tracks] = vectors

@@ -1,0 +1,60 @@
+"""`larp_names` in torch, for training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from segue.nn.layers import end_to_end
+from segue.nn.tower import Array
+from segue.queries import Float32
+
+
+class NamesNetwork(nn.Module):
+    """A vector for each bucket.
+
+    Args:
+        rarity: lengths of the vectors at the start, before a common factor. (buckets,)
+        outputs: length of a caption's vector.
+        dropout: share of a caption's features that is left out.
+    """
+
+    def __init__(self, rarity: Float32, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.outputs, self.dropout = outputs, dropout
+        start = torch.randn(len(rarity), outputs) * torch.from_numpy(rarity)[:, None]
+        self.features = nn.Parameter(start)
+
+    def collate(
+        self, items: Sequence[Array], rng: np.random.Generator | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Items of captions to what `forward` takes; with `rng`, some features are left out."""
+        buckets, starts = end_to_end(items)
+        kept = np.ones(len(buckets), np.float32)
+        if rng is not None and self.dropout:
+            kept = (rng.random(len(buckets)) >= self.dropout).astype(np.float32)
+        return torch.from_numpy(buckets), torch.from_numpy(starts), torch.from_numpy(kept)
+
+    def forward(self, buckets: Tensor, starts: Tensor, kept: Tensor) -> Tensor:
+        """Vectors of captions, not normalised; zeros for one without words.
+
+        Args:
+            buckets: of the features of all captions. (features,)
+            starts: where those of each caption start. (captions,)
+            kept: 1, or 0 for features that are left out. (features,)
+
+        Returns:
+            (captions, outputs) float32
+        """
+        return functional.embedding_bag(
+            buckets, self.features, starts, mode="sum", per_sample_weights=kept, sparse=True
+        )
+
+    def arrays(self) -> dict[str, npt.NDArray[np.float16]]:
+        """For `larp_names.NamesSide.embed`."""
+        return {"features": self.features.detach().cpu().numpy().astype(np.float16)}

@@ -1,0 +1,112 @@
+"""The small text side of LARP: a transformer over the words of a caption. Numpy alone answers.
+
+A word is what it is made of: the word itself and its runs of 3 to 6 characters, edges marked, each
+hashed to a bucket that has a vector (Bojanowski et al. 2017, "fastText"); so a word that nobody has
+seen is read by its parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segue.models.base.recommender import expect
+from segue.models.larp.encoders.words_inference import WORDS, WordsForm, embedded, laid
+from segue.nn.layers import of_one_length
+from segue.nn.tower import Arrays
+from segue.queries import Float32
+from segue.text.ngrams import hashed, words_in_order
+
+if TYPE_CHECKING:
+    from segue.models.larp.encoders.words_network import WordsNetwork
+
+_CHARACTERS = 32
+"""Of a word that are read, the first ones."""
+_LONGEST = WORDS * (_CHARACTERS + 1)
+"""Characters of a caption that are looked at, so that endless ones take no time."""
+_GRAMS = (3, 4, 5, 6)
+_AT_ONCE = 2048
+"""Words whose layers are computed together."""
+
+
+class WordsSide:
+    """The side of LARP that reads captions by a small transformer.
+
+    Args:
+        form: sizes.
+    """
+
+    trainable = True
+
+    def __init__(self, form: WordsForm | None = None) -> None:
+        self.form = form or WordsForm()
+
+    def check(self) -> None:
+        """Nothing is needed."""
+
+    def items(self, captions: Sequence[str | None]) -> list[npt.NDArray[np.uint16]]:
+        """Features of the words of captions, in order.
+
+        Returns:
+            (features, 2) of each: place of the word, from 0, and bucket; without rows where a
+            caption is None or has no word.
+        """
+        return [self._item(caption or "") for caption in captions]
+
+    def _item(self, caption: str) -> npt.NDArray[np.uint16]:
+        words = words_in_order(caption[:_LONGEST])[:WORDS]
+        if not words:
+            return np.zeros((0, 2), np.uint16)
+        found = [_buckets(word[:_CHARACTERS], self.form.buckets) for word in words]
+        places = np.repeat(np.arange(len(words), dtype=np.uint16), [len(some) for some in found])
+        return np.stack([places, np.concatenate(found)], axis=1)
+
+    def network(self, items: Arrays, outputs: int, dropout: float) -> WordsNetwork:
+        """The same in torch, with weights to be trained; see there."""
+        from segue.models.larp.encoders.words_network import WordsNetwork
+
+        return WordsNetwork(self.form, outputs, dropout)
+
+    def restore(self, tensors: Mapping[str, Any], prefix: str, outputs: int) -> dict[str, Float32]:
+        """The arrays of a network out of the tensors of a bundle.
+
+        Raises:
+            BundleError: one is missing or does not fit.
+        """
+        shapes = self.form.shapes(outputs)
+        return {
+            name: expect(tensors, prefix + name, np.float32, *shape)
+            for name, shape in shapes.items()
+        }
+
+    def embed(self, arrays: Mapping[str, Float32], items: Arrays, outputs: int) -> Float32:
+        """Vectors of captions, not normalised.
+
+        Args:
+            arrays: of a network.
+            items: as `items` gives them.
+            outputs: length of a vector.
+
+        Returns:
+            (captions, outputs) float32; zeros for a caption without words.
+        """
+        given = [items[i] for i in range(len(items))]
+        lengths = laid(given).lengths
+        vectors = np.zeros((len(given), outputs), np.float32)
+        for rows in of_one_length(lengths, _AT_ONCE):
+            if lengths[rows[0]]:
+                some = laid([given[row] for row in rows])
+                vectors[rows] = embedded(self.form, arrays, some)
+        return vectors
+
+
+@lru_cache(maxsize=1 << 17)
+def _buckets(word: str, buckets: int) -> npt.NDArray[np.uint16]:
+    """Buckets of a word and of its runs of characters."""
+    edged = f"<{word}>"
+    runs = {edged[i : i + n] for n in _GRAMS for i in range(len(edged) - n + 1)}
+    return np.array([hashed(feature) % buckets for feature in sorted(runs | {edged})], np.uint16)

@@ -1,0 +1,280 @@
+"""Tops of `larp`: what is made of the content of tracks to continue a playlist with it.
+
+Every top scores by a product, score(p, s) = q_p · v_s, of what it makes of e_p, the mean content of
+the seeds, and of e_s, the content of a track. Nobody needs to have played either.
+
+    item-knn      q_p = e_p,        v_s = e_s
+    nearest       see `larp_nearest`: no product
+    dropoutnet    q_p = f_p(e_p),   v_s = f_s(e_s)      Volkovs, Yu and Poutanen 2017
+    clcrec        q_p = f(e_p),     v_s = f(e_s)        Wei et al. 2021
+
+f are dense layers, the last one linear, after the others tanh ("dropoutnet") or a leaky rectifier
+("clcrec"). `larp_tops_training` says how they are learned; answering needs numpy alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from numba import prange
+
+from segue.errors import BundleError
+from segue.models.base.recommender import Run, expect
+from segue.models.larp.heads.config import ClcRecConfig, DropoutNetConfig
+from segue.models.larp.heads.nearest import Nearest
+from segue.models.wrmf.kernels import accumulate
+from segue.numeric.parallel import parallel
+from segue.queries import Float32, Int64
+from segue.retrieval.topk import fixed
+from segue.system.extras import needs
+
+_LINEAR, _TANH, _LEAKY = 0, 1, 2
+_SLOPE = np.float32(0.01)
+
+
+@parallel(cache=True)
+def _layer(x, weights, bias, kind, out):  # type: ignore[no-untyped-def]
+    """out = g(x @ weights + bias), each row on its own: a batch gives what its rows give."""
+    for i in prange(len(x)):
+        row = out[i]
+        row[:] = bias
+        accumulate(weights, x[i], row)
+        for k in range(len(row)):
+            if kind == _TANH:
+                row[k] = np.tanh(row[k])
+            elif kind == _LEAKY and row[k] < 0:
+                row[k] *= _SLOPE
+
+
+class Dense:
+    """Layers f.
+
+    Args:
+        arrays: of layer i, counted from 0, "dense{i}" (inputs, outputs) and "dense{i}_bias".
+        hidden: g of the hidden layers, as `_layer` takes it.
+    """
+
+    def __init__(self, arrays: Mapping[str, Float32], hidden: int) -> None:
+        self.arrays, self.hidden = dict(arrays), hidden
+        self.last = len(arrays) // 2 - 1
+
+    @property
+    def outputs(self) -> int:
+        """Length of f(x)."""
+        return len(self.arrays[f"dense{self.last}_bias"])
+
+    def __call__(self, x: Float32) -> Float32:
+        """f of each row; zeros for zeros, which say nothing. (n, inputs) -> (n, outputs)"""
+        h = fixed(x, np.float32)
+        for i in range(self.last + 1):
+            weights = fixed(self.arrays[f"dense{i}"], np.float32)
+            bias = fixed(self.arrays[f"dense{i}_bias"], np.float32)
+            out = np.empty((len(h), len(bias)), np.float32)
+            _layer(h, weights, bias, self.hidden if i < self.last else _LINEAR, out)
+            h = fixed(out, np.float32)
+        return h * x.any(axis=1, keepdims=True)
+
+    @classmethod
+    def restore(
+        cls,
+        tensors: Mapping[str, npt.NDArray[Any]],
+        prefix: str,
+        inputs: int,
+        layers: int,
+        hidden: int,
+    ) -> Self:
+        """So many layers from tensors whose names begin with `prefix`.
+
+        Raises:
+            BundleError: one is missing or does not fit.
+        """
+        arrays: dict[str, Float32] = {}
+        for layer in range(layers):
+            name = f"dense{layer}"
+            arrays[name] = expect(tensors, f"{prefix}{name}", np.float32, inputs, None)
+            inputs = arrays[name].shape[1]
+            bias = f"{name}_bias"
+            arrays[bias] = expect(tensors, f"{prefix}{bias}", np.float32, inputs)
+        return cls(arrays, hidden)
+
+
+class Top(Protocol):
+    """What answers from content."""
+
+    name: ClassVar[str]
+
+    @property
+    def arrays(self) -> dict[str, Float32]:
+        """All that has been learned."""
+
+    def outputs(self, c: int) -> int:
+        """Length of q and v, for content of c numbers."""
+
+    def tracks(self, content: Float32) -> Float32:
+        """v; zeros for zeros. (tracks, c) -> (tracks, outputs)"""
+
+    def queries(self, content: Float32) -> Float32:
+        """q, of the mean content of seeds; zeros for zeros. (queries, c) -> (queries, outputs)"""
+
+    @classmethod
+    def learn(
+        cls, content: Float32, plays: sp.csr_matrix, config: Any, run: Run,
+        held: Int64 | None = None,
+    ) -> Self:  # fmt: skip
+        """Learn to continue the playlists of a training side.
+
+        Args:
+            content: of every track; zeros where nothing is known. (tracks, c)
+            plays: (playlists, tracks)
+            config: settings of this top; None for "item-knn", which has none.
+            run: facts of the run.
+            held: tracks that tell when training ends: those that what gives content has not
+                learned from. None: a tenth is drawn.
+
+        Raises:
+            DataError: no playlist has two tracks whose content is known.
+            ConfigError: torch is needed and not there, or training diverged.
+        """
+
+    @classmethod
+    def restore(
+        cls, tensors: Mapping[str, npt.NDArray[Any]], prefix: str, c: int, config: Any
+    ) -> Self:
+        """From `arrays` under names that begin with `prefix`, for content of c numbers.
+
+        Raises:
+            BundleError: one is missing or does not fit.
+        """
+
+
+class ItemKnn:
+    """Products of content."""
+
+    name: ClassVar[str] = "item-knn"
+
+    @property
+    def arrays(self) -> dict[str, Float32]:
+        return {}
+
+    def outputs(self, c: int) -> int:
+        return c
+
+    def tracks(self, content: Float32) -> Float32:
+        return content.copy()
+
+    def queries(self, content: Float32) -> Float32:
+        return content
+
+    @classmethod
+    def learn(
+        cls, content: Float32, plays: sp.csr_matrix, config: None, run: Run,
+        held: Int64 | None = None,
+    ) -> Self:  # fmt: skip
+        return cls()
+
+    @classmethod
+    def restore(
+        cls, tensors: Mapping[str, npt.NDArray[Any]], prefix: str, c: int, config: None
+    ) -> Self:
+        return cls()
+
+
+class DropoutNet:
+    """f_p and f_s, for a preference that nobody knows."""
+
+    name: ClassVar[str] = "dropoutnet"
+
+    def __init__(self, playlist: Dense, track: Dense) -> None:
+        self.playlist, self.track = playlist, track
+
+    @property
+    def arrays(self) -> dict[str, Float32]:
+        sides = {"playlist": self.playlist, "track": self.track}
+        return {f"{side}.{n}": a for side, f in sides.items() for n, a in f.arrays.items()}
+
+    def outputs(self, c: int) -> int:
+        return self.track.outputs
+
+    def tracks(self, content: Float32) -> Float32:
+        return self.track(content)
+
+    def queries(self, content: Float32) -> Float32:
+        return self.playlist(content)
+
+    @classmethod
+    def learn(
+        cls, content: Float32, plays: sp.csr_matrix, config: DropoutNetConfig, run: Run,
+        held: Int64 | None = None,
+    ) -> Self:  # fmt: skip
+        arrays = _training().learn_dropoutnet(content, plays, config, run, held)
+        return cls.restore(arrays, "", content.shape[1], config)
+
+    @classmethod
+    def restore(
+        cls, tensors: Mapping[str, npt.NDArray[Any]], prefix: str, c: int, config: DropoutNetConfig
+    ) -> Self:
+        layers = len(config.hidden) + 1
+        playlist, track = (
+            Dense.restore(tensors, f"{prefix}{side}.", c, layers, _TANH)
+            for side in ("playlist", "track")
+        )
+        if playlist.outputs != track.outputs:
+            raise BundleError(
+                f"gives {playlist.outputs} numbers, tracks have {track.outputs}",
+                where=f"tensors {prefix}playlist",
+            )
+        return cls(playlist, track)
+
+
+class ClcRec:
+    """One f for playlists and tracks."""
+
+    name: ClassVar[str] = "clcrec"
+
+    def __init__(self, encoder: Dense) -> None:
+        self.encoder = encoder
+
+    @property
+    def arrays(self) -> dict[str, Float32]:
+        return self.encoder.arrays
+
+    def outputs(self, c: int) -> int:
+        return self.encoder.outputs
+
+    def tracks(self, content: Float32) -> Float32:
+        return self.encoder(content)
+
+    def queries(self, content: Float32) -> Float32:
+        return self.encoder(content)
+
+    @classmethod
+    def learn(
+        cls, content: Float32, plays: sp.csr_matrix, config: ClcRecConfig, run: Run,
+        held: Int64 | None = None,
+    ) -> Self:  # fmt: skip
+        arrays = _training().learn_clcrec(content, plays, config, run, held)
+        return cls.restore(arrays, "", content.shape[1], config)
+
+    @classmethod
+    def restore(
+        cls, tensors: Mapping[str, npt.NDArray[Any]], prefix: str, c: int, config: ClcRecConfig
+    ) -> Self:
+        return cls(Dense.restore(tensors, prefix, c, len(config.hidden) + 1, _LEAKY))
+
+
+def _training() -> ModuleType:
+    """`larp_tops_training`, which needs torch."""
+    try:
+        from segue.models.larp.heads import training as larp_tops_training
+    except ImportError as error:
+        raise needs("training", "deep", where="larp.top", cause=error) from error
+    return larp_tops_training
+
+
+TOPS: dict[str, type[Top]] = {top.name: top for top in (ItemKnn, Nearest, DropoutNet, ClcRec)}
+"""Every top by name."""

@@ -1,0 +1,241 @@
+"""The top "nearest" of `larp`: tracks that are very like one seed, rather than all a little.
+
+    score(p, s) = sum over the seeds j of exp( (cos(e_j, e_s) − 1) / θ )
+
+A mean of seeds, which the other tops take, is near to what all of them have in common. Where a
+playlist has several artists, what tells one from another is lost in it; here each seed finds its
+own neighbours. This is item-knn (Deshpande and Karypis 2004) whose neighbours fade out by θ instead
+of ending after k. How far cosines lie apart is another matter for every encoder, so that θ, where
+it is not given, is what continues playlists of tracks best that the encoder has not learned from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from numba import njit, prange
+
+from segue.models.base.recommender import Run, expect
+from segue.models.larp.examples import LEAST, halves
+from segue.models.larp.heads.config import NearestConfig
+from segue.numeric.parallel import parallel
+from segue.queries import Float32, Int32, Int64
+from segue.retrieval.ranks import places_of_scores
+from segue.retrieval.topk import Best, best_of_scores, fixed
+from segue.retrieval.topk_kernels import near
+from segue.system.progress import note
+
+_BLOCK_BYTES = 64 << 20
+"""Of scores that are held at a time."""
+_CHUNK = 256
+CHOICES = (0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5)
+"""θ to choose from."""
+_HELD = 0.1
+"""Share of the tracks that choose, where none are held."""
+HITS = 10
+"""Neighbours among which those wanted are counted, when θ is chosen."""
+_MOST = 500
+"""Playlists that choose, at most."""
+
+
+@njit(cache=True)
+def _near_to(content, seeds, row, temperature):  # type: ignore[no-untyped-def]
+    """Score of a row."""
+    total = 0.0
+    for seed in seeds:
+        total += np.exp((near(content[seed], row) - 1) / temperature)
+    return total
+
+
+@parallel(cache=True)
+def _add_near(content, offsets, seeds, temperature, out):  # type: ignore[no-untyped-def]
+    """Parts of the scores, summed. Rows of `content` have length 1, or are zeros."""
+    for chunk in prange((len(content) + _CHUNK - 1) // _CHUNK):
+        for s in range(chunk * _CHUNK, min(len(content), (chunk + 1) * _CHUNK)):
+            row = content[s]
+            for q in range(len(out)):
+                out[q, s] = _near_to(content, seeds[offsets[q] : offsets[q + 1]], row, temperature)
+
+
+@parallel(cache=True)
+def _near_some(content, offsets, seeds, ends, tracks, temperature, out):  # type: ignore[no-untyped-def]
+    """The same for the tracks from ends[q] to ends[q + 1] alone."""
+    for q in range(len(offsets) - 1):
+        own = seeds[offsets[q] : offsets[q + 1]]
+        for i in prange(ends[q], ends[q + 1]):
+            out[i] = _near_to(content, own, content[tracks[i]], temperature)
+
+
+def units(vectors: Float32) -> Float32:
+    """Of length 1, but for zeros."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    of_one: Float32 = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return of_one
+
+
+class Nearest:
+    """Neighbours of each seed.
+
+    Args:
+        temperature: θ.
+    """
+
+    name: ClassVar[str] = "nearest"
+
+    def __init__(self, temperature: float) -> None:
+        self.temperature = float(np.float32(temperature))  # as a bundle keeps it
+
+    @property
+    def arrays(self) -> dict[str, Float32]:
+        return {"temperature": np.array([self.temperature], np.float32)}
+
+    def outputs(self, c: int) -> int:
+        return c
+
+    def tracks(self, content: Float32) -> Float32:
+        """Content of length 1, but for zeros."""
+        return units(content)
+
+    def queries(self, content: Float32) -> Float32:
+        return self.tracks(content)
+
+    def parts(self, units: Float32, seeds: Int32, tracks: Int32) -> Float32:
+        """What each seed adds to the score of each track. (tracks, seeds)"""
+        each, n = np.arange(len(seeds) + 1), len(tracks)
+        found = self.values(units, (each, seeds), n * each, np.tile(tracks, len(seeds)))
+        return found.reshape(len(seeds), n).T
+
+    def best(
+        self,
+        units: Float32,
+        histories: tuple[Int64, Int32],
+        offsets: Int64,
+        excluded: Int32,
+        n: int,
+    ) -> Best:
+        """As `best_of_scores` gives them.
+
+        Args:
+            units: of all tracks, as `tracks` gives them.
+            histories: offsets and seeds of the queries.
+        """
+        found = [
+            best_of_scores(scores, offsets[rows.start : rows.stop + 1], excluded, n)
+            for rows, scores in self._blocks(units, *histories)
+        ]
+        tracks, values, counts = (np.concatenate(part) for part in zip(*found, strict=True))
+        return tracks, values, counts
+
+    def places(
+        self, units: Float32, histories: tuple[Int64, Int32], excluded_offsets: Int64,
+        excluded: Int32, offsets: Int64, tracks: Int32,
+    ) -> Int64:  # fmt: skip
+        """As `places_of_scores` gives them."""
+        out = np.empty(len(tracks), np.int64)
+        for rows, scores in self._blocks(units, *histories):
+            some = slice(rows.start, rows.stop + 1)
+            ends = offsets[some]
+            out[ends[0] : ends[-1]] = places_of_scores(
+                scores, excluded_offsets[some], excluded, ends - ends[0], tracks[ends[0] : ends[-1]]
+            )
+        return out
+
+    def values(
+        self, units: Float32, histories: tuple[Int64, Int32], offsets: Int64, tracks: Int32
+    ) -> Float32:
+        """Scores of given tracks.
+
+        Raises:
+            IndexError: there is no such track.
+        """
+        if len(tracks) and not 0 <= tracks.min() <= tracks.max() < len(units):
+            raise IndexError(f"a track outside 0..{len(units) - 1}")
+        out = np.empty(len(tracks), np.float32)
+        ends, seeds = fixed(histories[0], np.int64), fixed(histories[1], np.int32)
+        _near_some(
+            fixed(units, np.float32), ends, seeds, fixed(offsets, np.int64),
+            fixed(tracks, np.int32), self.temperature, out,
+        )  # fmt: skip
+        return out
+
+    def _blocks(self, units: Float32, ends: Int64, seeds: Int32) -> Any:
+        """Scores of some queries at a time."""
+        step = max(1, _BLOCK_BYTES // (4 * max(1, len(units))))
+        for start in range(0, len(ends) - 1, step):
+            rows = slice(start, min(start + step, len(ends) - 1))
+            scores = np.empty((rows.stop - rows.start, len(units)), np.float32)
+            self._add(units, ends[rows.start : rows.stop + 1], seeds, scores)
+            yield rows, scores
+
+    def _add(self, units: Float32, ends: Int64, seeds: Int32, out: Float32) -> None:
+        units, ends, seeds = fixed(units, np.float32), fixed(ends, np.int64), fixed(seeds, np.int32)
+        _add_near(units, ends, seeds, self.temperature, out)
+
+    @classmethod
+    def learn(
+        cls, content: Float32, plays: sp.csr_matrix, config: NearestConfig, run: Run,
+        held: Int64 | None = None,
+    ) -> Self:  # fmt: skip
+        if config.temperature is not None:
+            return cls(config.temperature)
+        return cls(_chosen(units(content), plays, held, run))
+
+    @classmethod
+    def restore(
+        cls, tensors: Mapping[str, npt.NDArray[Any]], prefix: str, c: int, config: NearestConfig
+    ) -> Self:
+        return cls(float(expect(tensors, f"{prefix}temperature", np.float32, 1)[0]))
+
+
+def _chosen(units: Float32, plays: sp.csr_matrix, held: Int64 | None, run: Run) -> float:
+    """θ by which held tracks of playlists find the others of the same playlist best."""
+    rng = np.random.default_rng([run.seed, 7])
+    known = np.flatnonzero(units.any(axis=1))
+    if held is None:
+        held = rng.permutation(known)[: round(_HELD * len(known))]
+    among = np.intersect1d(held, known)
+    lists = sp.csr_matrix(plays[:, among])
+    lists = lists[rng.permutation(np.flatnonzero(np.diff(lists.indptr) >= LEAST))[:_MOST]]
+    shown, wanted = halves(lists.indptr, lists.indices, rng)
+    if not shown:
+        middle = CHOICES[len(CHOICES) // 2]
+        note(f"larp: too little to choose θ by: {middle}", show=run.progress)
+        return middle
+    recalls = recalls_by(CHOICES, units[among], shown, wanted)
+    chosen = CHOICES[int(np.argmax(recalls))]
+    told = f"larp: θ {chosen}, recall@{HITS} {recalls.max():.4f} of held tracks"
+    note(told, show=run.progress)
+    return chosen
+
+
+def recalls_by(
+    choices: Sequence[float], units: Float32, shown: Sequence[Int64], wanted: Sequence[Int64]
+) -> npt.NDArray[np.float64]:
+    """Mean Recall@10 over playlists, with each θ.
+
+    Args:
+        choices: θ.
+        units: of the tracks that are ranked. (n, d)
+        shown, wanted: places of tracks of each playlist: seeds, and what they should find.
+
+    Returns:
+        (choices,)
+    """
+    recalls = np.zeros(len(choices))
+    for seeds, others in zip(shown, wanted, strict=True):
+        away = units @ units[seeds].T - 1
+        for at, temperature in enumerate(choices):
+            scores = np.exp(away / np.float32(temperature)).sum(axis=1)
+            recalls[at] += recall(scores, seeds, others) / len(shown)
+    return recalls
+
+
+def recall(scores: npt.NDArray[Any], shown: Int64, wanted: Int64) -> float:
+    """Share of the wanted tracks among the 10 best that are not shown; changes the scores."""
+    scores[shown] = -np.inf
+    best = np.argpartition(-scores, min(HITS, len(scores) - 1))[:HITS]
+    return float(np.isin(wanted, best).mean())

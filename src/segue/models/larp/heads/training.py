@@ -1,0 +1,269 @@
+"""Training of the tops of `larp` with torch.
+
+A step draws playlists and shows a half of each: e_p is the mean content of these tracks. It wants
+tracks s of the other half. N are tracks drawn evenly from all that training knows, without the
+playlist's own. All are scored for all playlists at once.
+
+DropoutNet, s = f_p(e_p ‖ z_p) · f_s(e_s ‖ z_s) with preferences z, the vectors of WRMF:
+
+    mean_s (score − 1)²  +  mean_{n in N} score²                      Salganik et al. 2024, App. B
+    mean_s (score − z_p · z_s)²  +  mean_{n in N} (...)²              Volkovs, Yu and Poutanen 2017
+
+In a share of playlists and tracks z is the mean over all of training, which answering always takes.
+
+CLCRec, with free vectors z_p and z_s, in a share of playlists and tracks replaced by f(e):
+
+    (1 − λ) contrast(z_p · z_s / τ)  +  λ contrast(cos(z_s, f(e_s)) / τ)        Wei et al. 2021
+
+    contrast(x) = mean_s −log( e^{x_s} / (e^{x_s} + Σ_n e^{x_n}) )
+
+Ours: the halves, and that N is shared (the published steps are pairs with negatives of their own,
+the same in expectation); contents in units of their spread; AdamW, whose steps rise and fall,
+rather than SGD, and one smaller hidden layer (both published ones are settings); that playlists of
+CLCRec are replaced too, since a new one is known by content alone; and that the best epoch is
+chosen by playlists and tracks kept aside rather than by the test.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from segue.models.base.recommender import Run
+from segue.models.larp.heads.config import ClcRecConfig, DropoutNetConfig, TopConfig
+from segue.models.larp.heads.network import Layers, aligned, contrast, squared
+from segue.models.larp.heads.sampling import Drawing, Step
+from segue.models.wrmf.solver import Weighted, factorise
+from segue.nn.training import Table, Training, reproducible
+from segue.queries import Float32, Int64
+from segue.system.progress import note, task
+
+_RISE = 0.05
+"""Share of the training in which steps grow to their full size."""
+_LAST = 0.02
+"""Share of it that they have fallen to at the end."""
+_MOMENTUM = 0.9
+_ALPHA, _REGULARISATION, _SWEEPS, _SOLVER_STEPS = 10.0, 0.02, 8, 3
+"""Of WRMF, which see."""
+_PARTS = ("rows", "first", "second", "steps")
+"""Of a `Table`, in a checkpoint."""
+
+
+class TopTraining(Training):
+    """What trainings of tops have in common."""
+
+    def __init__(self, drawing: Drawing, config: TopConfig, seed: int) -> None:
+        super().__init__("larp.top", seed, config.epochs, config.patience)
+        self.drawing, self.config = drawing, config
+        self.content = torch.from_numpy(drawing.content)
+        told = hashlib.sha256(repr((config, seed)).encode() + drawing.content.tobytes())
+        for tracks in drawing.lists:
+            told.update(tracks.tobytes() + b"|")
+        self.identity = told.hexdigest()
+        self.rate = config.learning_rate
+
+    def steps(self, rng: np.random.Generator) -> Iterator[tuple[Tensor, float]]:
+        parts = self.drawing.epoch(rng)
+        for number, playlists in enumerate(parts):
+            size = _size((self.epoch + number / len(parts)) / self.epochs)
+            self.rate = size * self.config.learning_rate
+            for group in self.optimiser.param_groups:
+                group["lr"] = self.rate
+            yield self.step(self.drawing.step(playlists, rng)), 1 / len(parts)
+
+    @abstractmethod
+    def step(self, step: Step) -> Tensor:
+        """Take a step; its loss."""
+
+    @abstractmethod
+    def vectors(self, seeds: Tensor, tracks: Tensor) -> tuple[Tensor, Tensor]:
+        """q and v of content, for who has no preference."""
+
+    @torch.no_grad()
+    def validate(self) -> tuple[float, str] | None:
+        """NDCG on what is kept aside."""
+        held = self.drawing.held
+        if held is None:
+            return None
+        self.network.train(False)
+        q, v = self.vectors(self._on(held.seeds), self._of(held.tracks))
+        worth = held.ndcg((q @ v.T).cpu().numpy())
+        return worth, f"ndcg {worth:.4f}"
+
+    def _on(self, array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+    def _of(self, tracks: Int64) -> Tensor:
+        """Content of tracks."""
+        return self.content[torch.from_numpy(tracks)].to(self.device)
+
+    def _mask(self, count: int, share: float) -> Tensor:
+        """1 in a drawn share of the rows. (count, 1)"""
+        return (torch.rand(count, 1) < share).float().to(self.device)
+
+
+class DropoutNetTraining(TopTraining):
+    """Training of f_p and f_s."""
+
+    config: DropoutNetConfig
+
+    def __init__(self, drawing: Drawing, config: DropoutNetConfig, seed: int) -> None:
+        super().__init__(drawing, config, seed)
+        self.z_p, self.z_s = map(torch.from_numpy, preferences(drawing.matrix(), config, seed))
+        learned = torch.from_numpy(drawing.tracks)
+        self.known_p = standard(self.z_p, self.z_p)
+        self.known_s = standard(self.z_s, self.z_s[learned])
+        sides = (drawing.means(), drawing.content[drawing.tracks])
+        self.sides = [
+            Layers(side, config.factors, config, torch.tanh, config.normalised) for side in sides
+        ]
+        self.network = nn.ModuleList(self.sides).to(self.device)
+        weights, rate, decay = self.network.parameters(), config.learning_rate, config.weight_decay
+        self.optimiser = (
+            torch.optim.SGD(weights, lr=rate, momentum=_MOMENTUM, weight_decay=decay)
+            if config.optimiser == "sgd"
+            else torch.optim.AdamW(weights, lr=rate, weight_decay=decay)
+        )
+
+    def step(self, step: Step) -> Tensor:
+        p, s = torch.from_numpy(step.playlists), torch.from_numpy(step.tracks)
+        kept = 1 - self.config.dropout
+        z_p = self.known_p[p].to(self.device) * self._mask(len(p), kept)
+        z_s = self.known_s[s].to(self.device) * self._mask(len(s), kept)
+        f_p, f_s = self.sides
+        scores = f_p(self._on(step.seeds), z_p) @ f_s(self._of(step.tracks), z_s).T
+        zero = torch.zeros_like(scores)
+        target = zero + 1
+        if self.config.target == "scores":
+            target = zero = (self.z_p[p] @ self.z_s[s].T).to(self.device)
+        loss = squared(scores, target, zero, self._on(step.wanted), self._on(step.others))
+        self.descend(loss)
+        return loss
+
+    def vectors(self, seeds: Tensor, tracks: Tensor) -> tuple[Tensor, Tensor]:
+        f_p, f_s = self.sides
+        return f_p(seeds), f_s(tracks)
+
+    def arrays(self, state: dict[str, Tensor]) -> dict[str, Float32]:
+        self.restore(state)
+        named = zip(("playlist", "track"), self.sides, strict=True)
+        return {f"{side}.{n}": a for side, f in named for n, a in f.arrays().items()}
+
+
+class ClcRecTraining(TopTraining):
+    """Training of f, and of z beside it."""
+
+    config: ClcRecConfig
+    network: Layers
+
+    def __init__(self, drawing: Drawing, config: ClcRecConfig, seed: int) -> None:
+        super().__init__(drawing, config, seed)
+        known = drawing.content[drawing.tracks]
+        self.network = Layers(known, 0, config, functional.leaky_relu).to(self.device)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        length = config.outputs**-0.5
+        self.tables = {
+            name: Table((torch.randn(count, config.outputs) * length).to(self.device))
+            for name, count in (("p", len(drawing.lists)), ("s", len(drawing.content)))
+        }
+
+    def step(self, step: Step) -> Tensor:
+        config = self.config
+        at = {"p": self._on(step.playlists), "s": self._on(step.tracks)}
+        z = {name: table.take(at[name]) for name, table in self.tables.items()}
+        f_p, f_s = self.network(self._on(step.seeds)), self.network(self._of(step.tracks))
+        q, v = (
+            torch.lerp(own, f, self._mask(len(f), config.replaced))
+            for own, f in ((z["p"], f_p), (z["s"], f_s))
+        )
+        wanted, others = self._on(step.wanted), self._on(step.others)
+        loss = (1 - config.mix) * contrast(q @ v.T / config.temperature, wanted, others)
+        loss = loss + config.mix * aligned(z["s"], f_s, config.temperature)
+        for own in z.values():
+            loss = loss + config.regularisation * own.norm(dim=1).mean() / 2
+        self.descend(loss)
+        for name, table in self.tables.items():
+            table.step(at[name], z[name], self.rate)
+        return loss
+
+    def vectors(self, seeds: Tensor, tracks: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network(seeds), self.network(tracks)
+
+    def arrays(self, state: dict[str, Tensor]) -> dict[str, Float32]:
+        self.restore(state)
+        return self.network.arrays()
+
+    def beside(self) -> dict[str, Tensor]:
+        return {
+            f"{name}.{part}": torch.as_tensor(getattr(table, part))
+            for name, table in self.tables.items()
+            for part in _PARTS
+        }
+
+    def restore_beside(self, tensors: dict[str, Tensor]) -> None:
+        for name, table in self.tables.items():
+            table.rows, table.first, table.second = (tensors[f"{name}.{p}"] for p in _PARTS[:3])
+            table.steps = int(tensors[f"{name}.steps"])
+
+
+def preferences(
+    plays: sp.csr_matrix, config: DropoutNetConfig, seed: int
+) -> tuple[Float32, Float32]:
+    """Vectors of WRMF: z_p (playlists, factors) and z_s (tracks, factors)."""
+    return factorise(
+        Weighted.of(plays, lambda counts: (_ALPHA * counts).astype(np.float32)),
+        config.factors, _REGULARISATION, 1.0, _SWEEPS, _SOLVER_STEPS, np.random.default_rng(seed),
+    )  # fmt: skip
+
+
+def standard(z: Tensor, learned: Tensor) -> Tensor:
+    """Preferences less the mean of the learned ones, in units of their spread."""
+    centred = learned - learned.mean(0)
+    return (z - learned.mean(0)) / centred.square().mean().sqrt().clamp(min=1e-6)
+
+
+def learn_dropoutnet(
+    content: Float32, plays: sp.csr_matrix, config: DropoutNetConfig, run: Run,
+    held: Int64 | None = None,
+) -> dict[str, Float32]:  # fmt: skip
+    """Arrays of `larp_tops.DropoutNet`; arguments and errors of `larp_tops.Top.learn`."""
+    return _learn(DropoutNetTraining, Drawing(content, plays, config, run.seed, held), config, run)
+
+
+def learn_clcrec(
+    content: Float32, plays: sp.csr_matrix, config: ClcRecConfig, run: Run,
+    held: Int64 | None = None,
+) -> dict[str, Float32]:  # fmt: skip
+    """Arrays of `larp_tops.ClcRec`; arguments and errors of `larp_tops.Top.learn`."""
+    return _learn(ClcRecTraining, Drawing(content, plays, config, run.seed, held), config, run)
+
+
+def _learn(
+    training: Callable[[Drawing, Any, int], TopTraining], drawing: Drawing, config: TopConfig,
+    run: Run,
+) -> dict[str, Float32]:  # fmt: skip
+    told = "fitting larp, top", config.epochs, "epochs"
+    with task(*told, show=run.progress) as advance, reproducible(warn_only=True):
+        torch.manual_seed(run.seed)
+        return training(drawing, config, run.seed).run(
+            advance, lambda line: note(f"larp top {line}", show=run.progress), run.checkpoint
+        )
+
+
+def _size(done: float) -> float:
+    """How large a step is, after a share of the training: it rises, and falls as a cosine does."""
+    if done < _RISE:
+        return (done + _LAST) / (_RISE + _LAST)
+    fallen = (done - _RISE) / (1 - _RISE)
+    return _LAST + (1 - _LAST) * (1 + math.cos(math.pi * fallen)) / 2

@@ -1,0 +1,298 @@
+"""What sequence models learn from: windows of sessions, and the batches of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from segue.data.dataset import Dataset
+from segue.data.schema import Outcome
+from segue.data.sessions import UNTIMED, Sessions
+from segue.models.sequential.parameters import SequenceConfig
+from segue.numeric.arrays import offsets_of
+from segue.queries import MAX_PAST, Int32, Int64, Queries
+
+Bool = npt.NDArray[np.bool_]
+_MIXED = 50
+"""Batches whose sessions are sorted by length together, so that a batch has nearly one length."""
+_SHORTENED = 0.5
+_VALIDATION = 0.05
+_MOST_VALIDATION = 2000
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Runs of tracks of one session or playlist, cut to a length and laid out as rows.
+
+    Attributes:
+        tracks: 0 after the end. (windows, length) int32
+        negative: which were skipped or disliked. (windows, length)
+        lengths: (windows,)
+        starts: when the session began, `UNTIMED` for playlists. (windows,)
+        past_spans: what the listener heard in earlier sessions, in `past`. (windows, 2)
+        past: listens that were not negative, session after session.
+    """
+
+    tracks: Int32
+    negative: Bool
+    lengths: Int64
+    starts: Int64
+    past_spans: Int64
+    past: Int32
+
+    @classmethod
+    def of(cls, dataset: Dataset, length: int) -> Windows:
+        """Sessions and playlists in pieces of at most `length` tracks, without pieces of one."""
+        sessions = Sessions.of(dataset)
+        owners = np.concatenate([sessions.owners, len(sessions) + dataset.entry_playlists])
+        tracks = np.concatenate([sessions.tracks, dataset.entries])
+        negative = np.concatenate([sessions.negative, np.zeros(len(dataset.entries), np.bool_)])
+        starts = np.concatenate([sessions.starts, np.full(dataset.playlist_count, UNTIMED)])
+        sizes = np.bincount(owners, minlength=len(starts))
+        place = np.arange(len(owners)) - (np.cumsum(sizes) - sizes)[owners]
+        # Pieces of nearly equal size: one of a single track would be lost.
+        pieces = np.maximum(1, -(-sizes // length))
+        piece = place * pieces[owners] // np.maximum(sizes, 1)[owners]
+        window = (np.cumsum(pieces) - pieces)[owners] + piece
+        lengths = np.bincount(window, minlength=int(pieces.sum()))
+        column = np.arange(len(window)) - (np.cumsum(lengths) - lengths)[window]
+        keep = lengths > 1
+        row = (np.cumsum(keep) - 1)[window]
+        some = keep[window]
+        shape = (int(keep.sum()), length)
+        grid, bad = np.zeros(shape, np.int32), np.zeros(shape, np.bool_)
+        grid[row[some], column[some]] = tracks[some]
+        bad[row[some], column[some]] = negative[some]
+        lengths = lengths[keep].astype(np.int64)
+        spans, past = sessions.pasts(MAX_PAST)
+        spans = np.concatenate([spans, np.zeros((dataset.playlist_count, 2), np.int64)])
+        return cls(
+            grid,
+            bad,
+            lengths,
+            np.repeat(starts, pieces)[keep],
+            np.repeat(spans, pieces, axis=0)[keep],
+            past,
+        )
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def take(self, rows: Int64) -> Windows:
+        """Some of them."""
+        return Windows(
+            self.tracks[rows],
+            self.negative[rows],
+            self.lengths[rows],
+            self.starts[rows],
+            self.past_spans[rows],
+            self.past,
+        )
+
+    @property
+    def there(self) -> Bool:
+        """False after the end. (windows, length)"""
+        there: Bool = self._places < self.lengths[:, None]
+        return there
+
+    @property
+    def _places(self) -> Int64:
+        return np.arange(self.tracks.shape[1])
+
+    def parted(self, rng: np.random.Generator) -> tuple[Windows, Windows]:
+        """Windows to learn from, and those that show when to stop: the latest, else any."""
+        count = min(_MOST_VALIDATION, int(len(self) * _VALIDATION))
+        order = np.lexsort([rng.random(len(self)), self.starts])
+        return self.take(np.sort(order[: len(self) - count])), self.take(order[len(self) - count :])
+
+    def asked(self) -> tuple[Queries, Int32]:
+        """The last track of each that was neither negative nor played before, and what came before.
+
+        Windows without one are left out.
+        """
+        good = (
+            self.there & ~self.negative & (_first_places(self.tracks, self.there) == self._places)
+        )
+        good[:, 0] = False
+        rows = np.flatnonzero(good.any(axis=1))
+        ends = self.tracks.shape[1] - 1 - good[rows, ::-1].argmax(axis=1)
+        shown = self._places < ends[:, None]
+        outcomes = np.where(self.negative[rows], Outcome.SKIPPED, Outcome.FINISHED)
+        queries = Queries(
+            offsets_of(ends),
+            self.tracks[rows][shown],
+            outcomes[shown].astype(np.int8),
+            [None] * len(rows),
+            np.zeros(len(rows) + 1, np.int64),
+            np.zeros(0, np.int32),
+            self.past_spans[rows],
+            self.past,
+        )
+        return queries, self.tracks[rows, ends]
+
+
+def next_positive(negative: Bool, lengths: Int64) -> Int64:
+    """First place at or after each that is not negative; the width where there is none.
+
+    Args:
+        negative: (windows, length)
+        lengths: (windows,)
+    """
+    width = negative.shape[1]
+    places = np.arange(width)
+    good = np.where(negative | (places >= lengths[:, None]), width, places)
+    found: Int64 = np.minimum.accumulate(good[:, ::-1], axis=1)[:, ::-1]
+    return found
+
+
+def _to_front(some: Bool) -> Int64:
+    """Order of each row's places that puts `some` first, otherwise as they are."""
+    return np.argsort(~some, axis=1, kind="stable")
+
+
+def _first_places(tracks: npt.NDArray[Any], there: Bool) -> Int64:
+    """Place of the first occurrence of each place's track. (windows, width)"""
+    same = (tracks[:, :, None] == tracks[:, None, :]) & there[:, None, :]
+    first: Int64 = same.argmax(axis=2)
+    return first
+
+
+class Batch(NamedTuple):
+    """What one step learns from. Tracks are numbered by `rows`."""
+
+    rows: Int64
+    """Distinct tracks of the step, rising."""
+    inputs: Int64
+    """Tracks that are read. (windows, width)"""
+    there: Bool
+    """(windows, width)"""
+    masked: Bool | None
+    """Places whose track is hidden (bert4rec). (windows, width)"""
+    negative: Bool
+    """(windows, width)"""
+    at: Int64
+    """Places that predict, in the flattened grid. (predictions,)"""
+    target: Int64
+    """(predictions,)"""
+    drawn: Int64
+    """Tracks that every prediction is compared with. (negatives,)"""
+    contexts: Bool
+    """Places that the skip term starts from. (windows, width)"""
+    current: Int64
+    """The track before what each place predicts. (windows, width)"""
+    positive: Int64
+    """The next track there that was not negative. (windows, width)"""
+    skipped: Int64
+    """Negative tracks of each window. (windows, most)"""
+    skipped_there: Bool
+    """(windows, most)"""
+
+
+class Batches:
+    """Draws the batches of an epoch; the same for the same seed and epoch."""
+
+    def __init__(self, windows: Windows, tracks: int, config: SequenceConfig, masks: bool) -> None:
+        self.windows, self.config, self.masks = windows, config, masks
+        self.column = np.zeros(tracks, np.int64)
+        self.steps = -(-len(windows) // config.batch)
+
+    def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
+        """Every window once, in batches of nearly equal lengths."""
+        order = rng.permutation(len(self.windows))
+        chunk = _MIXED * self.config.batch
+        lengths = self.windows.lengths
+        sorted_parts = [
+            part[np.argsort(lengths[part], kind="stable")]
+            for part in np.split(order, range(chunk, len(order), chunk))
+        ]
+        order = np.concatenate(sorted_parts)
+        starts = rng.permutation(self.steps) * self.config.batch
+        kept = self._draw(rng)
+        for start in starts:
+            drawn = kept if self.config.redraw == "epoch" else self._draw(rng)
+            yield self.batch(order[start : start + self.config.batch], drawn, rng)
+
+    def _draw(self, rng: np.random.Generator) -> Int64:
+        if self.config.loss == "full":
+            return np.arange(len(self.column))
+        return rng.integers(len(self.column), size=self.config.negatives)
+
+    def batch(self, which: Int64, drawn: Int64, rng: np.random.Generator) -> Batch:
+        """The batch of some windows."""
+        some = self.windows.take(which)
+        width = int(some.lengths.max())
+        tracks, negative = some.tracks[:, :width].astype(np.int64), some.negative[:, :width]
+        wanted = np.unique(np.concatenate([tracks[some.there[:, :width]], drawn]))
+        self.column[wanted] = np.arange(len(wanted))
+        numbered, lengths = self.column[tracks], some.lengths
+        bad = _to_front(negative)
+        bad_lengths = negative.sum(axis=1)
+        most = int(bad_lengths.max(initial=0))
+        skipped = np.take_along_axis(numbered, bad, axis=1)[:, :most]
+        if self.config.history == "positive":
+            good = _to_front(~negative & some.there[:, :width])
+            lengths = lengths - bad_lengths
+            width = max(1, int(lengths.max()))
+            numbered = np.take_along_axis(numbered, good, axis=1)[:, :width]
+            negative = np.zeros(numbered.shape, np.bool_)
+        if self.masks:
+            lengths = self._shortened(lengths, rng)
+        places = np.arange(width)
+        there = places < lengths[:, None]
+        masked = self._masked(lengths, width, rng) if self.masks else None
+        if masked is None:
+            source, goal, current = there, np.broadcast_to(places + 1, there.shape), numbered
+            ahead = np.full(there.shape, width)
+            ahead[:, :-1] = next_positive(negative, lengths)[:, 1:]
+            contexts = there & ~negative
+        else:
+            source, goal = masked, np.broadcast_to(places, there.shape)
+            ahead = next_positive(negative, lengths)
+            current = np.concatenate([numbered[:, :1], numbered[:, :-1]], axis=1)
+            contexts = masked.copy()
+            contexts[:, 0] &= self.config.skip_context == "hidden"
+        if self.config.targets == "next-positive":
+            goal = ahead
+        source = source & (goal < lengths[:, None])
+        goal = np.minimum(goal, width - 1)
+        row = np.arange(len(which))[:, None]
+        # What was played before in the window is never answered, so it is not learned either.
+        seen = places[None] if masked is None else places[None] - 1
+        source &= _first_places(numbered, there)[row, goal] > seen
+        at = np.flatnonzero(source)
+        return Batch(
+            rows=wanted,
+            inputs=np.where(there, numbered, 0),
+            there=there,
+            masked=masked,
+            negative=negative,
+            at=at,
+            target=numbered[row, goal].ravel()[at],
+            drawn=self.column[drawn],
+            contexts=contexts & (ahead < width) & (bad_lengths > 0)[:, None],
+            current=np.where(there, current, 0),
+            positive=numbered[row, np.minimum(ahead, width - 1)],
+            skipped=skipped,
+            skipped_there=np.arange(most) < bad_lengths[:, None],
+        )
+
+    def _shortened(self, lengths: Int64, rng: np.random.Generator) -> Int64:
+        """Half of the windows end early, so that what follows short histories is learned, too.
+
+        A causal model learns that at every place.
+        """
+        short = rng.integers(1, np.maximum(lengths, 1) + 1).clip(min=np.minimum(2, lengths))
+        return np.where(rng.random(len(lengths)) < _SHORTENED, short, lengths)
+
+    def _masked(self, lengths: Int64, width: int, rng: np.random.Generator) -> Bool:
+        """Places to hide: a share of each window, and its last."""
+        places = np.arange(width)
+        last = places == lengths[:, None] - 1
+        others = rng.random((len(lengths), width))
+        others[(places >= lengths[:, None]) | last] = 1
+        hidden: Bool = (others < self.config.mask_share) | last
+        return hidden

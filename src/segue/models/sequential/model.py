@@ -1,0 +1,283 @@
+"""What comes next in a session: `sasrec`, `bert4rec`, `gru4rec`, `caser`, with skips or without.
+
+score(t) = ŷ · e_t, where ŷ comes from the last tracks of the history in their order, by one of
+four trunks and the same head (`sequence_trunks`), and e are the vectors that histories are read
+with. What is learned, the skip-informed loss among it, is in `sequence_losses`. Sources: Seshadri
+and Knees 2023 (arXiv 2309.11623), Seshadri, Shashaani and Knees 2024 (arXiv 2409.07367).
+
+Training needs torch (the extra `deep`); answering does not.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from segue.data.dataset import Dataset
+from segue.errors import DataError
+from segue.models.base.past_bonus import PAST_WEIGHT, PastRecommender
+from segue.models.base.recommender import Run, expect
+from segue.models.sequential import parameters as layers
+from segue.models.sequential.batches import Windows
+from segue.models.sequential.inference import encode_caser, encode_gru, encode_transformer, headed
+from segue.numeric.arrays import latest, offsets_of
+from segue.queries import Float32, Int32, Int64, Queries, Query, Reason
+from segue.system.extras import needs
+from segue.system.progress import note, task
+
+
+class _Histories(NamedTuple):
+    """What is read of each query's history."""
+
+    offsets: Int64
+    tracks: Int32
+    negative: npt.NDArray[np.bool_]
+
+
+class SequenceRecommender(PastRecommender):
+    """score(t) = ŷ · e_t, and more for what the listener plays (`PastRecommender`).
+
+    A subclass gives the trunk.
+    """
+
+    Parts: ClassVar[type[Any]]
+    """Parameters of the trunk."""
+    masks: ClassVar[bool] = False
+    """Whether training hides tracks, to be told from both sides."""
+    config: Any
+    known: npt.NDArray[np.bool_]
+    """Tracks that a history is read for. (tracks,)"""
+    trunk: Any
+    head: layers.Head
+    feedback: layers.Head | None = None
+
+    @abstractmethod
+    def _encode(self, histories: _Histories, states: Float32) -> None:
+        """State after each history that is not empty. states: (queries, d), changed"""
+
+    @classmethod
+    @abstractmethod
+    def _make_trunk(cls, config: Any) -> Any:
+        """The trunk in torch."""
+
+    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+        try:
+            from segue.models.sequential.training import Trainer
+            from segue.nn.training import reproducible
+        except ImportError as error:
+            raise needs("training", "deep", where=self.name, cause=error) from error
+        config = self.config
+        windows = Windows.of(dataset, config.length)
+        quality = None
+        if config.patience:
+            windows, held = windows.parted(np.random.default_rng([run.seed, 1]))
+            queries, truth = held.asked()
+            quality = (lambda arrays: self._quality(arrays, queries, truth)) if truth.size else None
+        if not len(windows):
+            raise DataError(
+                "has no session or playlist with two tracks",
+                where=dataset.path,
+                do=f"{self.name} learns from what comes after what",
+            )
+        self.past_weight = 0.0
+        self.known = np.zeros(len(self.catalog), np.bool_)
+        self.known[windows.tracks[windows.there]] = True
+        told = f"fitting {self.name}", config.epochs, "epochs"
+        with task(*told, show=run.progress) as advance, reproducible(warn_only=True):
+            trainer = Trainer(
+                windows,
+                self.catalog.plays,
+                config,
+                lambda: self._make_trunk(config),
+                run.seed,
+                masks=self.masks,
+                quality=quality,
+            )
+            arrays = trainer.run(
+                advance, lambda line: note(f"{self.name} {line}", show=run.progress), run.checkpoint
+            )
+        self._take(arrays)
+        if config.read_past and np.diff(windows.past_spans).any():
+            self.past_weight = PAST_WEIGHT
+            if quality is not None:
+                self.weigh_past(queries, truth)
+            note(f"{self.name}: weight of the past {self.past_weight:g}", show=run.progress)
+
+    def _quality(self, arrays: dict[str, Float32], queries: Queries, truth: Int32) -> float:
+        """NDCG@10 of what has been learned so far."""
+        self._take(arrays)
+        return self.ndcg(queries, truth)
+
+    def _take(self, arrays: Mapping[str, Float32]) -> None:
+        def part(kind: type[Any], prefix: str) -> Any:
+            return kind(*(arrays[f"{prefix}.{name}"] for name in kind._fields))
+
+        self.vectors = arrays["vectors"]
+        self.trunk, self.head = part(self.Parts, "trunk"), part(layers.Head, "head")
+        self.feedback = part(layers.Head, "feedback") if self.config.feedback_weight else None
+
+    # Answers
+
+    def _histories(self, queries: Queries) -> _Histories:
+        """The last `length` tracks of each query that training knows."""
+        negative = queries.negative
+        keep = self.known[queries.tracks]
+        if self.config.history == "positive":
+            keep = keep & ~negative
+        offsets, late = latest(offsets_of(keep)[queries.offsets], self.config.length)
+        return _Histories(offsets, queries.tracks[keep][late], negative[keep][late])
+
+    def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
+        some: npt.NDArray[np.bool_] = np.diff(self._histories(queries).offsets) > 0
+        if self.past_weight:
+            some |= np.diff(queries.past_spans)[:, 0] > 0
+        return some
+
+    def query_vectors(self, queries: Queries) -> Float32:
+        return self._vectors(self._histories(queries))
+
+    def _vectors(self, histories: _Histories) -> Float32:
+        """ŷ of each history. (histories, d)"""
+        states = np.zeros((len(histories.offsets) - 1, self.config.factors), np.float32)
+        self._encode(histories, states)
+        out = np.empty_like(states)
+        headed(states, self.head, out)
+        if self.feedback is not None:
+            against = np.empty_like(states)
+            headed(states, self.feedback, against)
+            out -= np.float32(self.config.feedback_weight) * against
+        out[np.diff(histories.offsets) == 0] = 0  # nothing is known but, maybe, the past
+        return out
+
+    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+        """A track's part: what its score loses when the history begins after it."""
+        history = self._histories(Queries.of([query]))
+        count = len(history.tracks)
+        rows = np.concatenate([np.zeros(0, np.int64), *(np.arange(k, count) for k in range(count))])
+        lengths = np.arange(count, 0, -1)
+        suffixes = _Histories(
+            offsets_of(lengths),
+            history.tracks[rows],
+            history.negative[rows],
+        )
+        scores = self.vectors[tracks].astype(np.float64) @ self._vectors(suffixes).T
+        parts = scores - np.concatenate([scores[:, 1:], np.zeros((len(tracks), 1))], axis=1)
+        liked = ~history.negative
+        heard, which = np.unique(history.tracks[liked], return_inverse=True)
+        by_track = np.zeros((len(heard), len(tracks)))
+        np.add.at(by_track, which, parts.T[liked])
+        rests = parts.T[~liked].sum(axis=0)  # a skipped track is no reason
+        reasons = [
+            [Reason("track", int(j), float(part)) for j, part in zip(heard, row, strict=True)]
+            + ([Reason("rest", None, float(rest))] if rest else [])
+            for row, rest in zip(by_track.T, rests, strict=True)
+        ]
+        return [
+            some + own for some, own in zip(reasons, self.past_reasons(query, tracks), strict=True)
+        ]
+
+    def _extend(self, tracks: int) -> None:
+        super()._extend(tracks)
+        self.known = np.concatenate([self.known, np.zeros(tracks, np.bool_)])
+
+    def _place(self, tracks: Int32, vectors: Float32) -> None:
+        super()._place(tracks, vectors)
+        self.known = self.known.copy()
+        self.known[tracks] = True
+
+    # Bundles
+
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        parts = {"trunk": self.trunk, "head": self.head}
+        if self.feedback is not None:
+            parts["feedback"] = self.feedback
+        tensors: dict[str, npt.NDArray[Any]] = {
+            "vectors": self.vectors,
+            "known": self.known.astype(np.uint8),
+            "past_weight": np.array([self.past_weight], np.float32),
+        }
+        for prefix, part in parts.items():
+            tensors |= {f"{prefix}.{name}": array for name, array in part._asdict().items()}
+        return tensors
+
+    def restore(self, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
+        def part(kind: type[Any], prefix: str) -> dict[str, npt.NDArray[Any]]:
+            shapes = kind.shapes(self.config)
+            return {
+                f"{prefix}.{name}": expect(tensors, f"{prefix}.{name}", np.float32, *shape)
+                for name, shape in zip(kind._fields, shapes, strict=True)
+            }
+
+        self.known = expect(tensors, "known", np.uint8, len(self.catalog)) > 0
+        self.past_weight = float(expect(tensors, "past_weight", np.float32, 1)[0])
+        vectors = expect(tensors, "vectors", np.float32, len(self.catalog), self.config.factors)
+        arrays = {"vectors": vectors, **part(self.Parts, "trunk"), **part(layers.Head, "head")}
+        if self.config.feedback_weight:
+            arrays |= part(layers.Head, "feedback")
+        self._take(arrays)
+
+
+class SasRec(SequenceRecommender):
+    """Self-attention to what came before (Kang and McAuley 2018)."""
+
+    name: ClassVar[str] = "sasrec"
+    Config = layers.TransformerConfig
+    Parts = layers.Transformer
+
+    def _encode(self, histories: _Histories, states: Float32) -> None:
+        heads = self.config.heads
+        encode_transformer(
+            *histories, self.vectors, self.head, self.trunk, heads, not self.masks, states
+        )
+
+    @classmethod
+    def _make_trunk(cls, config: Any) -> Any:
+        from segue.models.sequential.network import Transformer
+
+        return Transformer(config, causal=not cls.masks)
+
+
+class Bert4Rec(SasRec):
+    """Self-attention both ways, trained to tell hidden tracks (Sun et al. 2019)."""
+
+    name: ClassVar[str] = "bert4rec"
+    Config = layers.Bert4RecConfig
+    masks: ClassVar[bool] = True
+
+
+class Gru4Rec(SequenceRecommender):
+    """Gated recurrent units (Hidasi et al. 2016)."""
+
+    name: ClassVar[str] = "gru4rec"
+    Config = layers.SequenceConfig
+    Parts = layers.Gru
+
+    def _encode(self, histories: _Histories, states: Float32) -> None:
+        encode_gru(*histories, self.vectors, self.head, self.trunk, states)
+
+    @classmethod
+    def _make_trunk(cls, config: Any) -> Any:
+        from segue.models.sequential.network import Gru
+
+        return Gru(config)
+
+
+class Caser(SequenceRecommender):
+    """Convolutions over the last tracks (Tang and Wang 2018)."""
+
+    name: ClassVar[str] = "caser"
+    Config = layers.CaserConfig
+    Parts = layers.Caser
+
+    def _encode(self, histories: _Histories, states: Float32) -> None:
+        encode_caser(*histories, self.vectors, self.head, self.trunk, states)
+
+    @classmethod
+    def _make_trunk(cls, config: Any) -> Any:
+        from segue.models.sequential.network import Caser as CaserTrunk
+
+        return CaserTrunk(config)

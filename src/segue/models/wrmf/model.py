@@ -1,0 +1,307 @@
+"""WRMF: weighted regularised matrix factorisation of play counts, and fold-in of new histories.
+
+Hu, Koren and Volinsky 2008 ("Collaborative filtering for implicit feedback datasets"):
+
+    min  Σ_ij c_ij (p_ij − u_i·v_j)²  +  Σ_i reg_i |u_i|²  +  Σ_j reg_j |v_j|²
+
+with preference p_ij = 1 where playlist or listener i has track j (0 elsewhere) and confidence
+c_ij = 1 + α r_ij (eq. 3) or 1 + α log(1 + r_ij/ε) (eq. 6). reg = λ (Σ c)^ν: as published for
+ν = 0, scaled with the row's data for ν = 1 (Rendle et al. 2022, "Revisiting iALS").
+
+Ours, off unless `skip_confidence` is given: what a row skipped more often than it played has the
+preference 0 with confidence 1 + β r, where r is skips minus plays. Without, it is as if not heard.
+With `skip_rate_weight`, every score of a track falls with the share of its listens that was skipped
+(`segue.models.base.net_plays.skip_rates`): a single zero says little, those of all rows say more.
+
+Ours, off unless a weight is given: artists, albums and words of titles are further columns j, see
+`segue.models.wrmf.side_columns`. A track's vector then takes a share of its artist's and its
+album's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from msgspec import Meta
+
+from segue.config import Config
+from segue.data.dataset import Dataset
+from segue.data.interactions import RowKind
+from segue.models.base.net_plays import query_counts, row_counts, skip_rates
+from segue.models.base.recommender import Run, expect, knows_history
+from segue.models.base.scoring import DotRecommender
+from segue.models.wrmf.side_columns import Company
+from segue.models.wrmf.solver import (
+    Side,
+    Weighted,
+    confidence,
+    diagonalise,
+    factorise,
+    inverse_times,
+    solve,
+)
+from segue.numeric.arrays import offsets_of
+from segue.queries import Float32, Int32, Queries, Query, Reason
+from segue.system import progress
+
+_PIVOT = 16
+"""Length of the history whose fold-in is regularised as in training."""
+_FOLD_IN_STEPS = 64
+_FOLD_IN_TOLERANCE = 1e-6
+
+
+class WRMFConfig(Config, frozen=True):
+    """Settings of WRMF."""
+
+    factors: Annotated[int, Meta(ge=1, le=4096, description="length of a track's vector")] = 512
+    confidence: Annotated[
+        Literal["linear", "log"],
+        Meta(description='how plays become confidence: "linear" 1 + αr, "log" 1 + α log(1 + r/ε)'),
+    ] = "linear"
+    alpha: Annotated[float, Meta(gt=0, description="α: how much a play weighs")] = 50.0
+    skip_confidence: Annotated[
+        float, Meta(ge=0, description="β: how much a skip weighs, as α a play; 0 = not at all")
+    ] = 0.0
+    skip_rate_weight: Annotated[
+        float,
+        Meta(ge=0, description="what a track's score falls by if all its listens are skipped"),
+    ] = 0.0
+    rows: Annotated[
+        RowKind, Meta(description='what a row of listens is: "listeners" or their "sessions"')
+    ] = "listeners"
+    epsilon: Annotated[float, Meta(gt=0, description="ε of the log confidence")] = 1.0
+    regularisation: Annotated[float, Meta(gt=0, description="λ: pull of the factors to zero")] = (
+        0.005
+    )
+    frequency_exponent: Annotated[
+        float, Meta(ge=0, le=2, description="ν: 0 = the published λ for all, 1 = scaled with data")
+    ] = 1.0
+    sweeps: Annotated[int, Meta(ge=1, description="passes over rows and tracks")] = 8
+    solver_steps: Annotated[
+        int, Meta(ge=1, description="conjugate gradient steps for each row in a sweep")
+    ] = 3
+    fold_in_exponent: Annotated[
+        float,
+        Meta(ge=0, le=2, description="κ: a query of n tracks is pulled by λ (16/n)^κ; 0 = by λ"),
+    ] = 0.6
+    artist_weight: Annotated[
+        float, Meta(ge=0, description="plays that a play of an artist's track is for the artist")
+    ] = 0.0
+    album_weight: Annotated[float, Meta(ge=0, description="the same for its album")] = 0.0
+    title_weight: Annotated[
+        float, Meta(ge=0, description="plays that a word of the title counts as")
+    ] = 0.0
+    company_share: Annotated[
+        float,
+        Meta(ge=0, description="how much of its artist's and album's vectors a track's takes"),
+    ] = 0.1
+
+
+class WRMF(DotRecommender):
+    """score(q, j) = u_q · v_j + b_j, where u_q solves the row equation for the query's history.
+
+    b_j is −`skip_rate_weight` times how much more often than others track j is skipped.
+    """
+
+    name = "wrmf"
+    Config = WRMFConfig
+    falling = True  # both sides are rotated so that VᵀV is diagonal, and rises
+    config: WRMFConfig
+    skip_bias: Float32
+    """b. (tracks,)"""
+    row_vectors: Float32
+    """Vectors of the rows of ``dataset.plays(rows)``; after `fit` only. (rows, factors)"""
+
+    def _fit(self, dataset: Dataset, plays: sp.csr_matrix, run: Run) -> None:
+        if self._skips or self.config.rows != "listeners":
+            plays = row_counts(dataset, self.config.rows, self._skips)
+        weights = self._weights()
+        filled = np.diff(plays.indptr) > 0
+        titles = [title if some else None for title, some in zip(dataset.titles, filled)]  # noqa: B905
+        self.company = Company.learn(self.catalog, titles, weights) if any(weights) else None
+        columns = self.company.beside(plays, titles) if self.company else plays
+        sweeps = self.config.sweeps
+        with progress.task("fitting wrmf", sweeps, "sweeps", show=run.progress) as advance:
+            rows, vectors = factorise(
+                Weighted.of(columns, self._confidence),
+                self.config.factors,
+                self.config.regularisation,
+                self.config.frequency_exponent,
+                sweeps,
+                self.config.solver_steps,
+                np.random.default_rng(run.seed),
+                advance,
+            )
+        self.gram = diagonalise(vectors, rows)
+        self.row_vectors = rows
+        self.vectors, self.beside = vectors[: len(self.catalog)], vectors[len(self.catalog) :]
+        if self.company:
+            self.vectors = self.vectors + self._taken(slice(None))
+        weight = self.config.skip_rate_weight
+        self.skip_bias = np.zeros(len(self.catalog), np.float32)
+        if weight:
+            self.skip_bias -= np.float32(weight) * skip_rates(dataset)
+
+    @property
+    def bias(self) -> Float32:
+        return self.skip_bias
+
+    @property
+    def _skips(self) -> bool:
+        """Whether skips count."""
+        return self.config.skip_confidence > 0
+
+    @property
+    def reads_titles(self) -> bool:
+        return self.config.title_weight > 0
+
+    def _weights(self) -> tuple[float, float, float]:
+        config = self.config
+        return config.artist_weight, config.album_weight, config.title_weight
+
+    def _taken(self, tracks: Int32 | slice) -> Float32:
+        """What the vectors of some tracks take of their artists' and albums'. (n, factors)"""
+        if self.company is None:
+            return np.zeros_like(self.vectors[tracks])
+        whose = self.company.tracks[tracks] > 0
+        share = np.float32(self.config.company_share)
+        taken: Float32 = share * (whose.astype(np.float32) @ self.beside[: whose.shape[1]])
+        return taken
+
+    def _confidence(self, counts: Float32) -> Float32:
+        """c − 1 of plays (above 0) and of skips (below)."""
+        config = self.config
+        played, skipped = (
+            confidence(np.maximum(some, 0), config.confidence, weight, config.epsilon)
+            for some, weight in ((counts, config.alpha), (-counts, config.skip_confidence))
+        )
+        return played + skipped
+
+    def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
+        known = knows_history(queries, self.heard)
+        if self.company is not None:
+            known[self.company.known(queries.titles)[0]] = True
+        return known
+
+    @cached_property
+    def heard(self) -> Int32:
+        """Plays of each track, with company also its artist's and its album's. (tracks,)
+
+        1 for a track that nobody played and that has a vector: `with_tracks` or `placing` gave it.
+        """
+        plays = self.catalog.plays
+        heard = (plays if self.company is None else plays + self.company.plays(plays)).astype(
+            np.int32
+        )
+        silent = np.flatnonzero(heard == 0)
+        heard[silent] = self.vectors[silent].any(axis=1)
+        return heard
+
+    def _extend(self, tracks: int) -> None:
+        super()._extend(tracks)
+        self.skip_bias = np.concatenate([self.skip_bias, np.zeros(tracks, np.float32)])
+        if self.company is None:
+            return
+        self.company, place = self.company.over(self.catalog)
+        beside = np.zeros((self.company.size, self.beside.shape[1]), np.float32)
+        beside[place] = self.beside
+        self.beside = beside
+
+    def _place(self, tracks: Int32, vectors: Float32) -> None:
+        super()._place(tracks, vectors)
+        self.__dict__.pop("heard", None)  # which the copy has taken over
+
+    def _histories(self, queries: Queries) -> tuple[Side, Float32]:
+        """The queries' row equations, and the vectors that they are about.
+
+        Their λ falls with the number n of tracks that the history played, λ (16/n)^κ. The
+        publications use κ = 0: then a single track decides too much, and a hundred too little
+        (`docs/development/papers/models.md` has the figures). Beside a history a word of the title
+        has n / (n + 1) of its weight, or it decides too much beside a single track.
+        """
+        counts = query_counts(queries, len(self.vectors), self._skips)
+        heard = np.diff(offsets_of(counts.data > 0)[counts.indptr])
+        columns = counts
+        if self.company:
+            shares = np.where(heard > 0, heard / (heard + 1), 1).astype(np.float32)
+            columns = self.company.beside(counts, queries.titles, shares)
+        rows = Weighted.of(columns, self._confidence).side(
+            self.config.regularisation, self.config.frequency_exponent
+        )
+        shape = (_PIVOT / np.maximum(heard, 1)) ** self.config.fold_in_exponent
+        pull = (rows.reg * shape).astype(np.float32)
+        if self.company is None:
+            return rows._replace(reg=pull), self.vectors
+        used, others = np.unique(rows.others, return_inverse=True)
+        of_tracks = used[used < len(self.vectors)]
+        own = self.vectors[of_tracks] - self._taken(of_tracks)
+        fixed = np.concatenate([own, self.beside[used[len(own) :] - len(self.vectors)]])
+        return rows._replace(reg=pull, others=others.astype(np.int32)), fixed
+
+    def query_vectors(self, queries: Queries) -> Float32:
+        rows, fixed = self._histories(queries)
+        out = np.empty((len(queries), len(self.gram)), np.float32)
+        solve(rows, fixed, self.gram, out, _FOLD_IN_STEPS, _FOLD_IN_TOLERANCE, cold=True)
+        return out
+
+    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+        """score = Σ_j w_j v_jᵀ B⁻¹ v over the history's columns j: one part each; and the bias.
+
+        B is A without its skipped columns. w_j is c_j where j was played (Hu et al., eq. 7) and
+        −(c_j − 1) u · v_j where it was skipped: a skip takes away from what is like it.
+        """
+        queries = Queries.of([query])
+        rows, fixed = self._histories(queries)
+        history = fixed[rows.others].astype(np.float64)
+        extra = rows.extra[rows.levels].astype(np.float64)
+        played, diagonal = rows.played, (self.gram + rows.reg[0]).astype(np.float64)
+        u = inverse_times(diagonal, extra, history) @ np.where(played, 1 + extra, 0)
+        weights = np.where(played, 1 + extra, -extra * (history @ u))
+        of_b = inverse_times(diagonal, np.where(played, extra, 0), history)
+        parts = self.vectors[tracks] @ of_b * weights
+        heard = query_counts(queries, len(self.vectors), self._skips)
+        if self.company:
+            whose, said = self.company.sources(heard, query.title)
+            parts = parts @ whose
+        else:
+            said = []
+        sources: list[tuple[Literal["track", "title"], int | str]] = [
+            *(("track", int(j)) for j in heard.indices),
+            *(("title", word) for word in said),
+        ]
+        reasons = [
+            [
+                Reason(kind, what, float(part))
+                for (kind, what), part in zip(sources, row, strict=True)
+            ]
+            for row in parts
+        ]
+        if self.config.skip_rate_weight:
+            for some, bias in zip(reasons, self.skip_bias[tracks], strict=True):
+                some.append(Reason("popularity", None, float(bias)))
+        return reasons
+
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        tensors = {"vectors": self.vectors, "gram": self.gram}
+        if self.config.skip_rate_weight:
+            tensors["bias"] = self.skip_bias
+        if self.company:
+            tensors |= {"beside": self.beside, **self.company.tensors()}
+        return tensors
+
+    def restore(self, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
+        factors, weights = self.config.factors, self._weights()
+        self.vectors = expect(tensors, "vectors", np.float32, len(self.catalog), factors)
+        self.gram = expect(tensors, "gram", np.float32, factors)
+        self.skip_bias = np.zeros(len(self.catalog), np.float32)
+        if self.config.skip_rate_weight:
+            self.skip_bias = expect(tensors, "bias", np.float32, len(self.catalog))
+        self.company, self.beside = None, self.vectors[:0]
+        if any(weights):
+            self.company = Company.restore(tensors, self.catalog, weights)
+            self.beside = expect(tensors, "beside", np.float32, self.company.size, factors)

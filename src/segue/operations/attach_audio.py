@@ -1,0 +1,135 @@
+"""Sound files for the tracks of a dataset: what ``segue ingest audio --add`` does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from segue.audio.workers import Limits
+from segue.catalog.catalog import Catalog
+from segue.catalog.matching import match_tracks
+from segue.data.dataset import DATASET_FILE, Dataset, Int32, Receipt
+from segue.data.ingestion.ingest import inputs_of, refuse_nothing
+from segue.data.readers.audio import Found, scan, without_doubles, write_audio
+from segue.data.schema import TABLES
+from segue.data.writer import writing_dataset
+from segue.system.files import refuse_unwritable
+
+
+def attach_audio(
+    sources: Sequence[Path],
+    path: Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    progress: bool = False,
+) -> Receipt:
+    """Give the tracks of a dataset their sound files, in place, all or nothing.
+
+    A file belongs to the track that it was attached to before (by path, else by content), else to
+    the one of its uri, recording, or artist and title. A file that belongs to none becomes a new
+    track. Tags fill what the dataset does not know of a track; nothing else changes.
+
+    Args:
+        sources: folders and files.
+        path: dataset folder.
+        settings: of `Limits`.
+        progress: show progress on stderr.
+
+    Returns:
+        What became of every file; the notes say how they were matched.
+
+    Raises:
+        UsageError: no source.
+        DataError: no dataset there, or no sound in the sources. The dataset is as before.
+    """
+    limits = Limits.make(settings or {})
+    dataset = Dataset.open(path)
+    refuse_unwritable(path, DATASET_FILE)
+    with ExitStack() as stack:
+        inputs, receipt, tick = inputs_of("audio", sources, limits, "adding audio", stack, progress)
+        found = scan(inputs, limits, receipt, tick, progress=progress)
+    uris = set(dataset.tracks["uri"].to_pylist())
+    files = without_doubles(found, receipt, known=uris.__contains__)
+    refuse_nothing(receipt)
+    rows = _rows(files, dataset, receipt)
+    with writing_dataset(path) as writer:
+        writer.copy(dataset, without=["tracks", "audio"])
+        tracks = _tracks(dataset.tracks, files, rows)
+        writer.add("tracks", {name: tracks[name].combine_chunks() for name in tracks.column_names})
+        write_audio(writer, rows.tolist(), files, before=_untouched(dataset, rows))
+        writer.finish([*dataset.info.sources, receipt], simulated=dataset.info.simulated)
+    return receipt
+
+
+def _rows(files: Sequence[Found], dataset: Dataset, receipt: Receipt) -> Int32:
+    """Row of each file's track; those that belong to none get the rows after the last."""
+    attached = dataset.audio_files()
+    names = Catalog.of(dataset.tracks, np.zeros(dataset.track_count, np.int32))
+    rows = np.full(len(files), -1, np.int32)
+    taken: set[int] = set()
+
+    def claim(how: str, wanted: Iterable[int | None]) -> None:
+        for at, row in enumerate(wanted):
+            if rows[at] < 0 and row is not None and row >= 0 and row not in taken:
+                rows[at] = row
+                taken.add(row)
+                receipt.notes[how] = receipt.notes.get(how, 0) + 1
+
+    by_path = {str(one.path.absolute()): one.track for one in attached}
+    claim("attached before", [by_path.get(one.file) for one in files])
+    by_content = {one.sha256: one.track for one in attached}
+    claim("attached before", [by_content.get(one.looked.sha256) for one in files])
+    by_uri = {uri: row for row, uri in enumerate(dataset.tracks["uri"].to_pylist())}
+    claim("matched by uri", [by_uri.get(one.uri) for one in files])
+    by_recording = _single(dataset.tracks["recording"].to_pylist())
+    claim("matched by recording", [by_recording.get(_plain(one.track.recording)) for one in files])
+    tracks = [(one.uri, one.track.artist, one.track.title) for one in files]
+    columns = zip(*tracks, strict=True)
+    table = pa.table([pa.array(c, pa.string()) for c in columns], names=["uri", "artist", "title"])
+    claim("matched by artist and title", match_tracks(table, names).tolist())
+    new = rows < 0
+    rows[new] = dataset.track_count + np.arange(int(new.sum()))
+    receipt.notes["new tracks"] = int(new.sum())
+    return rows
+
+
+def _plain(recording: str | None) -> str:
+    return (recording or "").lower()
+
+
+def _single(recordings: Sequence[str | None]) -> dict[str, int]:
+    """Row of each recording that only one track is."""
+    counts = Counter(map(_plain, recordings))
+    return {
+        _plain(recording): row
+        for row, recording in enumerate(recordings)
+        if recording and counts[_plain(recording)] == 1
+    }
+
+
+def _tracks(tracks: pa.Table, files: Sequence[Found], rows: Int32) -> pa.Table:
+    """The catalog with the new tracks, and with tags where it knew nothing."""
+    size = max(len(tracks), int(rows.max(initial=-1)) + 1)
+    place = np.full(size, -1)
+    place[rows] = np.arange(len(files))
+    at = pa.array(place, mask=place < 0)
+    columns = {}
+    for number, column in enumerate(TABLES["tracks"]):
+        said = pa.array([one.track[number] for one in files], column.type).take(at)
+        known = tracks[column.name].combine_chunks()
+        known = pa.concat_arrays([known, pa.nulls(size - len(known), column.type)])
+        columns[column.name] = pc.coalesce(known, said)
+    return pa.table(columns, schema=TABLES["tracks"])
+
+
+def _untouched(dataset: Dataset, rows: Int32) -> pa.Table:
+    """The rows of the table audio whose tracks get no other file."""
+    again = pc.is_in(dataset.audio["track"], value_set=pa.array(rows))
+    return dataset.audio.filter(pc.invert(again))

@@ -1,0 +1,116 @@
+"""Training: a recipe and a dataset become a bundle that says where it came from."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from segue.audio.extractors import SOUNDS
+from segue.bundle import Bundle, Holdout, Manifest, libraries
+from segue.data.dataset import Dataset
+from segue.errors import ConfigError
+from segue.models.base.cold_start import AudioDoor
+from segue.models.base.recommender import Recommender, Run
+from segue.protocols.base import find_protocol
+from segue.protocols.fingerprints import learned_hashes
+from segue.recipe import Recipe
+from segue.system.environment import peak_rss_mb
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What training cost and learned from.
+
+    Attributes:
+        seconds: wall time, holding out and fitting.
+        peak_rss_mb: the most memory that the process has held so far, in MB (10^6 bytes); NaN
+            where the system does not tell.
+        metrics: what was learned from: "playlists" and "listeners" that have plays, "tracks" that
+            occur, "pairs" of a playlist or listener with a track.
+    """
+
+    seconds: float
+    peak_rss_mb: float
+    metrics: dict[str, float]
+
+
+def train(
+    recipe: Recipe,
+    dataset: Dataset,
+    *,
+    seed: int = 0,
+    holdout: str | None = None,
+    progress: bool = False,
+    checkpoint: Path | None = None,
+) -> tuple[Bundle, Facts]:
+    """Fit a recipe's recommender.
+
+    Args:
+        recipe: from `segue.recipe.load_recipe`.
+        dataset: to learn from.
+        seed: of everything random, the split included.
+        holdout: protocol whose test side is left out; None learns from every row.
+        progress: show progress on stderr.
+        checkpoint: file for long training to go on from, where it was made by the same training,
+            and to write to as it gets on.
+
+    Returns:
+        the bundle, not yet saved, and what it cost.
+
+    Raises:
+        UsageError: no such protocol.
+        DataError: the dataset lacks what the recommender learns from, or has nothing to hold out.
+    """
+    start = time.perf_counter()
+    recommender = recipe.make()
+    learned_from = find_protocol(holdout).split(dataset, seed).train if holdout else dataset
+    try:
+        recommender.fit(learned_from, Run(seed, progress, checkpoint))
+    except np.linalg.LinAlgError as error:
+        raise ConfigError(
+            f"training gave values that are not finite ({error})",
+            where=f"recipe {recipe.name}",
+            do="take settings nearer to the defaults",
+        ) from error
+    metrics = _learned(learned_from, recommender.catalog.plays)
+    manifest = Manifest(
+        recommender=recipe.recommender,
+        recipe=recipe.name,
+        config=msgspec.to_builtins(recommender.config),
+        seed=seed,
+        holdout=Holdout(protocol=holdout, seed=seed) if holdout else None,
+        dataset=dataset.info.fingerprint,
+        simulated=dataset.info.simulated,
+        trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        extractor=_extractor(recommender),
+        metrics=metrics,
+        libraries=libraries(),
+    )
+    bundle = Bundle(recommender, manifest, learned_hashes(learned_from))
+    facts = Facts(
+        seconds=round(time.perf_counter() - start, 3),
+        peak_rss_mb=round(peak_rss_mb(), 1),
+        metrics=metrics,
+    )
+    return bundle, facts
+
+
+def _extractor(recommender: Recommender) -> str | None:
+    if isinstance(recommender, AudioDoor) and recommender.sound in SOUNDS:
+        return SOUNDS[recommender.sound].name
+    return None
+
+
+def _learned(
+    dataset: Dataset, plays: np.ndarray[tuple[int], np.dtype[np.int32]]
+) -> dict[str, float]:
+    listeners = np.unique(dataset.listens["listener"].to_numpy())
+    return {
+        "playlists": float(np.count_nonzero(np.diff(dataset.offsets))),
+        "listeners": float(len(listeners)),
+        "tracks": float(np.count_nonzero(plays)),
+        "pairs": float(plays.sum(dtype=np.int64)),
+    }

@@ -1,0 +1,225 @@
+"""Where given tracks stand in the complete ranking of a catalog, without ranking it.
+
+The place of a track is how many others come before it: those with a higher score, and those with
+the same score and a lower index. That is counted, in the same total order and with the same exact
+scores as in `segue.retrieval.topk`: a float32 product says which tracks are surely before and
+which surely are not, and only those within its error bound are scored exactly.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit, prange
+
+from segue.numeric.parallel import parallel
+from segue.retrieval.topk import Float32, Float64, Int32, Int64, error_bound, fixed
+from segue.retrieval.topk_kernels import CHUNK, dot_score
+
+_BLOCK_BYTES = 64 << 20  # scores of whole catalogs that are held at a time
+_LANES = 32
+
+
+class Given(NamedTuple):
+    """Tracks of each query whose score is given, and not the product."""
+
+    offsets: Int64
+    tracks: Int32
+    scores: Float32
+
+
+def places_of_scores(
+    scores: Float32, excluded_offsets: Int64, excluded: Int32, offsets: Int64, tracks: Int32
+) -> Int64:
+    """The place of each wanted track by dense scores.
+
+    Args:
+        scores: (queries, tracks) float32, finite. Changed: excluded tracks become -inf.
+        excluded_offsets, excluded: tracks that are not answered (`Queries.excluded`).
+        offsets, tracks: wanted of query q are ``tracks[offsets[q]:offsets[q + 1]]``.
+
+    Returns:
+        from 0; the number of all tracks for one that is excluded. (wanted,) int64
+    """
+    nothing = np.empty((len(scores), 0), np.float32)
+    none = np.empty((scores.shape[1], 0), np.float32)
+    exact = np.zeros(len(scores))
+    return _count(
+        nothing, none, none.sum(axis=1), scores, exact,
+        excluded_offsets, excluded, offsets, tracks, _none_given(len(scores)),
+    )  # fmt: skip
+
+
+def places_of_products(
+    queries: Float32,
+    vectors: Float32,
+    bias: Float32,
+    excluded_offsets: Int64,
+    excluded: Int32,
+    offsets: Int64,
+    tracks: Int32,
+    given: Given | None = None,
+) -> Int64:
+    """The place of each wanted track by ``queries @ vectors.T + bias``.
+
+    Args:
+        queries: (queries, factors) float32, finite.
+        vectors: (tracks, factors) float32, finite.
+        bias: (tracks,) float32, finite.
+        excluded_offsets, excluded, offsets, tracks, returns: as in `places_of_scores`.
+        given: scores that stand in place of products.
+    """
+    given = given or _none_given(len(queries))
+    out = np.empty(len(tracks), np.int64)
+    slack = error_bound(queries, vectors, bias)
+    step = max(1, _BLOCK_BYTES // (4 * max(1, len(vectors))))
+    scores = np.empty((min(step, len(queries)), len(vectors)), np.float32)
+    for start in range(0, len(queries), step):
+        rows = slice(start, min(start + step, len(queries)))
+        part = scores[: rows.stop - start]
+        with np.errstate(over="ignore", invalid="ignore"):  # where slack is inf: scored exactly
+            np.matmul(queries[rows], vectors.T, out=part)
+            if bias.any():
+                part += bias
+        ends = offsets[start : rows.stop + 1]
+        out[ends[0] : ends[-1]] = _count(
+            queries[rows], vectors, bias, part, slack[rows],
+            excluded_offsets[start : rows.stop + 1], excluded,
+            ends - ends[0], tracks[ends[0] : ends[-1]],
+            given._replace(offsets=given.offsets[start : rows.stop + 1]),
+        )  # fmt: skip
+    return out
+
+
+def _none_given(queries: int) -> Given:
+    nothing = np.zeros(0, np.int32)
+    return Given(np.zeros(queries + 1, np.int64), nothing, nothing.astype(np.float32))
+
+
+def _count(
+    queries: Float32,
+    vectors: Float32,
+    bias: Float32,
+    scores: Float32,
+    slack: Float64,
+    excluded_offsets: Int64,
+    excluded: Int32,
+    offsets: Int64,
+    tracks: Int32,
+    given: Given,
+) -> Int64:
+    out = np.zeros(len(tracks), np.int64)
+    _places(
+        fixed(queries, np.float32), fixed(vectors, np.float32), fixed(bias, np.float32),
+        scores, slack, fixed(excluded_offsets, np.int64), fixed(excluded, np.int32),
+        fixed(offsets, np.int64), fixed(tracks, np.int32), fixed(given.offsets, np.int64),
+        fixed(given.tracks, np.int32), fixed(given.scores, np.float32), out,
+    )  # fmt: skip
+    return out
+
+
+@njit(cache=True)
+def _exact(query, vectors, bias, t, score, known, lanes):  # type: ignore[no-untyped-def]
+    """The exact score of a track; `known` holds those of this query so far, else NaN."""
+    if len(query) == 0:
+        return score
+    if np.isnan(known[t]):
+        known[t] = dot_score(query, vectors[t], bias[t], lanes)
+    return known[t]
+
+
+@parallel(cache=True)
+def _places(  # type: ignore[no-untyped-def]
+    queries, vectors, bias, scores, slack, excluded_offsets, excluded, offsets, tracks,
+    given_offsets, given, given_scores, out,
+):  # fmt: skip
+    """Count for each wanted track what comes before it. `scores` are exact within `slack`."""
+    size = scores.shape[1]
+    for q in prange(len(scores)):
+        own = scores[q]
+        first, last = offsets[q], offsets[q + 1]
+        if first == last:
+            continue
+        lanes = np.empty(_LANES)
+        known = np.full(size if queries.shape[1] else 0, np.nan, np.float32)
+        for g in range(given_offsets[q], given_offsets[q + 1]):
+            own[given[g]] = given_scores[g]
+            if len(known):
+                known[given[g]] = given_scores[g]
+        wanted = np.empty(last - first, np.float32)
+        if slack[q] == np.inf:
+            for t in range(size):
+                own[t] = _exact(queries[q], vectors, bias, t, own[t], known, lanes)
+        for i in range(first, last):
+            t = tracks[i]
+            wanted[i - first] = _exact(queries[q], vectors, bias, t, own[t], known, lanes)
+        for e in range(excluded_offsets[q], excluded_offsets[q + 1]):
+            own[excluded[e]] = -np.inf
+        near = np.float64(0) if slack[q] == np.inf else slack[q]
+        for i in range(first, last):
+            out[i] = _before(
+                queries[q], vectors, bias, own, near, wanted[i - first], tracks[i], known, lanes
+            )
+        for i in range(first, last):
+            if own[tracks[i]] == -np.inf:
+                out[i] = size
+
+
+@njit(cache=True)
+def _before(query, vectors, bias, scores, slack, score, track, known, lanes):  # type: ignore[no-untyped-def]
+    """How many tracks come before one, in one pass."""
+    low, high = np.float32(score - slack), np.float32(score + slack)
+    count = 0
+    for start in range(0, len(scores), CHUNK):
+        some = scores[start : start + CHUNK]
+        above, close = 0, 0
+        for j in range(len(some)):
+            above += some[j] > high
+            close += some[j] >= low
+        count += above
+        if close > above:
+            for j in range(len(some)):
+                if low <= some[j] <= high:
+                    t = start + j
+                    exact = _exact(query, vectors, bias, t, some[j], known, lanes)
+                    count += exact > score or (exact == score and t < track)
+    return count
+
+
+def places_among(
+    values: Float32,
+    excluded_offsets: Int64,
+    excluded: Int32,
+    offsets: Int64,
+    tracks: Int32,
+    ties: Int64 | None = None,
+) -> Int64:
+    """The place of each wanted track when only the wanted ones of its query may be answered.
+
+    Args:
+        values: their scores. (wanted,)
+        excluded_offsets, excluded, offsets, tracks: as in `places_of_scores`.
+        ties: what decides between equal scores: the lower stands first. None: the index.
+            (wanted,)
+
+    Returns:
+        from 0; the number of all wanted for one that is excluded. (wanted,) int64
+    """
+    owners = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    banned = np.repeat(np.arange(len(offsets) - 1), np.diff(excluded_offsets))
+    out = np.isin(owners << 32 | tracks, banned << 32 | excluded)
+    order = np.lexsort((tracks if ties is None else ties, -values, out, owners))
+    places = np.empty(len(tracks), np.int64)
+    places[order] = np.arange(len(tracks)) - offsets[owners]
+    places[out] = len(tracks)
+    return places
+
+
+@parallel(cache=True)
+def pair_scores(queries, vectors, bias, offsets, tracks, out):  # type: ignore[no-untyped-def]
+    """Fill `out` with the exact scores of the wanted tracks. (wanted,)"""
+    for q in prange(len(queries)):
+        lanes = np.empty(_LANES)
+        for i in range(offsets[q], offsets[q + 1]):
+            out[i] = dot_score(queries[q], vectors[tracks[i]], bias[tracks[i]], lanes)

@@ -1,0 +1,87 @@
+"""The OpenAPI description: its schemas are made of the structs in `wire`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from segue.service.access.gate import OPEN
+from segue.service.api import problems, wire
+
+_REF = "#/components/schemas/{name}"
+_TYPES = (
+    wire.ContinueRequest, wire.NextRequest, wire.Answered, wire.Found, wire.Track, wire.Placed,
+    wire.FeedbackRequest, wire.Stored, wire.PlaylistRequest, wire.PlaylistChange, wire.Kept,
+    wire.Playlists, wire.BundleRequest, wire.BundleState, wire.Live, wire.Ready, problems.Problem,
+)  # fmt: skip
+
+SAYS = {
+    401: "a token is needed",
+    404: "there is no such thing",
+    405: "not with this method",
+    409: "does not go with what is there",
+    413: "too large",
+    415: "of another type than this takes",
+    422: "not what it has to be; `errors` has the paths of the fields",
+    429: "too many requests of one token",
+    503: "cannot be done just now",
+    507: "no room on disk",
+}
+"""Problems, by status."""
+
+
+def _content(kind: type[msgspec.Struct], media_type: str = "application/json") -> dict[str, Any]:
+    return {"content": {media_type: {"schema": {"$ref": _REF.format(name=kind.__name__)}}}}
+
+
+def replies(
+    kind: type[msgspec.Struct] | None, *refusals: int, status: int = 200, says: str = "done"
+) -> dict[int | str, dict[str, Any]]:
+    """What a route answers: one struct when it is done, else one of these problems."""
+    done: dict[int | str, dict[str, Any]] = {status: {"description": says}}
+    if kind is not None:
+        done[status] |= _content(kind)
+    for refusal in (400, 401, 405, 413, 422, 429, *refusals):
+        problem = _content(problems.Problem, problems.MEDIA_TYPE)
+        done[refusal] = {"description": SAYS.get(refusal, "cannot be read"), **problem}
+    return done
+
+
+def files(*media_types: str) -> dict[str, Any]:
+    """What a route answers that gives a file, of one of these types."""
+    text = {"type": "string"}
+    content = {name: {"schema": {} if "json" in name else text} for name in media_types}
+    return {"description": "the file", "content": content}
+
+
+def takes(kind: type[msgspec.Struct], **examples: Any) -> dict[str, Any]:
+    """What a route takes: a struct as JSON, with examples by name."""
+    body = _content(kind)
+    named = {name.replace("_", " "): {"value": value} for name, value in examples.items()}
+    body["content"]["application/json"]["examples"] = named
+    return {"requestBody": {"required": True, **body}}
+
+
+def describe(app: FastAPI, beyond: bool) -> dict[str, Any]:
+    """The description of an app, OpenAPI 3.1.
+
+    Args:
+        beyond: whether everybody needs a token.
+    """
+    if app.openapi_schema is None:
+        made = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        _, schemas = msgspec.json.schema_components(_TYPES, ref_template=_REF)
+        components = made.setdefault("components", {})
+        components["schemas"] = {**components.get("schemas", {}), **schemas}
+        components["schemas"].pop("HTTPValidationError", None)
+        components["schemas"].pop("ValidationError", None)
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        made["security"] = [{"token": []}] if beyond else [{}, {"token": []}]
+        made["paths"][OPEN]["get"]["security"] = []
+        app.openapi_schema = made
+    return app.openapi_schema

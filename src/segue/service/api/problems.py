@@ -1,0 +1,165 @@
+"""Errors as problem+json (RFC 9457), with the path of the field where there is one."""
+
+from __future__ import annotations
+
+import http
+import logging
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from msgspec import Meta
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from segue.errors import SegueError, UsageError
+from segue.service.storage.store import (
+    KeyReused,
+    NoPlaylist,
+    StaleVersion,
+    StoreError,
+    StoreFull,
+    StoreGone,
+)
+from segue.system.mismatch import mismatch_of
+
+MEDIA_TYPE = "application/problem+json"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_LOG = logging.getLogger("segue.service")
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One thing that is wrong with a request."""
+
+    path: Annotated[str, Meta(description="of the field, as JSONPath, or query.NAME")]
+    what: Annotated[str, Meta(description="what is wrong with it, and what would not be")]
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What went wrong (RFC 9457)."""
+
+    title: str
+    status: int
+    detail: str
+    type: str = "about:blank"
+    errors: list[Fault] = []
+
+
+class Refused(HTTPException):
+    """A request that is answered with a problem.
+
+    FastAPI lets this kind of exception through where it reads a form.
+
+    Args:
+        status: of HTTP.
+        detail: what happened and what to do, in one line.
+        errors: the fields that are wrong.
+        headers: of the response.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        errors: list[Fault] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, detail)
+        self.headers: dict[str, str] = dict(headers or {})
+        self.status, self.errors = status, errors or []
+
+
+def response(refused: Refused) -> Response:
+    """The problem as a response."""
+    title = http.HTTPStatus(refused.status).phrase
+    problem = Problem(title, refused.status, refused.detail, errors=refused.errors)
+    # The default of `type` is what RFC 9457 takes where it is left out.
+    return Response(
+        msgspec.json.encode(problem), refused.status, refused.headers, media_type=MEDIA_TYPE
+    )
+
+
+def at(path: str, what: str) -> Refused:
+    """A field that cannot be taken as it is."""
+    return Refused(422, f"{path}: {what}", [Fault(path, what)])
+
+
+def refused_by_schema(value: Any, kind: Any) -> Refused:
+    """A body of valid JSON, decoded, that is not of the kind that it has to be."""
+    wrong = mismatch_of(value, kind)
+    what = f"{wrong.what}; {wrong.remedy}" if wrong.choices else wrong.what
+    return at(wrong.where, what)
+
+
+_HTTP = {404: "nothing is at this address", 405: "this address takes other methods: see Allow"}
+
+
+def refused_by_http(error: HTTPException) -> Refused:
+    """What the framework answers of itself, in words of our own."""
+    known = _HTTP.get(error.status_code)
+    return Refused(error.status_code, known or f"cannot be answered ({error.detail})")
+
+
+def refused_by_parameters(error: RequestValidationError) -> Refused:
+    """Parts of an address or a form that cannot be taken; why, is told by the framework."""
+    errors = [
+        Fault(".".join(map(str, one["loc"])), f"cannot be taken as it is ({one['msg']})")
+        for one in error.errors()
+    ]
+    return Refused(422, "; ".join(f"{fault.path}: {fault.what}" for fault in errors), errors)
+
+
+STATUS: dict[type[SegueError], int] = {
+    StoreFull: 507,
+    StoreGone: 503,
+    NoPlaylist: 404,
+    KeyReused: 409,
+    StaleVersion: 409,
+    UsageError: 422,
+}
+"""How errors of segue are answered; others are the service's own fault."""
+
+
+def of_error(error: SegueError) -> Refused:
+    """An error of segue as a problem."""
+    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
+    return Refused(status, str(error))
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of an app a problem."""
+
+    @app.exception_handler(Refused)
+    async def refused(request: Request, error: Refused) -> Response:
+        return response(error)
+
+    @app.exception_handler(SegueError)
+    async def failed(request: Request, error: SegueError) -> Response:
+        if not isinstance(error, (StoreError, UsageError)):
+            _LOG.exception("%s %s", request.method, request.url.path, exc_info=error)
+        return response(of_error(error))
+
+    @app.exception_handler(HTTPException)
+    async def of_http(request: Request, error: HTTPException) -> Response:
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_allowed(request))
+        refused = refused_by_http(error)
+        return response(Refused(refused.status, refused.detail, headers=headers))
+
+    @app.exception_handler(RequestValidationError)
+    async def of_parameters(request: Request, error: RequestValidationError) -> Response:
+        return response(refused_by_parameters(error))
+
+
+def _allowed(request: Request) -> list[str]:
+    """Methods of a path, over all routes that it has; a router names those of the first."""
+    routes, scope = request.app.routes, request.scope
+    return [
+        method
+        for method in METHODS
+        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
+    ]

@@ -1,0 +1,357 @@
+"""The interface for programs: routes below /v1, health and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from fastapi import APIRouter, Form, Query, Request, UploadFile
+from fastapi import Path as InPath
+from fastapi.responses import FileResponse, Response
+from starlette.concurrency import run_in_threadpool
+
+from segue.data.playlist_export import PLAYLIST_FORMATS
+from segue.service.api import wire
+from segue.service.api.openapi import files, replies, takes
+from segue.service.api.problems import Refused, refused_by_schema
+from segue.service.serving.service import ARRIVING, Service
+
+Kind = TypeVar("Kind", bound=msgspec.Struct)
+JSON = "application/json"
+EXPORTS = {
+    "m3u8": "application/vnd.apple.mpegurl",
+    "xspf": "application/xspf+xml",
+    "jspf": JSON,
+    "csv": "text/csv; charset=utf-8",
+}
+"""Media type of each playlist file."""
+_PIECE = 1 << 20
+_TEXT = r"^[^\x00-\x1f\x7f]*$"
+
+Uri = Annotated[
+    str,
+    InPath(
+        min_length=1, max_length=wire.MOST_LETTERS, description="uri of a track",
+        examples=["spotify:track:0UaMYEvWZi0ZqiDOoHU3YI"],
+    ),
+]  # fmt: skip
+Id = Annotated[str, InPath(pattern=r"^[0-9A-Za-z_-]{1,64}$", description="of a playlist")]
+Count = Annotated[int, Query(ge=1, le=wire.MOST_TRACKS, description="how many tracks, at most")]
+Named = Annotated[str | None, Form(max_length=wire.MOST_LETTERS, pattern=_TEXT)]
+
+v1 = APIRouter(prefix="/v1")
+health = APIRouter()
+
+
+def service_of(request: Request) -> Service:
+    """The service that a request is for."""
+    service: Service = request.app.state.service
+    return service
+
+
+async def sent(request: Request, kind: type[Kind]) -> Kind:
+    """The body of a request.
+
+    Raises:
+        Refused: it is no JSON, or not of this kind; the problem names the field.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+        raise Refused(415, f"the body must be {JSON}")
+    body = await request.body()
+    try:
+        return read(body, kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused(400, f"the body is no JSON: {error}") from error
+
+
+def read(body: bytes, kind: type[Kind]) -> Kind:
+    """JSON as a struct. JSON has numbers of one kind: 2.0 is a whole one, too.
+
+    Raises:
+        Refused: it is not of this kind.
+        msgspec.DecodeError: it is no JSON.
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError:
+        value = _whole(msgspec.json.decode(body))
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise refused_by_schema(value, kind) from error
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _whole(one) for name, one in value.items()}
+    return value
+
+
+def reply(what: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A struct as JSON."""
+    return Response(msgspec.json.encode(what), status, headers, media_type=JSON)
+
+
+_TWO = ["spotify:track:0UaMYEvWZi0ZqiDOoHU3YI", "spotify:track:6I9VzXrHxO9rA9A5euc8Ak"]
+
+
+@v1.post(
+    "/continue",
+    responses=replies(wire.Answered, 415, 503),
+    openapi_extra=takes(
+        wire.ContinueRequest,
+        a_title={"title": "sunday morning coffee", "n": 30},
+        tracks_and_bans={
+            "tracks": _TWO,
+            "bans": {"artists": ["Mozart"]},
+            "spacing": {"artist": 3},
+            "adventure": 0.3,
+        },
+        after_feedback={"tracks": _TWO, "listener": "ada", "session": "evening"},
+    ),
+)
+async def continue_(request: Request) -> Response:
+    """Continue a playlist: from its tracks, its title, or both."""
+    asked = await sent(request, wire.ContinueRequest)
+    return reply(await service_of(request).continued(asked))
+
+
+@v1.post(
+    "/next",
+    responses=replies(wire.Answered, 415, 503),
+    openapi_extra=takes(
+        wire.NextRequest,
+        a_session={
+            "listens": [
+                {"track": _TWO[0], "outcome": "finished"},
+                {"track": _TWO[1], "outcome": "skipped"},
+            ],
+            "n": 10,
+        },
+        from_the_log={"listener": "ada", "session": "evening", "n": 10},
+    ),
+)
+async def next_(request: Request) -> Response:
+    """What comes next in a session, given how its tracks ended."""
+    return reply(await service_of(request).next(await sent(request, wire.NextRequest)))
+
+
+@v1.get("/similar/{track:path}", responses=replies(wire.Answered, 404, 503))
+async def similar(request: Request, track: Uri, n: Count = 20) -> Response:
+    """What goes with one track."""
+    return reply(await service_of(request).similar(track, n))
+
+
+@v1.get("/search", responses=replies(wire.Found))
+async def search(
+    request: Request,
+    q: Annotated[
+        str, Query(max_length=200, pattern=_TEXT, description="words of artist, title and album")
+    ] = "",
+    n: Count = 20,
+) -> Response:
+    """Find tracks by the beginnings of words, or by uri. No words: what is played most."""
+    return reply(await service_of(request).search(q, n))
+
+
+@v1.post(
+    "/tracks", status_code=201,
+    responses=replies(wire.Placed, 409, 503, 507, status=201, says="the track can be recommended")
+    | {200: replies(wire.Placed)[200] | {"description": "the catalog has this recording"}},
+)  # fmt: skip
+async def upload(
+    request: Request,
+    file: UploadFile,
+    title: Named = None,
+    artist: Named = None,
+    album: Named = None,
+) -> Response:
+    """Upload a sound file. It can be recommended from the next answer on."""
+    service = service_of(request)
+    said = {"title": title, "artist": artist, "album": album, "file": file.filename}
+    kept = await receive(service, file)
+    placed = await service.upload(kept, {name: text for name, text in said.items() if text})
+    return reply(placed, 201 if placed.new else 200)
+
+
+async def receive(service: Service, file: UploadFile) -> Path:
+    """A sent file, in the service's folder.
+
+    Raises:
+        Refused: there is no room.
+    """
+    ending = Path(file.filename or "").suffix.lower()
+    ending = ending if ending[1:].isalnum() and len(ending) < 8 else ""
+    service.folder.mkdir(parents=True, exist_ok=True)
+    number, name = tempfile.mkstemp(ending, ARRIVING, service.folder)
+    os.close(number)  # Windows neither moves nor removes what is open
+    path = Path(name)
+    try:
+        with path.open("wb") as out:
+            while piece := await file.read(_PIECE):
+                await run_in_threadpool(out.write, piece)
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Refused(507, "no room on disk for this file") from error
+        raise
+    return path
+
+
+@v1.get(
+    "/tracks/{track:path}/audio", response_class=FileResponse,
+    responses=replies(None, 404) | {200: files("audio/*"), 206: files("audio/*")},
+)  # fmt: skip
+async def audio(request: Request, track: Uri) -> Response:
+    """The sound of a track, where its file is here. Ranges are answered."""
+    path = service_of(request).sounds.get(track)
+    if path is None or not path.is_file():
+        raise Refused(404, f"no sound of {track!r}")
+    return FileResponse(path)
+
+
+@v1.get("/tracks/{track:path}", responses=replies(wire.Track, 404))
+async def track(request: Request, track: Uri) -> Response:
+    """What the catalog says of a track."""
+    service = service_of(request)
+    return reply(service.track(service.row(track)))
+
+
+@v1.post(
+    "/feedback",
+    responses=replies(wire.Stored, 409, 415, 503, 507),
+    openapi_extra=takes(
+        wire.FeedbackRequest,
+        a_skip={
+            "key": "7b1f-0001",
+            "listener": "ada",
+            "session": "evening",
+            "events": [
+                {"kind": "play", "track": _TWO[0], "outcome": "finished"},
+                {"kind": "skip", "track": _TWO[1], "ms_played": 4100},
+                {"kind": "ban_artist", "artist": "Mozart"},
+            ],
+        },
+    ),
+)
+async def feedback(request: Request) -> Response:
+    """Say what a listener did. Once answered it is on disk, and the next answer heeds it."""
+    return reply(await service_of(request).feedback(await sent(request, wire.FeedbackRequest)))
+
+
+_PLAYLIST = {"title": "sunday", "tracks": _TWO}
+
+
+@v1.post(
+    "/playlists", status_code=201,
+    responses=replies(wire.Kept, 415, 503, 507, status=201),
+    openapi_extra=takes(wire.PlaylistRequest, a_playlist=_PLAYLIST | {"listener": "ada"}),
+)  # fmt: skip
+async def new_playlist(request: Request) -> Response:
+    """Keep a playlist."""
+    kept = await service_of(request).new_playlist(await sent(request, wire.PlaylistRequest))
+    return reply(kept, 201, {"Location": f"/v1/playlists/{kept.id}"})
+
+
+@v1.get("/playlists", responses=replies(wire.Playlists, 503))
+async def playlists(
+    request: Request,
+    listener: Annotated[str | None, Query(pattern=r"^[!-~]{1,200}$")] = None,
+    after: Annotated[
+        str | None, Query(pattern=r"^[0-9A-Za-z_-]{1,64}$", description="as a reply gave it")
+    ] = None,
+    n: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> Response:
+    """Playlists, newest first."""
+    return reply(await service_of(request).playlists(listener, after, n))
+
+
+@v1.get("/playlists/{id}", responses=replies(wire.Kept, 404, 503))
+async def playlist(request: Request, id: Id) -> Response:
+    """One playlist."""
+    return reply(await service_of(request).playlist(id))
+
+
+@v1.put(
+    "/playlists/{id}",
+    responses=replies(wire.Kept, 404, 409, 415, 503, 507),
+    openapi_extra=takes(wire.PlaylistChange, a_change=_PLAYLIST | {"version": 1}),
+)
+async def change_playlist(request: Request, id: Id) -> Response:
+    """Put another title and other tracks in place, unless somebody else did meanwhile."""
+    change = await sent(request, wire.PlaylistChange)
+    return reply(await service_of(request).change_playlist(id, change))
+
+
+@v1.delete("/playlists/{id}", status_code=204, responses=replies(None, 404, 503, 507, status=204))
+async def remove_playlist(request: Request, id: Id) -> Response:
+    """Remove a playlist."""
+    await service_of(request).remove_playlist(id)
+    return Response(status_code=204)
+
+
+@v1.get(
+    "/playlists/{id}/export", response_class=Response,
+    responses=replies(None, 404, 503) | {200: files(*EXPORTS.values())},
+)  # fmt: skip
+async def export(
+    request: Request,
+    id: Id,
+    format: Annotated[Literal["m3u8", "xspf", "jspf", "csv"], Query()] = "m3u8",
+) -> Response:
+    """A playlist as the file that players and services read."""
+    service = service_of(request)
+    kept = await service.playlist(id)
+    text = PLAYLIST_FORMATS[format](kept.title, service.about(kept.tracks))
+    name = {"Content-Disposition": f'attachment; filename="playlist.{format}"'}
+    return Response(text, media_type=EXPORTS[format], headers=name)
+
+
+@v1.get("/admin/bundle", responses=replies(wire.BundleState))
+async def bundle(request: Request) -> Response:
+    """Which bundle answers."""
+    return reply(service_of(request).bundle())
+
+
+@v1.post(
+    "/admin/bundle",
+    responses=replies(wire.BundleState, 404, 409, 415),
+    openapi_extra=takes(
+        wire.BundleRequest, another={"path": "bundles/tonight"}, back={"rollback": True}
+    ),
+)
+async def swap(request: Request) -> Response:
+    """Let another bundle answer, once it was verified and warmed; or go back to the last one."""
+    asked = await sent(request, wire.BundleRequest)
+    return reply(await asyncio.shield(service_of(request).swap(asked)))
+
+
+@health.get("/health/live", responses=replies(wire.Live))
+async def live() -> Response:
+    """Whether the process runs. Everybody is answered."""
+    return reply(wire.Live())
+
+
+@health.get("/health/ready", responses=replies(wire.Ready))
+async def ready(request: Request) -> Response:
+    """Whether requests are answered, and what is amiss where not all is well."""
+    return reply(await service_of(request).ready())
+
+
+@health.get(
+    "/metrics", response_class=Response, responses=replies(None) | {200: files("text/plain")}
+)
+async def metrics(request: Request) -> Response:
+    """Counters in Prometheus's text format."""
+    return Response(
+        service_of(request).metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8"
+    )

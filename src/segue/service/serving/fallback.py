@@ -1,0 +1,86 @@
+"""The ladder: who answers when the best model cannot, or has no time to.
+
+two-stage → the first stage → content → title → popularity. A bundle without two stages begins with
+its own model. A rung is passed over when it knows nothing of what is asked, when it would take
+longer than there is time, or when it fails; the reply says so. The last one always answers.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from segue.data.schema import Outcome
+from segue.models.audio.model import AudioRecommender
+from segue.models.base.recommender import POPULARITY, RECOMMENDERS, Recommender
+from segue.models.base.scoring import DotRecommender, OpenRecommender
+from segue.models.two_stage.answering import Stages
+from segue.queries import Query
+
+
+class Rung(NamedTuple):
+    """One step of the ladder.
+
+    Attributes:
+        name: that replies and metrics give.
+        recommender: that answers. Its catalog is the first rows of the bundle's.
+    """
+
+    name: str
+    recommender: Recommender
+
+    @property
+    def tracks(self) -> int:
+        """That it knows."""
+        return len(self.recommender.catalog)
+
+    def reads(self, query: Query) -> Query:
+        """The query without tracks that this rung has not."""
+        if self.tracks > max([*query.tracks, *query.bans, *query.past], default=-1):
+            return query
+        n = self.tracks
+        outcomes = query.outcomes or [Outcome.UNKNOWN] * len(query.tracks)
+        heard = [
+            (track, ended) for track, ended in zip(query.tracks, outcomes, strict=True) if track < n
+        ]
+        return Query(
+            tracks=[track for track, _ in heard],
+            outcomes=[ended for _, ended in heard],
+            title=query.title,
+            bans=[track for track in query.bans if track < n],
+            past=[track for track in query.past if track < n],
+        )
+
+
+def ladder_of(recommender: Recommender) -> list[Rung]:
+    """The rungs of a bundle, best first."""
+    rungs = [Rung(recommender.name, recommender)]
+    if recommender.name == POPULARITY:
+        return rungs
+    stages = stages_of(recommender)
+    if stages is not None:
+        rungs.append(Rung("first stage", stages.cold.wrmf))
+    if recommender.name != "content":
+        rungs.append(_plain("content", recommender))
+    title = stages and stages.first.models.get("title")
+    if title:
+        rungs.append(Rung("title", title))
+    return [*rungs, _plain(POPULARITY, recommender)]
+
+
+def _plain(name: str, recommender: Recommender) -> Rung:
+    """A model that needs nothing but the catalog."""
+    plain = RECOMMENDERS[name]()
+    plain.catalog = recommender.catalog
+    return Rung(name, plain)
+
+
+def stages_of(recommender: Recommender) -> Stages | None:
+    """The two stages that a recommender is, or is built on."""
+    inner = recommender.base if isinstance(recommender, AudioRecommender) else recommender
+    return inner if isinstance(inner, Stages) else None
+
+
+def space_of(recommender: Recommender) -> DotRecommender | None:
+    """The model whose vectors place the tracks; None where there is none."""
+    inner = recommender.base if isinstance(recommender, AudioRecommender) else recommender
+    return inner.space if isinstance(inner, OpenRecommender) else None

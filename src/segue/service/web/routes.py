@@ -1,0 +1,258 @@
+"""The page: what a person sees and does. Forms and links; `static/page.js` only makes them smooth.
+
+Every action is a POST that is answered with a redirect to what it changed. Errors are pages, too.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, FastAPI, Query, Request, UploadFile
+from fastapi.responses import FileResponse, RedirectResponse, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile as Sent
+
+from segue.service.api import wire
+from segue.service.api.problems import Refused
+from segue.service.api.routes import Id, Uri, receive, service_of
+from segue.service.serving.service import Service
+from segue.service.storage.store import StoreGone
+from segue.service.web import health as pages_health
+from segue.service.web import track_map as pages_map
+from segue.service.web import views as pages_show
+from segue.service.web.actions import CHANGES, EVENTS, change_playlist, made, text_of
+from segue.service.web.rendering import FILES, STATIC, PageRoute, page
+
+Kind = TypeVar("Kind")
+SHOWN = 20
+"""Tracks of a continuation that are shown."""
+_ASKED = 100
+"""That are asked for: where a track fell to is told as far as this."""
+_FOUND = 8
+_NEAR = 10
+_KEPT = 20
+_HAVE = 200
+"""Tracks of a playlist that are shown, the last ones."""
+_REPORT = {
+    # The report is one file: its styles and pictures are in it.
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+    "frame-ancestors 'none'"
+}
+
+Words = Annotated[str, Query(max_length=200)]
+Adventure = Annotated[float, Query(ge=0, le=1)]
+
+
+pages = APIRouter(route_class=PageRoute, include_in_schema=False, default_response_class=Response)
+
+
+def install(app: FastAPI) -> None:
+    """Add the routes of the page to an app."""
+    app.include_router(pages)
+
+
+def _listener(request: Request) -> str:
+    """Whose feedback this is: the name of the token, in the signs that a listener's id may have."""
+    name: str | None = request.scope.get("token")
+    return quote(name, safe="!#$&'()*+,/:;=?@[]-._~")[:200] if name else "me"
+
+
+def _to(path: str, **query: Any) -> Response:
+    """See what an action has changed."""
+    asked = urlencode({name: value for name, value in query.items() if value})
+    return RedirectResponse(f"{path}?{asked}" if asked else path, 303)
+
+
+async def _log_or(service: Service, work: Coroutine[Any, Any, Kind], other: Kind) -> Kind:
+    """What the log says; something else where it is out of reach, which the page tells."""
+    try:
+        return await work
+    except StoreGone:
+        return other
+
+
+# Start
+
+
+@pages.get("/")
+async def start(request: Request, q: Words = "") -> Response:
+    """Begin: with a title, a track, a file, or a playlist that was kept."""
+    service = service_of(request)
+    kept = await _log_or(service, service.playlists(_listener(request), None, _KEPT), None)
+    found = await _found(service, q)
+    return page(
+        "start.html", **_frame(service), q=q, found=found, log=kept is not None,
+        kept=kept.playlists if kept else [],
+    )  # fmt: skip
+
+
+def _frame(service: Service) -> dict[str, Any]:
+    """What every page of content says."""
+    live = service.live
+    manifest = live.bundle.manifest
+    return {
+        "simulated": manifest.simulated,
+        "tracks": len(live.catalog),
+        "version": live.version,
+        "minutes": service.settings.upload_minutes,
+        "megabytes": service.settings.upload_mb,
+    }
+
+
+async def _found(service: Service, words: str) -> list[wire.Track]:
+    if not words.strip():
+        return []
+    return (await service.search(words.strip(), _FOUND)).tracks
+
+
+@pages.post("/playlists")
+async def new_playlist(request: Request) -> Response:
+    """Keep a new playlist: from a title, a track, or both."""
+    service, form = service_of(request), await request.form()
+    asked = made(
+        wire.PlaylistRequest, title=text_of(form, "title"), tracks=form.getlist("track"),
+        listener=_listener(request),
+    )  # fmt: skip
+    if not asked.title and not asked.tracks:
+        raise Refused(422, "Say something to begin with: a title or a track.")
+    return _to(f"/playlists/{(await service.new_playlist(asked)).id}")
+
+
+# A playlist
+
+
+@pages.get("/playlists/{id}")
+async def playlist(
+    request: Request, id: Id, q: Words = "", adventure: Adventure = 0.0,
+    was: Words = "", did: Words = "", what: Words = "",
+) -> Response:  # fmt: skip
+    """A playlist, what comes next, and how that moved by the last action."""
+    service, listener = service_of(request), _listener(request)
+    kept = await service.playlist(id)
+    told = await service.continued(
+        made(
+            wire.ContinueRequest, tracks=kept.tracks[-wire.MOST_HISTORY :], title=kept.title,
+            listener=listener, session=id, adventure=adventure, n=_ASKED,
+            spacing={"artist": 2},
+        )
+    )  # fmt: skip
+    said = await service.log(lambda store: store.personal(listener, id))
+    live = service.live
+    rows = pages_show.rows(service, told, SHOWN, was)
+    have = pages_show.names(service, kept.tracks[-_HAVE:])
+    picture = await run_in_threadpool(
+        pages_map.picture, live,
+        {"playlist": kept.tracks, "next": [row.track.uri for row in rows.shown]},
+    )  # fmt: skip
+    return page(
+        "playlist.html", **_frame(service), kept=kept, have=have, q=q, adventure=adventure,
+        found=[track for track in await _found(service, q) if track.uri not in kept.tracks],
+        told=told, because=pages_show.served(told), rows=rows, map=picture,
+        said=pages_show.said(service, said), flash=pages_show.flash(service, did, what),
+        query=urlencode({"adventure": adventure}) if adventure else "",
+    )  # fmt: skip
+
+
+@pages.post("/playlists/{id}")
+async def act(request: Request, id: Id, adventure: Adventure = 0.0) -> Response:
+    """Do something to a playlist, or say something about a track."""
+    service, form = service_of(request), await request.form()
+    do, _, what = text_of(form, "do").partition(" ")
+    path = f"/playlists/{id}"
+    if do in EVENTS:
+        event = EVENTS[do](what, form)
+        await service.feedback(
+            made(
+                wire.FeedbackRequest, key=secrets.token_hex(16), listener=_listener(request),
+                session=id, events=[event],
+            )
+        )  # fmt: skip
+    elif do == "delete":
+        await service.remove_playlist(id)
+        return _to("/")
+    elif do in CHANGES:
+        await change_playlist(service, id, CHANGES[do], what or text_of(form, "title"))
+    else:
+        raise Refused(422, f"Nothing is called {do!r} here.")
+    return _to(path, adventure=adventure, was=text_of(form, "was")[:200], did=do, what=what[:200])
+
+
+# A track
+
+
+@pages.get("/tracks/{track:path}")
+async def track(request: Request, track: Uri, new: Words = "") -> Response:
+    """A track: what it is near, and where it is on the map."""
+    service = service_of(request)
+    one = service.track(service.row(track))
+    told = await service.similar(track, _NEAR)
+    rows = pages_show.rows(service, told, _NEAR)
+    picture = await run_in_threadpool(
+        pages_map.picture, service.live,
+        {"this": [track], "next": [row.track.uri for row in rows.shown]},
+    )  # fmt: skip
+    return page(
+        "track.html", **_frame(service), track=one, told=told, rows=rows, map=picture, new=new,
+        because=pages_show.served(told),
+    )  # fmt: skip
+
+
+@pages.post("/upload")
+async def upload(request: Request) -> Response:
+    """Take in a sound file, then show where it landed."""
+    service = service_of(request)
+    async with request.form(max_files=1, max_fields=20) as form:
+        file = form.get("file")
+        if not isinstance(file, Sent) or not file.filename:
+            raise Refused(422, "Choose a sound file first.")
+        names = ("title", "artist", "album")
+        said = {name: text_of(form, name) for name in names if text_of(form, name)}
+        long = [name for name, text in said.items() if len(text) > wire.MOST_LETTERS]
+        if long:
+            raise Refused(422, f"The {long[0]} is longer than {wire.MOST_LETTERS} letters.")
+        kept = await receive(service, UploadFile(file.file, filename=file.filename))
+        said["file"] = file.filename
+    placed = await service.upload(kept, said)
+    return _to(f"/tracks/{quote(placed.track.uri, safe='')}", new=placed.door or "known")
+
+
+# Health
+
+
+@pages.get("/health")
+async def health(request: Request) -> Response:
+    """How the service is."""
+    service = service_of(request)
+    return page(
+        "health.html", **_frame(service), ready=await service.ready(), bundle=service.bundle(),
+        age=pages_health.age(service.bundle().trained_at), report=_report_of(service),
+        requests=pages_health.requests(service.metrics), answers=pages_health.answers(service),
+    )  # fmt: skip
+
+
+def _report_of(service: Service) -> Path | None:
+    return service.report if service.report and service.report.is_file() else None
+
+
+@pages.get("/report")
+async def report(request: Request) -> Response:
+    """The report of `segue evaluate`."""
+    path = _report_of(service_of(request))
+    if path is None:
+        raise Refused(404, "There is no report; segue serve --report FILE.html shows one.")
+    return FileResponse(path, media_type="text/html", headers=_REPORT)
+
+
+@pages.get("/static/{name}")
+async def static(name: str) -> Response:
+    """Style and script."""
+    if name not in FILES:
+        raise Refused(404, "There is no such file.")
+    return FileResponse(
+        STATIC / name, media_type=FILES[name],
+        headers={"Cache-Control": "public, max-age=31536000"},
+    )  # fmt: skip

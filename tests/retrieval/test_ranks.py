@@ -1,0 +1,89 @@
+"""Places of given tracks: counted without ranking, and the same as in the ranking."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segue.retrieval.ranks import places_among, places_of_products, places_of_scores
+from segue.retrieval.topk import best_of_products, best_of_scores
+
+
+def offsets(*lengths: int) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def test_places_are_counted_by_score_then_track() -> None:
+    scores = np.array([[3, 1, 2, 3, 0], [0, 0, 0, 0, 0]], np.float32)
+    tracks = np.array([0, 3, 2, 1, 4, 4, 0], np.int32)
+    found = places_of_scores(scores, offsets(0, 1), np.array([1], np.int32), offsets(5, 2), tracks)
+    # The second query may not be answered track 1, so that 4 comes after 0, 2 and 3.
+    assert found.tolist() == [0, 1, 2, 3, 4, 3, 0]
+
+
+def test_what_is_never_answered_has_the_size_of_the_catalog() -> None:
+    scores = np.array([[1, 2, 3]], np.float32)
+    found = places_of_scores(
+        scores, offsets(1), np.array([2], np.int32), offsets(3), np.arange(3, dtype=np.int32)
+    )
+    assert found.tolist() == [1, 0, 3]
+
+
+def ranked(best: tuple[np.ndarray, np.ndarray, np.ndarray], size: int) -> list[list[int]]:
+    """Place of every track by the complete ranking."""
+    places = []
+    for tracks, _, count in zip(*best, strict=True):
+        place = np.full(size, size)
+        place[tracks[:count]] = np.arange(count)
+        places.append(place.tolist())
+    return places
+
+
+@settings(max_examples=30)
+@given(
+    seed=st.integers(0, 10**6),
+    size=st.integers(1, 300),
+    factors=st.integers(0, 40),
+    scale=st.sampled_from([0.0, 1e-30, 1.0, 1e10, 1e25]),
+    steps=st.sampled_from([None, 2, 1000]),
+)
+def test_places_by_products_are_those_of_the_ranking(
+    seed: int, size: int, factors: int, scale: float, steps: int | None
+) -> None:
+    """Also where many tracks tie, lie within rounding of each other, or leave float32."""
+    rng = np.random.default_rng(seed)
+    queries, vectors = (rng.normal(size=(n, factors)) for n in (5, size))
+    if steps:
+        queries, vectors = (np.round(v * steps) / steps for v in (queries, vectors))
+    vectors = np.repeat(vectors, 1 + seed % 3, axis=0)[:size]
+    queries, vectors = (queries * scale).astype(np.float32), (vectors * scale).astype(np.float32)
+    bias = (rng.integers(-2, 3, size) * (seed % 2)).astype(np.float32)
+    banned = [rng.permutation(size)[: rng.integers(0, size + 1)] for _ in range(5)]
+    excluded_offsets = offsets(*map(len, banned))
+    excluded = np.concatenate([np.sort(some) for some in banned]).astype(np.int32)
+    every = np.tile(np.arange(size, dtype=np.int32), 5)
+    arguments = (queries, vectors, bias, excluded_offsets, excluded)
+    found = places_of_products(*arguments, offsets(*[size] * 5), every)
+    assert found.reshape(5, size).tolist() == ranked(best_of_products(*arguments, size), size)
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 500])
+def test_places_by_scores_are_those_of_the_ranking(size: int) -> None:
+    rng = np.random.default_rng(size)
+    scores = rng.integers(0, 20, (7, size)).astype(np.float32)
+    excluded = np.repeat(np.arange(0, size, 7, dtype=np.int32)[None], 7, axis=0).ravel()
+    ends = offsets(*[len(range(0, size, 7))] * 7)
+    every = np.tile(np.arange(size, dtype=np.int32), 7)
+    found = places_of_scores(scores.copy(), ends, excluded, offsets(*[size] * 7), every)
+    assert found.reshape(7, size).tolist() == ranked(
+        best_of_scores(scores, ends, excluded, size), size
+    )
+
+
+def test_places_among_some_tracks_pass_over_the_others() -> None:
+    values = np.array([1, 5, 5, 2, 9], np.float32)
+    tracks = np.array([4, 7, 3, 1, 2], np.int32)
+    found = places_among(values, offsets(1, 0), np.array([4], np.int32), offsets(3, 2), tracks)
+    assert found.tolist() == [5, 1, 0, 1, 0]

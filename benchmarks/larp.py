@@ -36,10 +36,11 @@ from benchmarks.common.larp_pictures import save_agreement
 from benchmarks.common.run import machine
 from benchmarks.common.tables import Table, write_pages
 from segue.bundle import Bundle, Manifest
+from segue.catalog.catalog import catalog_of
 from segue.data.dataset import Dataset
 from segue.evaluation.evaluate import run_test
 from segue.evaluation.significance import estimate
-from segue.models.base.recommender import Run, catalog_of
+from segue.models.base.recommender import Run
 from segue.models.larp.model import Larp
 from segue.protocols.base import find_protocol
 from segue.protocols.fingerprints import learned_hashes

@@ -57,7 +57,8 @@ def _steps(_: Path, number: int) -> dict[str, Any]:
     """Steps a second of each stage of a recipe."""
     import torch
 
-    from segue.models.larp.training import Held, Stages, StageTraining
+    from segue.models.larp.stages import Stages
+    from segue.models.larp.training import Held, StageTraining
 
     torch.set_num_threads(1)
     recipe = list(SIZES)[number]

@@ -18,15 +18,16 @@ from segue.catalog.catalog import Catalog
 from segue.config import Config
 from segue.data.dataset import Dataset
 from segue.evaluation.translate import translate
-from segue.models.audio import examples as audio_sounds
 from segue.models.audio.config import AudioConfig
-from segue.models.audio.examples import Sounds
+from segue.models.base import audio_features
+from segue.models.base.audio_features import Sounds
 from segue.models.base.recommender import Run
 from segue.models.base.scoring import DotRecommender
 from segue.models.wrmf.model import WRMF
+from segue.numeric.arrays import Float32, Int32
 from segue.operations.train import train
 from segue.protocols.base import Split
-from segue.queries import Float32, Int32, Queries, Query, Reason
+from segue.queries import Queries, Query, Reason
 from segue.recipe import load_recipe
 
 Array = npt.NDArray[Any]
@@ -63,7 +64,7 @@ class Setting:
 
     def sounds(self, sound: str) -> Sounds:
         """What is heard of the tracks."""
-        return audio_sounds.extracted(self.dataset, sound, Run(progress=True))
+        return audio_features.extracted(self.dataset, sound, Run(progress=True))
 
     @cached_property
     def base(self) -> Bundle:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from segue.audio.mel import Mel
 from segue.evaluation.plots import COLOURS, STYLE
 from segue.nn.tower import Tower, convolved, filled
-from segue.queries import Float32, Int32
+from segue.numeric.arrays import Float32, Int32
 from segue.system.extras import needs
 from segue.system.files import write_file
 

@@ -24,8 +24,9 @@ import_module("segue.system.compile_cache").keep_compiled()  # before Numba load
 if TYPE_CHECKING:
     from segue.bundle import Bundle
     from segue.catalog.catalog import Catalog
-    from segue.data.dataset import Dataset, Receipt
+    from segue.data.dataset import Dataset
     from segue.data.ingestion.ingest import ingest
+    from segue.data.receipt import Receipt
     from segue.data.schema import Outcome
     from segue.errors import SegueError
     from segue.models.base.recommender import Recommender
@@ -65,7 +66,7 @@ _HOME = {
     "Queries": "queries",
     "Query": "queries",
     "Reason": "queries",
-    "Receipt": "data.dataset",
+    "Receipt": "data.receipt",
     "Recipe": "recipe",
     "Recommender": "models.base.recommender",
     "SegueError": "errors",

@@ -23,7 +23,8 @@ from safetensors import SafetensorError
 from segue import __version__
 from segue.catalog.catalog import CATALOG_SCHEMA, Catalog
 from segue.errors import BundleError, DataError
-from segue.models.base.recommender import RECOMMENDERS, Recommender, sane
+from segue.models.base.recommender import RECOMMENDERS, Recommender
+from segue.numeric.tensors import sane
 from segue.system.files import recover, refuse_unwritable, replacing_folder, sha256
 from segue.system.mismatch import mismatch_of
 

@@ -12,11 +12,7 @@ import numpy.typing as npt
 
 from segue.data.schema import Outcome, is_negative
 from segue.errors import UsageError
-from segue.numeric.arrays import offsets_of
-
-Int32 = npt.NDArray[np.int32]
-Int64 = npt.NDArray[np.int64]
-Float32 = npt.NDArray[np.float32]
+from segue.numeric.arrays import Float32, Int32, Int64, offsets_of
 
 MAX_TITLE = 200
 """Characters of a title that is asked for; longer ones are an error, not a guess."""

@@ -20,10 +20,11 @@ from support.sounds import RATE, encode, sweep
 from segue.audio import features
 from segue.audio.decode import AudioError, Excerpt
 from segue.audio.extractors import EXTRACTORS, MEL_BLOG, MEL_PAPER, MFCC, extractor_named
-from segue.audio.features import Features, cache_folder, extract
+from segue.audio.features import Features, extract
 from segue.audio.files import AudioFile
 from segue.errors import ConfigError, DataError
 from segue.system import progress
+from segue.system.feature_cache import cache_folder
 
 
 @dataclass(frozen=True)

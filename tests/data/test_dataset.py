@@ -14,7 +14,8 @@ import pytest
 
 from segue.audio.files import AudioFile
 from segue.data import writer as module
-from segue.data.dataset import Dataset, Receipt
+from segue.data.dataset import Dataset
+from segue.data.receipt import Receipt
 from segue.data.schema import DATASET_VERSION, TABLES, Outcome
 from segue.data.writer import writing_dataset
 from segue.errors import DataError

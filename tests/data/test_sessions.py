@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from segue.data.dataset import Dataset, Receipt
+from segue.data.dataset import Dataset
+from segue.data.receipt import Receipt
 from segue.data.schema import Outcome
 from segue.data.sessions import UNTIMED, Sessions
 from segue.data.writer import writing_dataset

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from support.optional import optional
 
-from segue.data.dataset import Dataset, Receipt
+from segue.data.dataset import Dataset
+from segue.data.receipt import Receipt
 from segue.data.schema import Outcome
 from segue.data.writer import writing_dataset
 from segue.evaluation.evaluate import run_test

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from segue.bundle import BUNDLE_VERSION, Bundle
-from segue.data.dataset import Dataset, Receipt
+from segue.data.dataset import Dataset
+from segue.data.receipt import Receipt
 from segue.data.schema import DATASET_VERSION, Outcome
 from segue.data.writer import writing_dataset
-from segue.models.audio import examples as audio_sounds
+from segue.models.base import audio_features
 from segue.models.base.recommender import Run
 from segue.operations.train import train
 from segue.queries import Queries, Query
@@ -139,12 +140,12 @@ def playlists(path: Path, count: int = 60, length: int = 6, sessions: int = 0) -
     return Dataset.open(path)
 
 
-def heard(dataset: Dataset, sound: str, _run: Run) -> audio_sounds.Sounds:
+def heard(dataset: Dataset, sound: str, _run: Run) -> audio_features.Sounds:
     """Sounds that tell even tracks from odd ones, in the place of files."""
     rng = np.random.default_rng(3)
     size = (50, 39) if sound == "bag-of-words" else (8,)
     arrays = [rng.normal(2 * (t % 2), 1, size).astype(np.float32) for t in range(40)]
-    return audio_sounds.Sounds(np.arange(40, dtype=np.int32), arrays)
+    return audio_features.Sounds(np.arange(40, dtype=np.int32), arrays)
 
 
 def rows(dataset: Dataset) -> dict[str, Any]:
@@ -169,7 +170,7 @@ def make_dataset() -> None:
 
 def make(name: str) -> None:
     """Train, save and ask a recommender, or a further one of `NAMES`."""
-    audio_sounds.extracted = heard
+    audio_features.extracted = heard
     place = HERE / f"bundle-v{BUNDLE_VERSION}-{name}"
     if place.exists():
         print(f"{place.name} is there already")

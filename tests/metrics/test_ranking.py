@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segue.errors import UsageError
-from segue.metrics.ranking import per_query, played_against_skipped
+from segue.metrics.contrast import played_against_skipped
+from segue.metrics.ranking import per_query
 
 ALL = (
     *("rprec", "rprec_artist", "rprec_artist_literal", "clicks"),

@@ -8,7 +8,7 @@ from support.optional import optional
 
 torch = optional("torch")
 
-from segue.nn.training import RowAdamW  # noqa: E402
+from segue.nn.optim import RowAdamW  # noqa: E402
 
 
 def table() -> torch.nn.Parameter:

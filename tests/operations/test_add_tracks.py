@@ -17,7 +17,7 @@ from segue.cli import run
 from segue.data.dataset import Dataset
 from segue.errors import BundleError, DataError, UsageError
 from segue.models.audio import examples as audio_sounds
-from segue.models.audio.examples import Sounds
+from segue.models.base.audio_features import Sounds
 from segue.operations import add_tracks as adding
 from segue.operations.add_tracks import add
 from segue.operations.train import train

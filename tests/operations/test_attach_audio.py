@@ -11,8 +11,9 @@ import pytest
 from support.sounds import encode, sweep
 
 from segue.cli import run
-from segue.data.dataset import Dataset, Receipt
+from segue.data.dataset import Dataset
 from segue.data.ingestion.ingest import ingest
+from segue.data.receipt import Receipt
 from segue.data.rederive import derive_again
 from segue.data.writer import writing_dataset
 from segue.errors import DataError, UsageError

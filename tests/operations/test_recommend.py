@@ -15,7 +15,8 @@ from segue.cli import run
 from segue.errors import UsageError
 from segue.models.personal import Personal
 from segue.models.popularity import Popularity
-from segue.operations.recommend import brief, past_of
+from segue.operations.answers import brief
+from segue.operations.recommend import past_of
 from segue.queries import MAX_PAST, Reason
 
 

@@ -406,7 +406,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 def test_features_that_somebody_reads_are_there_already(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from segue.audio.features import entry_of, write_entry
+    from segue.system.feature_cache import entry_of, write_entry
 
     features = np.ones((2, 3), np.float32)
     entry, other = entry_of(tmp_path, "a" * 64), entry_of(tmp_path, "b" * 64)

@@ -29,7 +29,7 @@ from segue.data.writer import writing_dataset
 from segue.errors import BundleError, DataError
 from segue.evaluation.evaluate import evaluate
 from segue.evaluation.report import render_report
-from segue.metrics.ranking import auc_of_places
+from segue.metrics.contrast import auc_of_places
 from segue.operations.train import train
 from segue.protocols import cold_tracks as cold
 from segue.protocols.base import PROTOCOLS

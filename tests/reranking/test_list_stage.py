@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from segue.catalog.catalog import CATALOG_SCHEMA, Catalog
 from segue.errors import UsageError
 from segue.models.popularity import Popularity
-from segue.queries import Float32, Queries, Query, Slate, Slates
-from segue.reranking.list_stage import ListStage, Recordings, continue_playlist, continue_playlists
+from segue.numeric.arrays import Float32
+from segue.queries import Queries, Query, Slate, Slates
+from segue.reranking.list_stage import ListStage, continue_playlist, continue_playlists
+from segue.reranking.recordings import Recordings
 
 
 def catalog_of(rows: list[dict[str, Any]]) -> Catalog:

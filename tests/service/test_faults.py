@@ -525,7 +525,7 @@ def test_a_log_that_is_none_is_one_line(bundles: Bundles, tmp_path: Path) -> Non
 def test_beyond_this_machine_a_token_of_the_command_is_needed(
     bundles: Bundles, tmp_path: Path
 ) -> None:
-    from segue.service.access.gate import Tokens
+    from segue.service.access.tokens import Tokens
     from segue.service.run import TOKENS
 
     with Process(bundles.path("content"), tmp_path, "--host=0.0.0.0") as house:

@@ -16,9 +16,10 @@ from segue.data.writer import writing_dataset
 from segue.models.base.recommender import Run
 from segue.models.base.scoring import DenseRecommender
 from segue.models.popularity import Popularity
+from segue.numeric.arrays import Float32, Int32
 from segue.protocols.base import PROTOCOLS
 from segue.protocols.fingerprints import learned_hashes
-from segue.queries import Float32, Int32, Queries, Query, Reason
+from segue.queries import Queries, Query, Reason
 
 
 def spotify_uri(number: int) -> str:

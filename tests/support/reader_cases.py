@@ -8,8 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from segue.data.dataset import Dataset, Receipt
+from segue.data.dataset import Dataset
 from segue.data.ingestion.ingest import ingest
+from segue.data.receipt import Receipt
 
 
 def zstd(content: bytes) -> bytes:

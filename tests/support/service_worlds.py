@@ -21,7 +21,7 @@ from segue.data.dataset import Dataset
 from segue.data.writer import writing_dataset
 from segue.operations.train import train
 from segue.recipe import Recipe
-from segue.service.access.gate import Tokens
+from segue.service.access.tokens import Tokens
 from segue.service.app import create_app
 from segue.service.serving.limits import ServiceSettings
 from segue.service.serving.live_bundle import Live

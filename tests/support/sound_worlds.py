@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from segue.data.dataset import Dataset
-from segue.models.audio.examples import Sounds
+from segue.models.base.audio_features import Sounds
 
 FRAMES = 240
 

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from segue.models.base.recommender import expect
-from segue.nn.tower import Arrays
-from segue.queries import Float32
+from segue.nn.items import Arrays
+from segue.numeric.arrays import Float32
+from segue.numeric.tensors import expect
 from segue.system.extras import needs
 
 _WORDS = 4000

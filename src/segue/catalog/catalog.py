@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
@@ -13,9 +12,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from segue.catalog.search import Prefixes
+from segue.data.dataset import Dataset
 from segue.data.schema import TABLES
 from segue.errors import UsageError
 from segue.system.files import shown
+from segue.text.normalize import plain, worded
 
 CATALOG_SCHEMA = TABLES["tracks"].append(
     pa.field(
@@ -30,12 +32,6 @@ CATALOG_SCHEMA = TABLES["tracks"].append(
 _DASHES = ("-", "–", "—")
 
 
-def _plain(names: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Names as they are compared: the same signs for the same letters, in lower case."""
-    plain = pc.utf8_lower(pc.utf8_normalize(names, "NFKC"))
-    return plain.combine_chunks() if isinstance(plain, pa.ChunkedArray) else plain
-
-
 def _coded(values: pa.ChunkedArray) -> npt.NDArray[np.int32]:
     """A number for each distinct value, -1 for null. (rows,)"""
     encoded = values.combine_chunks().dictionary_encode()
@@ -47,48 +43,6 @@ def first_of_each(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     """First track of each number, from 0; -1 is none. (numbers,)"""
     values, first = np.unique(codes, return_index=True)
     return first[values >= 0]
-
-
-def _worded(names: pa.Array) -> pa.Array:
-    """Compared names as words between single spaces, without accents; "" for null.
-
-    Words are letters and digits; a name that has none is its own word.
-    """
-    apart = pc.utf8_normalize(names.fill_null(""), "NFKD")
-    bare = pc.replace_substring_regex(apart, r"[\x{0300}-\x{036f}]+", "")
-    plain = pc.utf8_normalize(bare, "NFKC")
-    words = pc.utf8_trim_whitespace(pc.replace_substring_regex(plain, r"[^\p{L}\p{N}\p{M}]+", " "))
-    signs = pc.utf8_trim_whitespace(pc.replace_substring_regex(plain, r"\s+", " "))
-    return pc.if_else(pc.equal(words, ""), signs, words)
-
-
-class _Beginnings:
-    """Which rows have a string that begins with something, in logarithmic time.
-
-    Args:
-        strings: (strings,)
-        rows: of each. (strings,)
-    """
-
-    def __init__(self, strings: pa.Array, rows: npt.NDArray[np.int32]) -> None:
-        encoded = strings.dictionary_encode()
-        order = pc.sort_indices(encoded.dictionary).to_numpy()
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order))
-        places = place[encoded.indices.to_numpy()]
-        self._strings = encoded.dictionary.take(pa.array(order))
-        self._rows = rows[np.argsort(places, kind="stable")]
-        self._ends = np.concatenate([[0], np.bincount(places, minlength=len(order)).cumsum()])
-
-    def rows(self, text: str, whole: bool = False) -> npt.NDArray[np.int32]:
-        """Rows, repeats included, of strings that begin with the text, or are it."""
-        begin = text.encode()
-        after = begin + (b"\0" if whole else b"\xff")  # no UTF-8 text stands between
-        first, last = (
-            bisect_left(self._strings, key, key=lambda string: string.as_py().encode())
-            for key in (begin, after)
-        )
-        return self._rows[self._ends[first] : self._ends[last]]
 
 
 class Catalog:
@@ -169,7 +123,7 @@ class Catalog:
     @cached_property
     def _names(self) -> tuple[pa.Array, pa.Array]:
         """Artist and title of each track as they are compared, null where unknown."""
-        artists, titles = (_plain(self.table[column]) for column in ("artist", "title"))
+        artists, titles = (plain(self.table[column]) for column in ("artist", "title"))
         return artists, titles
 
     def label(self, track: int) -> str:
@@ -194,7 +148,7 @@ class Catalog:
         row: int = pc.index(self.table["uri"], shown(text)).as_py()
         if row >= 0:
             return row
-        words = _plain(pa.array([shown(text)]))[0].as_py().split()
+        words = plain(pa.array([shown(text)]))[0].as_py().split()
         # "Artist - Title", as answers are printed, has a word that names do not.
         words = [word for word in words if word not in _DASHES] or words
         if not words:
@@ -221,14 +175,14 @@ class Catalog:
         )
 
     @cached_property
-    def _beginnings(self) -> tuple[_Beginnings, _Beginnings]:
+    def _beginnings(self) -> tuple[Prefixes, Prefixes]:
         """What `search` looks up: words of artist, title and album; whole artists and titles."""
-        names = [_worded(names) for names in (*self._names, _plain(self.table["album"]))]
+        names = [worded(names) for names in (*self._names, plain(self.table["album"]))]
         rows = np.arange(len(self), dtype=np.int32)
         words = pc.split_pattern(pa.concat_arrays(names), " ")
         return (
-            _Beginnings(words.flatten(), np.tile(rows, 3)[pc.list_parent_indices(words)]),
-            _Beginnings(pa.concat_arrays(names[:2]), np.tile(rows, 2)),
+            Prefixes(words.flatten(), np.tile(rows, 3)[pc.list_parent_indices(words)]),
+            Prefixes(pa.concat_arrays(names[:2]), np.tile(rows, 2)),
         )
 
     @cached_property
@@ -250,7 +204,7 @@ class Catalog:
         """
         if n < 1:
             raise UsageError(f"n is {n}", do="ask for at least 1 track")
-        wanted: str = _worded(_plain(pa.array([shown(text)])))[0].as_py()
+        wanted: str = worded(plain(pa.array([shown(text)])))[0].as_py()
         words, names = self._beginnings
         hit = np.ones(len(self), np.bool_)
         for word in set(wanted.split(" ")):  # "" begins every name
@@ -273,7 +227,7 @@ class Catalog:
             UsageError: there is none; the line lists names that hold it.
         """
         text = shown(name).strip()
-        plain = _plain(pa.array([text]))[0]
+        wanted = plain(pa.array([text]))[0]
         named = pc.equal(self._names[0], plain).fill_null(False)
         meant = pc.equal(self.table["artist_uri"].combine_chunks(), text).fill_null(False)
         rows: list[int] = np.flatnonzero(
@@ -283,7 +237,7 @@ class Catalog:
             return rows
         near = ""
         if text:
-            like = pc.match_substring(self._names[0], plain.as_py()).fill_null(False)
+            like = pc.match_substring(self._names[0], wanted.as_py()).fill_null(False)
             near = ", ".join(sorted(self.table["artist"].filter(like).unique().to_pylist())[:5])
         raise UsageError(
             f"no artist is called {name!r}" + (f": there are {near}" if near else ""),
@@ -294,3 +248,9 @@ class Catalog:
         best = sorted(rows, key=lambda row: (-self.plays[row], row))[:most]
         listed = ", ".join(f"{self.label(int(row))} ({self.uris[row]})" for row in best)
         return listed + (", ..." if len(rows) > most else "")
+
+
+def catalog_of(dataset: Dataset, plays: Any) -> Catalog:
+    """The tracks of a dataset, with how many rows of ``dataset.plays()`` have each."""
+    counts = np.bincount(plays.indices, minlength=plays.shape[1]).astype(np.int32)
+    return Catalog.of(dataset.tracks, counts)

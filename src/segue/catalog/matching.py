@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from segue.catalog.catalog import Catalog
-from segue.queries import Int32
+from segue.numeric.arrays import Int32
 
 
 def match_tracks(tracks: pa.Table, catalog: Catalog) -> Int32:
@@ -79,3 +79,22 @@ def _codes(column: pa.Array | pa.ChunkedArray) -> Int32:
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     indices = array.dictionary_encode().indices.fill_null(-1)
     return np.asarray(indices.to_numpy(zero_copy_only=False), np.int32)
+
+
+def artists_of(catalog: Catalog, tracks: pa.Table) -> Int32:
+    """Numbers of a catalog's artists, by uri or by name, -1 where it has none. (tracks,)
+
+    Args:
+        catalog: whose artists are known.
+        tracks: rows of the table `tracks`.
+    """
+    codes = np.full(len(tracks), -1, np.int32)
+    for column in ("artist", "artist_uri"):
+        known = catalog.table[column]
+        # Only rows of these names are looked at one by one: a catalog has many others.
+        rows = np.flatnonzero(pc.is_in(known, value_set=tracks[column].drop_null()))[::-1]
+        artists = catalog.artists[rows].tolist()
+        by_name = dict(zip(known.take(rows).to_pylist(), artists, strict=True))
+        found = np.array([by_name.get(name, -1) for name in tracks[column].to_pylist()])
+        codes = np.where(found >= 0, found, codes).astype(np.int32)
+    return codes

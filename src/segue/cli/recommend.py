@@ -13,7 +13,7 @@ from segue.system.files import shown
 
 if TYPE_CHECKING:
     from segue.bundle import Bundle
-    from segue.operations.recommend import NamedReason
+    from segue.operations.answers import NamedReason
     from segue.queries import Query, Slate
 
 BundleIn = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Trained recommender.")]
@@ -166,7 +166,7 @@ def submit(
 
 
 def _show(loaded: Bundle, query: Query, slate: Slate, json: bool) -> None:
-    from segue.operations.recommend import MOST_REASONS, answer
+    from segue.operations.answers import MOST_REASONS, answer
 
     answered = answer(loaded, query, slate, MOST_REASONS if json else None)
     if json:

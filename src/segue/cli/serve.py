@@ -72,7 +72,7 @@ def token(
 ) -> None:
     """Make a token for the service, shown this once; valid from the next start on."""
     require("the service", "service", where="segue token")
-    from segue.service.access.gate import Tokens
+    from segue.service.access.tokens import Tokens
     from segue.service.run import TOKENS, folder_of
 
     if bundle is None and data is None:

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from segue.data.dataset import Dataset, Receipt
+from segue.data.dataset import Dataset
 from segue.data.outcomes import RULES, Evidence, OutcomeRule, cut_at_gaps, longest_plays
+from segue.data.receipt import Receipt
 from segue.data.schema import TABLES
 from segue.data.writer import writing_dataset
 from segue.errors import ConfigError, DataError

@@ -17,7 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from segue.data.dataset import DATASET_FILE, Dataset, DatasetInfo, Receipt, plain_path
+from segue.data.dataset import DATASET_FILE, Dataset, plain_path
+from segue.data.receipt import DatasetInfo, Receipt
 from segue.data.schema import DATASET_FORMAT, DATASET_VERSION, REQUIRED_TABLES, TABLES
 from segue.errors import DataError
 from segue.system.files import replacing_folder, sha256

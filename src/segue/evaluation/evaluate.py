@@ -16,8 +16,8 @@ from segue.evaluation.leakage import refuse_learned
 from segue.evaluation.scoring import Tally, Values
 from segue.evaluation.significance import MIN_CLUSTERS, Comparison, Estimate, compare, estimate
 from segue.evaluation.translate import Matched, translate
+from segue.numeric.arrays import Int64
 from segue.protocols.base import Test, find_protocol
-from segue.queries import Int64
 from segue.system.files import shown
 from segue.system.progress import Advance, task
 

@@ -12,16 +12,11 @@ import numpy as np
 
 from segue.bundle import Bundle
 from segue.evaluation.translate import Translated
-from segue.metrics.ranking import (
-    CLICK_WINDOW,
-    Float64,
-    auc_of_places,
-    per_query,
-    played_against_skipped,
-)
-from segue.numeric.arrays import offsets_of
+from segue.metrics.contrast import auc_of_places, played_against_skipped
+from segue.metrics.ranking import CLICK_WINDOW, Float64, per_query
+from segue.numeric.arrays import Int32, Int64, offsets_of
 from segue.protocols.base import GROUP, Test
-from segue.queries import Int32, Int64, Queries
+from segue.queries import Queries
 
 Values = dict[str, Float64]
 """Each metric of each query of a block."""

@@ -11,9 +11,9 @@ import pyarrow as pa
 from segue.bundle import Bundle
 from segue.catalog.matching import artist_codes, match_tracks
 from segue.data.dataset import Dataset
-from segue.numeric.arrays import offsets_of
+from segue.numeric.arrays import Int32, Int64, offsets_of
 from segue.protocols.base import Test
-from segue.queries import Int32, Int64, Queries
+from segue.queries import Queries
 
 
 class Matched(msgspec.Struct, frozen=True):

@@ -30,10 +30,12 @@ from numba import njit, prange
 from segue.config import Config
 from segue.data.dataset import Dataset
 from segue.errors import BundleError
-from segue.models.base.recommender import Run, expect, knows_history
+from segue.models.base.recommender import Run, knows_history
 from segue.models.base.scoring import DenseRecommender
+from segue.numeric.arrays import Float32, Int32, Int64
 from segue.numeric.parallel import parallel
-from segue.queries import Float32, Int32, Int64, Queries, Query, Reason
+from segue.numeric.tensors import expect
+from segue.queries import Queries, Query, Reason
 
 Float64 = npt.NDArray[np.float64]
 

@@ -19,7 +19,8 @@ from segue.data.dataset import Dataset
 from segue.models.base.recency import Float64, recent_plays
 from segue.models.base.recommender import Run
 from segue.models.base.scoring import DenseRecommender
-from segue.queries import Float32, Int32, Queries, Query, Reason
+from segue.numeric.arrays import Float32, Int32
+from segue.queries import Queries, Query, Reason
 
 
 class PersonalConfig(Config, frozen=True):

@@ -12,7 +12,8 @@ from segue.config import Config
 from segue.data.dataset import Dataset
 from segue.models.base.recommender import Run
 from segue.models.base.scoring import DenseRecommender
-from segue.queries import Float32, Int32, Queries, Query, Reason
+from segue.numeric.arrays import Float32, Int32
+from segue.queries import Queries, Query, Reason
 
 
 class PopularityConfig(Config, frozen=True):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segue.queries import Float32, Int64
+from segue.numeric.arrays import Float32, Int64
 
 
 def of_one_length(lengths: Int64, tokens: int) -> Iterator[Int64]:

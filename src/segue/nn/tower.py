@@ -16,12 +16,12 @@ with a 1 for "there are some", and its gate q are there only where a tower is to
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from segue.queries import Float32
+from segue.nn.items import Array, Arrays
+from segue.numeric.arrays import Float32
 
 KERNEL = 4
 """Frames that a convolution sees."""
@@ -29,19 +29,6 @@ WINDOW = 129
 """Frames of 3 seconds at the paper's hop of 512 samples."""
 _AT_ONCE = 64
 """Sounds whose dense layers are computed together."""
-
-Array = npt.NDArray[Any]
-
-
-class Arrays(Protocol):
-    """Sounds of some tracks, a vector (inputs,) or frames (frames, inputs) each.
-
-    They may be read from disk, each when it is asked for.
-    """
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, i: int, /) -> Array: ...
 
 
 class Form(NamedTuple):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segue.nn.tower import Form
-from segue.queries import Float32
+from segue.numeric.arrays import Float32
 
 _LEAST_VARIANCE = 1e-5
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+_Number = TypeVar("_Number", np.int32, np.int64, np.float32)
+
+
+Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
+Float32 = npt.NDArray[np.float32]
+
+
 Bools = npt.NDArray[np.bool_]
 
 
@@ -45,3 +52,10 @@ def latest(offsets: Int64, most: int) -> tuple[Int64, Bools]:
     owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     late = np.arange(offsets[-1]) >= offsets[owner + 1] - most
     return offsets_of(late)[offsets], late
+
+
+def fixed(array: npt.NDArray[Any], dtype: type[_Number]) -> npt.NDArray[_Number]:
+    """The array as kernels take it, never to be written to; so each is compiled only once."""
+    view: npt.NDArray[_Number] = np.require(array, dtype, ["C", "A"]).view()
+    view.flags.writeable = False
+    return view

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segue.queries import Float32
+from segue.numeric.arrays import Float32
 
 _PULLS = tuple(10.0**k for k in range(-4, 5))
 """Tried regularisations, in units of the mean square of an input times the tracks."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from segue.queries import Float32
+from segue.numeric.arrays import Float32
 
 _MORE = 10
 _ITERATIONS = 4

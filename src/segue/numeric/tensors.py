@@ -9,8 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from segue.errors import BundleError
-from segue.models.base.recommender import expect
-from segue.queries import Int32, Int64
+from segue.numeric.arrays import Int32, Int64
+
+LARGEST = 1e8
+"""Of floats in a bundle: what training gives is far below, and sums of thousands of products of two
+stay within float32."""
 
 
 def rows_as_tensors(name: str, offsets: Any, columns: Any) -> dict[str, npt.NDArray[Any]]:
@@ -43,3 +46,38 @@ def csr(matrix: Any) -> tuple[Int64, Int32, Any]:
     """Offsets, columns and values of a CSR matrix, always of the same types."""
     indices = matrix.indices.astype(np.int32, copy=False)
     return matrix.indptr.astype(np.int64, copy=False), indices, matrix.data
+
+
+def expect(
+    tensors: Mapping[str, npt.NDArray[Any]], name: str, dtype: Any, *shape: int | None
+) -> npt.NDArray[Any]:
+    """A tensor of a bundle, checked: type, shape (None = any length), and size of floats.
+
+    Raises:
+        BundleError: it is missing or does not fit.
+    """
+    if name not in tensors:
+        raise BundleError("is missing", where=f"tensor {name}")
+    tensor = tensors[name]
+    fits = len(tensor.shape) == len(shape) and all(
+        want is None or want == have for want, have in zip(shape, tensor.shape, strict=True)
+    )
+    if tensor.dtype != np.dtype(dtype) or not fits:
+        wanted = "x".join("any" if want is None else str(want) for want in shape)
+        have = "x".join(map(str, tensor.shape))
+        raise BundleError(
+            f"is {tensor.dtype} {have}, needs {np.dtype(dtype)} {wanted}", where=f"tensor {name}"
+        )
+    if not sane(tensor):
+        raise BundleError(
+            f"holds values that are not finite or beyond {LARGEST:g}", where=f"tensor {name}"
+        )
+    return tensor
+
+
+def sane(tensor: npt.NDArray[Any]) -> bool:
+    """Whether all floats of a tensor are finite and at most `LARGEST`."""
+    if tensor.dtype.kind != "f" or not tensor.size:
+        return True
+    # As Python floats, since half precision has no LARGEST. False for NaN.
+    return float(tensor.min()) >= -LARGEST and float(tensor.max()) <= LARGEST

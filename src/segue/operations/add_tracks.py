@@ -21,9 +21,9 @@ from segue.audio.files import AudioFile, Look, Looked
 from segue.audio.inspect_file import Listen
 from segue.audio.workers import Limits
 from segue.catalog.catalog import Catalog
-from segue.data.dataset import Receipt
 from segue.data.ingestion.sources import find
 from segue.data.readers.audio import READER, Found, scan, without_doubles
+from segue.data.receipt import Receipt
 from segue.data.schema import TABLES
 from segue.errors import BundleError, UsageError
 from segue.system.files import refuse_inside, shown
@@ -96,7 +96,7 @@ def add(
 
     The bundle is not trained again: it places a track by its sound and its artist, as it learned
     to. A file is left out that is no readable sound, or whose track the bundle has: by its uri, or
-    as the same recording (`segue.reranking.list_stage.Recordings`).
+    as the same recording (`segue.reranking.recordings.Recordings`).
 
     Args:
         path: of the bundle.
@@ -225,7 +225,7 @@ def _load(path: Path, out: Path) -> tuple[Bundle, AudioDoor]:
 
 def _new(files: list[Found], catalog: Catalog, receipt: Receipt) -> list[Found]:
     """Files whose tracks the catalog does not have; the others are counted as dropped."""
-    from segue.reranking.list_stage import Recordings
+    from segue.reranking.recordings import Recordings
 
     known = set(catalog.table["uri"].filter(_among(catalog, "uri", files)).to_pylist())
     new = [file for file in files if file.uri not in known]
@@ -248,7 +248,7 @@ def _among(catalog: Catalog, column: str, files: Sequence[Found]) -> pa.ChunkedA
 
 def _as_long(catalog: Catalog, files: Sequence[Found]) -> pa.Array:
     """Which tracks of the catalog are about as long as one of the files."""
-    from segue.reranking.list_stage import SAME_DURATION_MS
+    from segue.reranking.recordings import SAME_DURATION_MS
 
     known = [file.track.duration_ms for file in files]
     lengths = np.sort(np.array([-np.inf, np.inf, *(x for x in known if x is not None)]))

@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 from segue.audio.workers import Limits
 from segue.catalog.catalog import Catalog
 from segue.catalog.matching import match_tracks
-from segue.data.dataset import DATASET_FILE, Dataset, Int32, Receipt
+from segue.data.dataset import DATASET_FILE, Dataset, Int32
 from segue.data.ingestion.ingest import inputs_of, refuse_nothing
 from segue.data.readers.audio import Found, scan, without_doubles, write_audio
+from segue.data.receipt import Receipt
 from segue.data.schema import TABLES
 from segue.data.writer import writing_dataset
 from segue.system.files import refuse_unwritable

@@ -13,9 +13,10 @@ import numpy as np
 
 from segue.audio.workers import core_count
 from segue.bundle import Bundle, libraries
-from segue.data.dataset import Dataset, Receipt
+from segue.data.dataset import Dataset
 from segue.data.ingestion.formats import FORMATS
 from segue.data.playlist_export import PLAYLIST_FORMATS
+from segue.data.receipt import Receipt
 from segue.data.writer import writing_dataset
 from segue.errors import SegueError
 from segue.models.base.recommender import RECOMMENDERS

@@ -2,68 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 
-from segue.bundle import Bundle
 from segue.catalog.catalog import Catalog
 from segue.data.schema import Outcome
 from segue.errors import UsageError
-from segue.queries import MAX_PAST, Query, Reason, Slate
+from segue.queries import MAX_PAST, Query
 
 if TYPE_CHECKING:
     from segue.data.dataset import Dataset
-
-
-class NamedReason(msgspec.Struct, frozen=True):
-    """A part of a score.
-
-    Attributes:
-        kind: "track", "title", "popularity", "feature" or "rest".
-        what: ``Artist - Title`` of the history's track, the word of the title, or the name of the
-            feature.
-        uri: of the history's track.
-        amount: the part's share in the score.
-    """
-
-    kind: str
-    what: str | None
-    uri: str | None
-    amount: float
-
-
-class NamedTrack(msgspec.Struct, frozen=True):
-    """One track of an answer. `index` is its row in the bundle's catalog."""
-
-    index: int
-    uri: str
-    title: str | None
-    artist: str | None
-    album: str | None
-    duration_ms: int | None
-    score: float
-    reasons: list[NamedReason]
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What ``segue continue --json`` prints, where long lists of reasons are `brief`.
-
-    Attributes:
-        model: the recommender that ranked it; "popularity" where the bundle's own knew nothing.
-        seed: that the bundle was trained with.
-        simulated: whether the tracks come from a simulated world.
-        tracks: best first.
-    """
-
-    model: str
-    seed: int
-    simulated: bool
-    tracks: list[NamedTrack]
 
 
 def query_of(
@@ -130,80 +80,3 @@ def past_of(dataset: Dataset, catalog: Catalog) -> list[int]:
     rows = match_tracks(dataset.tracks, catalog)[heard[np.argsort(begun, kind="stable")]]
     past: list[int] = rows[rows >= 0][-MAX_PAST:].tolist()
     return past
-
-
-_NAMES = ["uri", "title", "artist", "album", "duration_ms"]
-MOST_REASONS = 8
-"""Parts of a score that are printed one by one."""
-
-
-def answer(bundle: Bundle, query: Query, slate: Slate, most: int | None = None) -> Answer:
-    """A slate with names and reasons; see `answers`."""
-    return answers(bundle, [query], [slate], most)[0]
-
-
-def answers(
-    bundle: Bundle, queries: Sequence[Query], slates: Sequence[Slate], most: int | None = None
-) -> list[Answer]:
-    """Slates with names and reasons.
-
-    Args:
-        most: parts of each score that are given one by one, see `brief`; None: all.
-    """
-    catalog, manifest = bundle.catalog, bundle.manifest
-    reasons = [
-        bundle.recommender.reasons(query, slate.tracks)
-        for query, slate in zip(queries, slates, strict=True)
-    ]
-    if most is not None:
-        reasons = [[brief(some, most) for some in of_slate] for of_slate in reasons]
-    parts = chain.from_iterable(chain.from_iterable(reasons))
-    said = {part.what for part in parts if isinstance(part.what, int)}
-    labels = dict(zip(said, catalog.labels(list(said)), strict=True))
-    names = catalog.table.select(_NAMES).take(np.concatenate([s.tracks for s in slates]))
-    rows = iter(names.to_pylist())
-    return [
-        Answer(
-            model=slate.served_by,
-            seed=manifest.seed,
-            simulated=manifest.simulated,
-            tracks=[
-                NamedTrack(
-                    index=index,
-                    score=score,
-                    reasons=[_named(reason, labels) for reason in some],
-                    **next(rows),
-                )
-                for index, score, some in zip(
-                    slate.tracks.tolist(), slate.scores.tolist(), of_slate, strict=True
-                )
-            ],
-        )
-        for slate, of_slate in zip(slates, reasons, strict=True)
-    ]
-
-
-def brief(reasons: list[Reason], most: int = MOST_REASONS) -> list[Reason]:
-    """The `most` parts of a score that matter most, and the others as one.
-
-    Those of the largest amounts, whether they speak for the track or against it. The others, and
-    what a model itself calls the rest, are summed in one of the kind "rest", which is the last.
-    """
-    parts = [reason for reason in reasons if reason.kind != "rest"]
-    if len(parts) <= most:
-        return reasons
-    by_size = sorted(parts, key=lambda reason: -abs(reason.amount))
-    limit = abs(by_size[most - 1].amount)
-    kept = [reason for reason in parts if abs(reason.amount) > limit]
-    equal = [reason for reason in parts if abs(reason.amount) == limit]
-    kept += equal[: most - len(kept)]
-    kept.sort(key=lambda reason: -reason.amount)
-    rest = math.fsum(reason.amount for reason in reasons) - math.fsum(r.amount for r in kept)
-    return [*kept, Reason("rest", None, rest)]
-
-
-def _named(reason: Reason, labels: Mapping[int, tuple[str, str]]) -> NamedReason:
-    if isinstance(reason.what, int):
-        label, uri = labels[reason.what]
-        return NamedReason(reason.kind, label, uri, reason.amount)
-    return NamedReason(reason.kind, reason.what, None, reason.amount)

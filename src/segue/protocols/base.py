@@ -13,8 +13,9 @@ import numpy.typing as npt
 from segue.catalog.catalog import Catalog
 from segue.data.dataset import Dataset
 from segue.errors import UsageError
+from segue.numeric.arrays import Int32, Int64
 from segue.protocols.fingerprints import UInt64, playlist_hashes
-from segue.queries import Int32, Int64, Queries
+from segue.queries import Queries
 
 GROUP = 128
 """Queries that share a draw of candidates."""

@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 from segue.data.dataset import Dataset
 from segue.errors import DataError
+from segue.numeric.arrays import Int64
 from segue.protocols.base import Protocol, Split, Test
 from segue.protocols.playlist_cuts import MIN_TRUTH, TYPES, UNUSED, PlaylistRows, cut, draw_types
-from segue.queries import Int64
 
 MOST_PER_TYPE = 1000
 """Playlists of each type, as in the challenge ..."""

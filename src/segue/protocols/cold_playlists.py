@@ -15,7 +15,7 @@ from segue.catalog.catalog import Catalog
 from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
 from segue.errors import DataError
-from segue.numeric.arrays import Bools, begins, indices, offsets_of, positions
+from segue.numeric.arrays import Bools, Int32, Int64, begins, indices, offsets_of, positions
 from segue.protocols.base import Protocol, Split, Test
 from segue.protocols.cold_split import (
     MOST_QUERIES,
@@ -25,7 +25,7 @@ from segue.protocols.cold_split import (
     new_to_all,
     share_of,
 )
-from segue.queries import Int32, Int64, Queries
+from segue.queries import Queries
 
 COLD_SHARE = 0.2
 """Of the tracks that could be cold."""

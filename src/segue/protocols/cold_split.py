@@ -11,9 +11,9 @@ from segue.catalog.catalog import Catalog
 from segue.catalog.matching import artist_codes, match_tracks
 from segue.data.dataset import Dataset
 from segue.errors import DataError
-from segue.numeric.arrays import Bools, offsets_of
+from segue.numeric.arrays import Bools, Int32, Int64, offsets_of
 from segue.protocols.base import Test
-from segue.queries import Int32, Int64, Queries
+from segue.queries import Queries
 
 LEAST_DRAWN = 20
 """So many are drawn at least, but never more than half of what there is."""

@@ -13,7 +13,7 @@ from segue.catalog.catalog import Catalog
 from segue.data.dataset import Dataset
 from segue.data.schema import Outcome, is_negative
 from segue.errors import DataError
-from segue.numeric.arrays import Bools, latest, offsets_of
+from segue.numeric.arrays import Bools, Int32, Int64, latest, offsets_of
 from segue.protocols.base import Protocol, Split, Test
 from segue.protocols.cold_split import (
     MOST_QUERIES,
@@ -22,7 +22,7 @@ from segue.protocols.cold_split import (
     draw_cold,
     new_to_all,
 )
-from segue.queries import MAX_HISTORY, Int32, Int64, Queries
+from segue.queries import MAX_HISTORY, Queries
 
 COLD_SHARE = 0.1
 """Of the tracks that could be cold."""

@@ -8,10 +8,10 @@ import numpy as np
 
 from segue.data.dataset import Dataset
 from segue.errors import DataError
+from segue.numeric.arrays import Int64
 from segue.protocols.base import GROUP, Protocol, Split, Test
 from segue.protocols.fingerprints import UInt64, session_hashes
 from segue.protocols.session_split import Heard, drawn, halve
-from segue.queries import Int64
 
 TEST_SHARE = 0.1
 """Of the sessions, about, that begin at or after the time that splits them."""

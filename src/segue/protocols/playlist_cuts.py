@@ -15,8 +15,8 @@ from numba import njit
 
 from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
-from segue.numeric.arrays import offsets_of
-from segue.queries import MAX_TITLE, Int32, Int64, Queries
+from segue.numeric.arrays import Int32, Int64, offsets_of
+from segue.queries import MAX_TITLE, Queries
 
 MIN_TRUTH = 5
 """A playlist is used for a type only if it has at least this many tracks beyond the seeds."""

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from segue.data.dataset import Dataset
 from segue.data.sessions import UNTIMED, Sessions
-from segue.numeric.arrays import Bools, indices, offsets_of
-from segue.queries import MAX_PAST, Int64, Queries
+from segue.numeric.arrays import Bools, Int64, indices, offsets_of
+from segue.queries import MAX_PAST, Queries
 
 
 @dataclass(frozen=True)

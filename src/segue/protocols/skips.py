@@ -7,11 +7,10 @@ import numpy as np
 from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
 from segue.errors import DataError
-from segue.numeric.arrays import Bools, offsets_of
+from segue.numeric.arrays import Bools, Int32, Int64, offsets_of
 from segue.protocols.base import Split, Test
 from segue.protocols.next_track import MOST_SESSIONS, TEST_SHARE, SessionProtocol
 from segue.protocols.session_split import Heard, drawn, halve
-from segue.queries import Int32, Int64
 
 SHORTEST = 4
 """Listens of a session that is cut in two."""

@@ -9,8 +9,6 @@ how well the recommender ranks.
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -20,11 +18,9 @@ import numpy.typing as npt
 from segue.catalog.catalog import Catalog
 from segue.errors import UsageError
 from segue.models.base.recommender import Recommender
-from segue.queries import Int32, Queries, Query, Slate
-
-SAME_DURATION_MS = 3000
-"""Two tracks of one name are one recording only if their lengths differ by no more than this."""
-
+from segue.numeric.arrays import Int32
+from segue.queries import Queries, Query, Slate
+from segue.reranking.recordings import Recordings
 
 _ROUNDING = 1e-9
 """What floats may add to a product: 7 % of 100 are 7, whatever they say."""
@@ -221,72 +217,3 @@ def _due(n: int, share: float) -> npt.NDArray[np.int64]:
     count = math.ceil(n * share - _ROUNDING)
     latest = n * np.arange(1, count + 1) // max(1, count)
     return np.searchsorted(latest, np.arange(1, n + 1), side="right")
-
-
-class Recordings:
-    """Which tracks of a catalog are one recording under several uris.
-
-    Two tracks are one recording if both have the same `recording` id, or if title and artist are
-    the same words and their lengths differ by at most `SAME_DURATION_MS`. Case, punctuation and a
-    note that the track was remastered do not make words differ; "live", "remix" or "acoustic" do.
-    A missing artist or length is a doubt, and in doubt they are two.
-
-    Args:
-        catalog: of the tracks.
-        history: tracks that count as met already.
-    """
-
-    def __init__(self, catalog: Catalog, history: Iterable[int] = ()) -> None:
-        self._table = catalog.table.select(["title", "artist", "duration_ms", "recording"])
-        self._ids: set[str] = set()
-        self._lengths: dict[tuple[str, str], list[int]] = {}
-        self.first_of_each(np.fromiter(history, np.int32))
-
-    def first_of_each(self, tracks: Int32) -> npt.NDArray[np.int64]:
-        """Positions in `tracks` of recordings not met before; they are met from now on."""
-        rows = self._table.take(tracks).to_pylist()
-        return np.array([i for i, row in enumerate(rows) if self._meet(**row)], np.int64)
-
-    def _meet(
-        self,
-        title: str | None,
-        artist: str | None,
-        duration_ms: int | None,
-        recording: str | None,
-    ) -> bool:
-        """Whether this is a recording not met before."""
-        if recording and recording in self._ids:
-            return False
-        if title and artist and duration_ms is not None:
-            name = (_words(_without_remaster(title)), _words(artist))
-            lengths = self._lengths.setdefault(name, [])
-            if any(abs(duration_ms - length) <= SAME_DURATION_MS for length in lengths):
-                return False
-            lengths.append(duration_ms)
-        if recording:
-            self._ids.add(recording)
-        return True
-
-
-_REMASTER = r"(?:digital(?:ly)?\s+)?remaster(?:ed)?(?:\s+version)?"
-_REMASTER_NOTE = re.compile(
-    rf"\s*(?:-\s*(?:\d{{4}}\s+)?{_REMASTER}(?:\s+\d{{4}})?"
-    rf"|[(\[](?:\d{{4}}\s+)?{_REMASTER}(?:\s+\d{{4}})?[)\]])\s*$",
-    re.IGNORECASE,
-)
-
-
-_ASCII_WORD = re.compile("[a-z0-9]+")
-
-
-def _without_remaster(title: str) -> str:
-    return _REMASTER_NOTE.sub("", title)
-
-
-def _words(name: str) -> str:
-    """Letters and digits of a name, lower case; the name itself where it has none."""
-    plain = unicodedata.normalize("NFKC", name).casefold()
-    if plain.isascii():  # the same, in a tenth of the time
-        return " ".join(_ASCII_WORD.findall(plain)) or plain.strip()
-    words = "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in plain)
-    return " ".join(words.split()) or plain.strip()

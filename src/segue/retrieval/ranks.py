@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, prange
 
+from segue.numeric.arrays import fixed
 from segue.numeric.parallel import parallel
-from segue.retrieval.topk import Float32, Float64, Int32, Int64, error_bound, fixed
-from segue.retrieval.topk_kernels import CHUNK, dot_score
+from segue.retrieval.score_kernels import CHUNK, dot_score
+from segue.retrieval.topk import Float32, Float64, Int32, Int64, error_bound
 
 _BLOCK_BYTES = 64 << 20  # scores of whole catalogs that are held at a time
 _LANES = 32

@@ -15,15 +15,15 @@ the query's way could not reach the bar (Cauchy-Schwarz).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numba import get_num_threads
 
+from segue.numeric.arrays import fixed
+from segue.retrieval.score_kernels import CHUNK, LOWEST
 from segue.retrieval.topk_kernels import (
-    CHUNK,
-    LOWEST,
     TILE,
     best_dense,
     best_found,
@@ -40,7 +40,6 @@ Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Best = tuple[Int32, Float32, Int64]
-_Number = TypeVar("_Number", np.int32, np.int64, np.float32)
 
 _TILE_BYTES = 16 << 20  # tiles that are laid out at a time
 _BUFFER_BYTES = 64 << 20  # candidates of the queries that are ranked at a time
@@ -310,13 +309,6 @@ def _outputs(queries: int, n: int) -> Best:
         np.full((queries, n), np.nan, np.float32),
         np.zeros(queries, np.int64),
     )
-
-
-def fixed(array: npt.NDArray[Any], dtype: type[_Number]) -> npt.NDArray[_Number]:
-    """The array as kernels take it, never to be written to; so each is compiled only once."""
-    view: npt.NDArray[_Number] = np.require(array, dtype, ["C", "A"]).view()
-    view.flags.writeable = False
-    return view
 
 
 def _aligned(*shape: int) -> Float32:

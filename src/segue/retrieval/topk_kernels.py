@@ -6,39 +6,12 @@ import numpy as np
 from numba import njit, prange
 
 from segue.numeric.parallel import parallel
+from segue.retrieval.score_kernels import LANES, LOWEST, dot_score
+from segue.retrieval.select_kernels import _nth, finish, offer
 
 TILE = 512
 """Tracks of a tile: 256 KB at 128 factors, which stay in the cache of a core."""
-CHUNK = 64
-"""Scores that are compared with a bar at once."""
-_LANES = 32
 _PACK = 16  # tracks that are laid out side by side at once: floats of a cache line
-LOWEST = np.float32(np.finfo(np.float32).min)
-_HIGHEST = np.float32(np.finfo(np.float32).max)
-_SIGN = np.uint32(1 << 31)
-
-
-@njit(cache=True)
-def dot_score(a, b, bias, lanes):  # type: ignore[no-untyped-def]
-    """The score: dot product of two float32 vectors plus bias, rounded to float32 once.
-
-    Products of float32 are exact in float64 and the order of the sum is fixed by this code, so
-    the result does not depend on the machine. Beyond float32 it is the largest finite number.
-    """
-    whole = len(a) - len(a) % _LANES
-    for lane in range(_LANES):
-        lanes[lane] = 0.0
-    for k in range(0, whole, _LANES):
-        for lane in range(_LANES):
-            lanes[lane] += np.float64(a[k + lane]) * np.float64(b[k + lane])
-    for k in range(whole, len(a)):
-        lanes[k - whole] += np.float64(a[k]) * np.float64(b[k])
-    half = _LANES // 2
-    while half > 0:
-        for lane in range(half):
-            lanes[lane] += lanes[lane + half]
-        half //= 2
-    return np.float32(min(max(lanes[0] + np.float64(bias), LOWEST), _HIGHEST))
 
 
 @njit(fastmath={"contract"}, cache=True)
@@ -62,123 +35,6 @@ def _multiply(q0, q1, q2, q3, tile, bias, s0, s1, s2, s3):  # type: ignore[no-un
             s1[j] = s1[j] + b0 * v0 + b1 * v1 + b2 * v2 + b3 * v3
             s2[j] = s2[j] + c0 * v0 + c1 * v1 + c2 * v2 + c3 * v3
             s3[j] = s3[j] + d0 * v0 + d1 * v1 + d2 * v2 + d3 * v3
-
-
-@njit(cache=True)
-def _keys(values):  # type: ignore[no-untyped-def]
-    """Unsigned integers in the order of the float32 values: their bits, negative ones flipped."""
-    bits = values.view(np.int32)
-    keys = np.empty(len(values), np.uint32)
-    for i in range(len(values)):
-        some = bits[i] if values[i] != 0 else np.int32(0)  # -0 is 0
-        keys[i] = np.uint32(some) ^ (np.uint32(some >> 31) | _SIGN)
-    return keys
-
-
-@njit(cache=True)
-def _bits(key):  # type: ignore[no-untyped-def]
-    """The bits of the float32 value of a key."""
-    return key ^ _SIGN if key & _SIGN else ~key
-
-
-@njit(cache=True)
-def _nth(values, n):  # type: ignore[no-untyped-def]
-    """The n-th largest value: byte by byte, keep those that share the leading bytes with it."""
-    keys = _keys(values)
-    byte = np.uint32(255)
-    seen = np.zeros(256, np.int64)
-    for shift in (np.uint32(24), np.uint32(16), np.uint32(8), np.uint32(0)):
-        for i in range(256):
-            seen[i] = 0
-        for key in keys:
-            seen[(key >> shift) & byte] += 1
-        digit = 255
-        while n > seen[digit]:
-            n -= seen[digit]
-            digit -= 1
-        kept = 0
-        for key in keys:
-            keys[kept] = key
-            kept += ((key >> shift) & byte) == digit
-        keys = keys[:kept]
-    keys[0] = _bits(keys[0])
-    return keys.view(np.float32)[0]
-
-
-@njit(cache=True)
-def _shrink(values, tracks, count, n, slack):  # type: ignore[no-untyped-def]
-    """Keep what may be among the best n; returns (kept, bar that others must reach).
-
-    Without slack, of the tracks that tie with the n-th the first in the buffer are kept.
-    """
-    nth = _nth(values[:count], n)
-    bar = np.float32(nth - slack)
-    ties = 0
-    if slack == 0:
-        bar = np.nextafter(nth, np.float32(np.inf))
-        ties = n
-        for i in range(count):
-            ties -= values[i] > nth
-    kept = 0
-    for i in range(count):
-        tie = ties > 0 and values[i] == nth
-        ties -= tie
-        values[kept] = values[i]
-        tracks[kept] = tracks[i]
-        kept += values[i] >= bar or tie
-    return kept, bar
-
-
-@njit(cache=True)
-def _offer(scores, ids, n, slack, values, tracks, count, bar):  # type: ignore[no-untyped-def]
-    """Put the tracks that reach the bar into a query's buffer; returns (count, bar).
-
-    A count of -1 says that too many tracks are too close for the buffer.
-    """
-    for first in range(0, len(scores), CHUNK):
-        some = scores[first : first + CHUNK]
-        any_hit = False
-        for j in range(len(some)):
-            any_hit |= some[j] >= bar
-        if not any_hit:
-            continue
-        if count + CHUNK >= len(values):
-            count, bar = _shrink(values, tracks, count, n, slack)
-            if count + CHUNK >= len(values) - len(values) // 8:
-                return -1, bar
-        for j in range(len(some)):
-            values[count] = some[j]
-            tracks[count] = ids[first + j]
-            count += some[j] >= bar
-    return count, bar
-
-
-@njit(cache=True)
-def write_best(values, tracks, out_tracks, out_scores):  # type: ignore[no-untyped-def]
-    """Write the best by score descending, then track; returns how many."""
-    keys = _keys(values)
-    pairs = np.empty(len(keys), np.uint64)
-    for i in range(len(keys)):
-        pairs[i] = (np.uint64(~keys[i]) << np.uint64(32)) | np.uint64(tracks[i])
-    pairs.sort()
-    m = min(len(pairs), len(out_tracks))
-    out_bits = out_scores.view(np.uint32)
-    for i in range(m):
-        out_tracks[i] = np.int32(pairs[i] & np.uint64(0xFFFFFFFF))
-        out_bits[i] = _bits(~np.uint32(pairs[i] >> np.uint64(32)))
-    return m
-
-
-@njit(cache=True)
-def _finish(query, vectors, bias, n, slack, values, tracks, count, out_tracks, out_scores):  # type: ignore[no-untyped-def]
-    """Score the candidates of a query exactly and write the best; returns how many."""
-    if count > n:
-        count, _ = _shrink(values, tracks, count, n, slack)
-    if slack > 0:
-        lanes = np.empty(_LANES)
-        for c in range(count):
-            values[c] = dot_score(query, vectors[tracks[c]], bias[tracks[c]], lanes)
-    return write_best(values[:count], tracks[:count], out_tracks, out_scores)
 
 
 @njit(fastmath={"reassoc", "contract"}, cache=True)
@@ -268,7 +124,7 @@ def reached(  # type: ignore[no-untyped-def]
         for e in range(offsets[q], offsets[q + 1]):
             scores[q, excluded[e]] = -np.inf
         values, tracks = np.empty(room, np.float32), np.empty(room, np.int32)
-        count, _ = _offer(scores[q], ids, some, 0.0, values, tracks, 0, LOWEST)
+        count, _ = offer(scores[q], ids, some, 0.0, values, tracks, 0, LOWEST)
         if count >= n and slack[q] < np.inf:
             head = queries[q, : queries.shape[1] - first]
             for c in range(count):
@@ -303,7 +159,7 @@ def whole_scores(queries, reach, vectors, heads, bars, first, second, scores):  
 def exact_scores(query, vectors, bias, scores):  # type: ignore[no-untyped-def]
     """The score of every track for one query. (tracks,)"""
     for chunk in prange((len(vectors) + TILE - 1) // TILE):
-        lanes = np.empty(_LANES)
+        lanes = np.empty(LANES)
         for t in range(chunk * TILE, min(len(vectors), (chunk + 1) * TILE)):
             scores[t] = dot_score(query, vectors[t], bias[t], lanes)
 
@@ -321,9 +177,9 @@ def best_dense(  # type: ignore[no-untyped-def]
             scores[q, excluded[e]] = -np.inf
         count = -1
         if slack[q] < np.inf:
-            count, _ = _offer(scores[q], ids, n, slack[q], values, tracks, 0, LOWEST)
+            count, _ = offer(scores[q], ids, n, slack[q], values, tracks, 0, LOWEST)
         if count >= 0:
-            count = _finish(
+            count = finish(
                 queries[q], vectors, bias, n, slack[q], values, tracks, count,
                 out_tracks[q], out_scores[q],
             )  # fmt: skip
@@ -409,13 +265,13 @@ def best_found(  # type: ignore[no-untyped-def]
                             if places[at[q]] >= first:
                                 scores[row, places[at[q]] - first] = -np.inf
                             at[q] += 1
-                        counts[q], bars[q] = _offer(
+                        counts[q], bars[q] = offer(
                             scores[row], order[first:], n, slack[q],
                             values[q], tracks[q], counts[q], bars[q],
                         )  # fmt: skip
     for q in prange(len(queries)):
         if counts[q] >= 0:
-            counts[q] = _finish(
+            counts[q] = finish(
                 queries[q], vectors, bias, n, slack[q], values[q], tracks[q], counts[q],
                 out_tracks[q], out_scores[q],
             )  # fmt: skip

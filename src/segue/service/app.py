@@ -13,7 +13,8 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from segue import __version__
-from segue.service.access.gate import Gate, Tokens
+from segue.service.access.gate import Gate
+from segue.service.access.tokens import Tokens
 from segue.service.api import problems
 from segue.service.api import routes as api
 from segue.service.api.openapi import describe

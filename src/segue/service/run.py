@@ -16,7 +16,8 @@ from typing import Any
 import uvicorn
 
 from segue.errors import UsageError
-from segue.service.access.gate import Tokens, is_loopback
+from segue.service.access.gate import is_loopback
+from segue.service.access.tokens import Tokens
 from segue.service.app import create_app
 from segue.service.serving.limits import ServiceSettings
 from segue.service.serving.live_bundle import Live

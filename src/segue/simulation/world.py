@@ -13,7 +13,7 @@ from msgspec import Meta
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
-from segue.data.dataset import DatasetInfo, Receipt
+from segue.data.receipt import DatasetInfo, Receipt
 from segue.data.writer import DatasetWriter, writing_dataset
 from segue.errors import ConfigError, DataError
 from segue.simulation.catalog import FACTORS, Music, generator, make_music

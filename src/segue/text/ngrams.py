@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from segue.queries import Float32
+from segue.numeric.arrays import Float32
 
 Hashes = npt.NDArray[np.uint64]
 

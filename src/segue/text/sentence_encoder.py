@@ -18,11 +18,11 @@ import numpy as np
 from safetensors.numpy import load
 from scipy.special import erf
 
-from segue.audio.features import cache_folder, entry_of, read_entry, write_entry
 from segue.errors import ConfigError
 from segue.nn.layers import attended, normed, of_one_length
-from segue.queries import Float32, Int64
+from segue.numeric.arrays import Float32, Int64
 from segue.system.extras import needs
+from segue.system.feature_cache import cache_folder, entry_of, read_entry, write_entry
 from segue.system.progress import task
 
 DIMS = 384
@@ -102,7 +102,7 @@ class Sentences:
     """Vectors of texts, each computed once: kept on disk as the features of sounds are.
 
     Args:
-        cache: folder; `segue.audio.features.cache_folder()` by default.
+        cache: folder; `segue.system.feature_cache.cache_folder()` by default.
         progress: shows rate and time left on stderr.
     """
 

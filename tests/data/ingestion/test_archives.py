@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 from support.reader_cases import ingested, playlist, slice_text, uris, zstd
 
 from segue.data.ingestion import sources as _open
+from segue.data.ingestion import streams
 from segue.data.ingestion.ingest import ingest
-from segue.data.ingestion.sources import find, read
+from segue.data.ingestion.sources import find
+from segue.data.ingestion.streams import read
 from segue.errors import DataError
 
 NAME = "mpd.slice.0-999.json"
@@ -255,13 +257,13 @@ def test_a_bomb_of_zstd_takes_little_memory(tmp_path: Path) -> None:
             sink.write(b" " * (1 << 20))
     before = pa.total_allocated_bytes()
 
-    def drain(stream: _open.Bounded) -> None:
+    def drain(stream: streams.Bounded) -> None:
         while stream.read(1 << 20):
             assert pa.total_allocated_bytes() - before < 16 << 20
 
     with ExitStack() as stack:
         [source] = find([path], lambda _: True, "files", stack)
-        stream = stack.enter_context(_open.opened(source))
+        stream = stack.enter_context(streams.opened(source))
         with pytest.raises(DataError, match="like a zip bomb"):
             drain(stream)
 

@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 from support.evaluation_worlds import plain_tracks, spotify_uri, write_dataset
 
 from segue.cli import run
-from segue.data.dataset import Dataset, Receipt
+from segue.data.dataset import Dataset
 from segue.data.feedback.sessions import PLAYED, Said, heard
 from segue.data.ingestion.ingest import ingest
 from segue.data.outcomes import FeedbackRule
 from segue.data.readers import feedback
+from segue.data.receipt import Receipt
 from segue.data.rederive import derive_again
 from segue.data.schema import Outcome
 from segue.errors import DataError, UsageError

@@ -19,8 +19,8 @@ from support.reader_cases import ingested, uris
 from segue.data.dataset import Dataset
 from segue.data.ingestion import paths as _places
 from segue.data.ingestion.ingest import ingest
+from segue.data.ingestion.limits import Input
 from segue.data.ingestion.paths import Refused, track_uri
-from segue.data.ingestion.sources import Input
 from segue.data.playlist_export import PLAYLIST_FORMATS
 from segue.data.readers import xspf as xspf_reader
 from segue.errors import DataError

@@ -23,7 +23,7 @@ from segue.data.dataset import Dataset
 from segue.data.ingestion import json_arrays as _arrays
 from segue.data.ingestion.ingest import ingest
 from segue.data.ingestion.json_arrays import entries
-from segue.data.ingestion.sources import Input
+from segue.data.ingestion.limits import Input
 from segue.data.outcomes import SpotifyRule
 from segue.data.schema import Flag, Outcome
 from segue.errors import ConfigError, DataError

@@ -24,11 +24,12 @@ from segue.models.audio import examples as audio_sounds
 from segue.models.audio import model as audio
 from segue.models.audio.calibration import find_scale
 from segue.models.audio.config import AudioConfig, form_of
-from segue.models.audio.examples import Artists, Examples, levels
+from segue.models.audio.examples import Artists, Examples
 from segue.models.audio.fit import learn_tower
 from segue.models.audio.losses import Rows, contrastive, mse, wpe
 from segue.models.audio.metric_learning import AudioMlr, _neighbours, _slope
 from segue.models.audio.model import AudioRecommender
+from segue.models.base.audio_features import levels
 from segue.models.base.recommender import Run
 from segue.models.bpr.model import Bpr
 from segue.models.sequential.model import SasRec

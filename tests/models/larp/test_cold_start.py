@@ -20,8 +20,8 @@ from segue.data.writer import writing_dataset
 from segue.errors import BundleError, ConfigError
 from segue.models.audio import examples as audio_sounds
 from segue.models.audio import model as audio
-from segue.models.audio.examples import Sounds
 from segue.models.audio.model import AudioRecommender
+from segue.models.base.audio_features import Sounds
 from segue.models.base.recommender import Run
 from segue.models.larp import model as larp
 from segue.models.larp.encoders import words as larp_words

@@ -15,6 +15,8 @@ import pytest
 from support import evaluation_worlds
 from support.optional import optional
 
+from segue.models.base import audio_features
+
 torch = optional("torch")
 
 from segue.bundle import Bundle, Manifest  # noqa: E402
@@ -22,7 +24,7 @@ from segue.data.dataset import Dataset  # noqa: E402
 from segue.data.schema import TABLES, Outcome  # noqa: E402
 from segue.errors import BundleError, ConfigError, DataError, SegueError, UsageError  # noqa: E402
 from segue.models.audio import examples as audio_sounds  # noqa: E402
-from segue.models.audio.examples import Sounds  # noqa: E402
+from segue.models.base.audio_features import Sounds  # noqa: E402
 from segue.models.base.recommender import Run  # noqa: E402
 from segue.models.larp.encoders import words as larp_words  # noqa: E402
 from segue.models.larp.encoders.words_inference import WordsForm  # noqa: E402
@@ -32,7 +34,7 @@ from segue.recipe import load_recipe  # noqa: E402
 from segue.system.extras import install  # noqa: E402
 from segue.text import sentence_encoder as sentences  # noqa: E402
 
-EXTRACTED = audio_sounds.extracted
+EXTRACTED = audio_features.extracted
 
 SOUND: dict[str, Any] = {"text": "none", "stages": ("ttc",)}
 KINDS, EACH, COLD = 6, 24, 6

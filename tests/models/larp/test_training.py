@@ -28,7 +28,8 @@ from segue.models.larp.encoders.words_inference import WordsForm  # noqa: E402
 from segue.models.larp.examples import Material, Playlists  # noqa: E402
 from segue.models.larp.model import Larp  # noqa: E402
 from segue.models.larp.network import LarpNetwork, TowerNetwork  # noqa: E402
-from segue.models.larp.training import Held, Stages, StageTraining  # noqa: E402
+from segue.models.larp.stages import Stages  # noqa: E402
+from segue.models.larp.training import Held, StageTraining  # noqa: E402
 
 TINY_WORDS = WordsForm(buckets=256, d=8, layers=1, heads=2, width=16)
 

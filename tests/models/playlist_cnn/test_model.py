@@ -22,13 +22,15 @@ from support import worlds
 from segue.bundle import BUNDLE_VERSION
 from segue.data.dataset import Dataset
 from segue.data.schema import TABLES, Outcome
+from segue.data.sequences import sequences
 from segue.data.writer import writing_dataset
 from segue.errors import ConfigError, DataError
 from segue.models.base.recommender import Run
-from segue.models.playlist_cnn.batches import Batch, Drawing, sequences
-from segue.models.playlist_cnn.inference import Layers, PlaylistCnnConfig, encode
+from segue.models.playlist_cnn.batches import Batch, Drawing
+from segue.models.playlist_cnn.config import PlaylistCnnConfig
+from segue.models.playlist_cnn.inference import Layers, encode
 from segue.models.playlist_cnn.model import PlaylistCnn
-from segue.models.playlist_cnn.training import Network, loss
+from segue.models.playlist_cnn.network import Network, loss
 from segue.queries import Queries, Query
 from segue.system.extras import install
 

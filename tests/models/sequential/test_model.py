@@ -13,7 +13,7 @@ from segue.data.schema import Outcome
 from segue.errors import UsageError
 from segue.models.base.recommender import RECOMMENDERS, Run
 from segue.models.sequential.batches import Batches, Windows, next_positive
-from segue.models.sequential.parameters import TransformerConfig
+from segue.models.sequential.config import TransformerConfig
 from segue.queries import Queries, Query
 from segue.retrieval.topk import best_of_scores
 from segue.simulation import World, make_world

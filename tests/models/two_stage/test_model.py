@@ -13,12 +13,12 @@ import pytest
 from support import worlds
 
 from segue.bundle import Bundle, Manifest
-from segue.catalog.catalog import Catalog
+from segue.catalog.catalog import Catalog, catalog_of
 from segue.cli import run
 from segue.config import Config
 from segue.data.dataset import Dataset
 from segue.errors import BundleError, ConfigError, UsageError
-from segue.models.base.recommender import Run, catalog_of
+from segue.models.base.recommender import Run
 from segue.models.base.scoring import DenseRecommender
 from segue.models.two_stage import model as two_stage
 from segue.models.two_stage.candidates import FirstStage, Pool, find_weights

@@ -29,7 +29,9 @@ from support.service_worlds import (
 )
 
 from segue.errors import DataError, UsageError
-from segue.service.access.gate import OPEN, Buckets, Gate, Tokens, is_loopback
+from segue.service.access.gate import OPEN, Gate, is_loopback
+from segue.service.access.rate_limit import Buckets
+from segue.service.access.tokens import Tokens
 from segue.service.serving.limits import ServiceSettings
 
 HEADERS = {

@@ -28,8 +28,8 @@ from support.reader_cases import ingested
 
 from segue.data.dataset import Dataset
 from segue.models.two_stage.features.columns import FEATURES
-from segue.operations.recommend import NamedReason, NamedTrack
-from segue.service.access.gate import Tokens
+from segue.operations.answers import NamedReason, NamedTrack
+from segue.service.access.tokens import Tokens
 from segue.service.api import wire
 from segue.service.run import TOKENS
 from segue.service.serving.metrics import Metrics

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from segue.data.ingestion.sources import Input
+from segue.data.ingestion.limits import Input
 from segue.data.ingestion.timestamps import iso_time
 from segue.data.schema import TABLES, Outcome
 from segue.errors import UsageError

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from segue.config import Config
-from segue.data.dataset import Dataset, Receipt
-from segue.data.ingestion.sources import Input, Tick
+from segue.data.dataset import Dataset
+from segue.data.ingestion.limits import Input, Tick
 from segue.data.outcomes import OutcomeRule
+from segue.data.receipt import Receipt
 from segue.data.writer import DatasetWriter
 from segue.errors import DataError
 from segue.system.mismatch import CUT_OFF, NOT_UTF8, Content, json_fault, mismatch_in

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from segue.data.dataset import Receipt
 from segue.data.ingestion.contract import Reading
+from segue.data.receipt import Receipt
 
 
 def sift(reading: Reading, reasons: Mapping[str, Any]) -> npt.NDArray[np.bool_]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from segue.data.ingestion.sources import Input
+from segue.data.ingestion.limits import Input
 from segue.data.readers.csv import header
 from segue.errors import DataError
 

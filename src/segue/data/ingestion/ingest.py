@@ -9,11 +9,13 @@ from typing import Any
 
 import msgspec
 
-from segue.data.dataset import DATASET_FILE, Dataset, Receipt
+from segue.data.dataset import DATASET_FILE, Dataset
 from segue.data.ingestion.contract import Reader, Reading
 from segue.data.ingestion.formats import FORMATS
-from segue.data.ingestion.sources import Input, Tick, find
+from segue.data.ingestion.limits import Input, Tick
+from segue.data.ingestion.sources import find
 from segue.data.outcomes import OutcomeRule
+from segue.data.receipt import Receipt
 from segue.data.writer import writing_dataset
 from segue.errors import DataError, UsageError
 from segue.system.files import refuse_inside, shown

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from segue.data.ingestion.sources import Input, Tick, opened
+from segue.data.ingestion.limits import Input, Tick
+from segue.data.ingestion.streams import opened
 from segue.errors import DataError
 
 MAX_ENTRY_BYTES = 1 << 20

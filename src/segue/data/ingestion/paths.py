@@ -8,7 +8,7 @@ import re
 import unicodedata
 from urllib.parse import unquote, urlsplit
 
-from segue.data.ingestion.sources import Input
+from segue.data.ingestion.limits import Input
 
 MAX_PATH = 4096
 """Longest path or address of a track, in characters."""

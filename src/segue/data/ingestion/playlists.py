@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from segue.data.ingestion.contract import Reading
-from segue.data.ingestion.sources import Input
+from segue.data.ingestion.limits import Input
 
 _FLUSH_TRACKS = 100_000
 

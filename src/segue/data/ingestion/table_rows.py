@@ -13,7 +13,7 @@ import pyarrow as pa
 from segue.data.ingestion.columns import Roles, convert
 from segue.data.ingestion.contract import Reading
 from segue.data.ingestion.external_sort import Columns, Spill, lengths
-from segue.data.ingestion.sources import Input
+from segue.data.ingestion.limits import Input
 from segue.data.schema import TABLES
 from segue.data.writer import DatasetWriter
 from segue.errors import UsageError

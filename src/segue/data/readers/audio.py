@@ -11,11 +11,11 @@ import pyarrow as pa
 from segue.audio.decode import AudioError
 from segue.audio.files import SUFFIXES, Look, Looked
 from segue.audio.workers import Limits, run_files
-from segue.data.dataset import Receipt
 from segue.data.ingestion.contract import Reader, Reading
+from segue.data.ingestion.limits import Input, Tick
 from segue.data.ingestion.playlists import Track
-from segue.data.ingestion.sources import Input, Tick
 from segue.data.playlist_export import one_line
+from segue.data.receipt import Receipt
 from segue.data.schema import TABLES
 from segue.data.writer import DatasetWriter
 from segue.errors import DataError

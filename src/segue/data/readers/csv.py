@@ -12,8 +12,9 @@ import pyarrow.csv as pacsv
 
 from segue.data.ingestion.columns import Roles, map_columns
 from segue.data.ingestion.contract import Reader, Reading
+from segue.data.ingestion.limits import Input
 from segue.data.ingestion.playlists import ending
-from segue.data.ingestion.sources import Input, opened
+from segue.data.ingestion.streams import opened
 from segue.data.ingestion.table_rows import read_tables
 from segue.errors import DataError
 

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from segue.data.dataset import Dataset
 from segue.data.feedback.sessions import Said, heard
 from segue.data.ingestion.contract import Reader, Reading
+from segue.data.ingestion.limits import Input
 from segue.data.ingestion.playlists import ending
-from segue.data.ingestion.sources import Input
 from segue.data.outcomes import FeedbackRule
 from segue.data.schema import TABLES
 from segue.errors import DataError

@@ -8,9 +8,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from segue.data.ingestion.contract import JSON_ERRORS, Reader, Reading, json_error, reason
+from segue.data.ingestion.limits import Input
 from segue.data.ingestion.paths import Refused
 from segue.data.ingestion.playlists import Playlists, Track, ending, stem
-from segue.data.ingestion.sources import Input, read
+from segue.data.ingestion.streams import read
 from segue.data.readers.xspf import naming
 
 _EXTENSION = "https://musicbrainz.org/doc/jspf#track"

@@ -10,9 +10,9 @@ import pyarrow.csv as pacsv
 
 from segue.data.ingestion.contract import Reader, Reading
 from segue.data.ingestion.drop_reasons import sift
+from segue.data.ingestion.limits import Input
 from segue.data.ingestion.playlists import name_uri
 from segue.data.ingestion.sessions import Listens
-from segue.data.ingestion.sources import Input
 from segue.data.ingestion.table_rows import Names, track_rows
 from segue.data.ingestion.timestamps import iso_times
 from segue.data.outcomes import NextPlayRule

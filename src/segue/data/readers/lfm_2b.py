@@ -15,8 +15,8 @@ import pyarrow.csv as pacsv
 from segue.data.ingestion.contract import Reader, Reading
 from segue.data.ingestion.drop_reasons import aside, sift
 from segue.data.ingestion.header_tables import by_kind
+from segue.data.ingestion.limits import Input
 from segue.data.ingestion.sessions import Listens
-from segue.data.ingestion.sources import Input
 from segue.data.ingestion.table_rows import Names
 from segue.data.ingestion.timestamps import iso_times
 from segue.data.ingestion.track_details import DescribedTracks

@@ -7,9 +7,10 @@ import re
 from dataclasses import dataclass
 
 from segue.data.ingestion.contract import Reader, Reading
+from segue.data.ingestion.limits import Input
 from segue.data.ingestion.paths import Refused, track_uri
 from segue.data.ingestion.playlists import Playlists, Track, ending, stem
-from segue.data.ingestion.sources import Input, read
+from segue.data.ingestion.streams import read
 from segue.errors import DataError
 
 _LINE = re.compile(r"\r\n|\r|\n")

@@ -11,7 +11,8 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from segue.data.ingestion.contract import JSON_ERRORS, Reader, Reading, json_error, reason
-from segue.data.ingestion.sources import Input, read
+from segue.data.ingestion.limits import Input
+from segue.data.ingestion.streams import read
 
 _SLICE = re.compile(r"(?:^|/)mpd\.slice\.(\d+)-\d+\.json(?:\.gz|\.zst)?$")
 

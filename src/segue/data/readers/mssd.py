@@ -22,7 +22,7 @@ from segue.data.ingestion.contract import Reader, Reading
 from segue.data.ingestion.drop_reasons import aside, sift
 from segue.data.ingestion.external_sort import Columns, Spill
 from segue.data.ingestion.header_tables import by_kind
-from segue.data.ingestion.sources import Input
+from segue.data.ingestion.limits import Input
 from segue.data.ingestion.table_rows import Names, write_listens
 from segue.data.ingestion.track_details import DescribedTracks
 from segue.data.outcomes import Evidence, MssdRule

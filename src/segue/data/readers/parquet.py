@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from segue.data.ingestion.columns import Roles, map_columns
 from segue.data.ingestion.contract import Reader, Reading
-from segue.data.ingestion.sources import Input
+from segue.data.ingestion.limits import Input
 from segue.data.ingestion.table_rows import read_tables
 from segue.errors import DataError
 

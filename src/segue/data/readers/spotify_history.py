@@ -18,9 +18,9 @@ from msgspec import Meta, Struct
 
 from segue.data.ingestion.contract import JSON_ERRORS, Reader, Reading, json_error, reason
 from segue.data.ingestion.json_arrays import entries
+from segue.data.ingestion.limits import Input
 from segue.data.ingestion.playlists import Track, name_uri
 from segue.data.ingestion.sessions import Listens
-from segue.data.ingestion.sources import Input
 from segue.data.ingestion.timestamps import iso_time
 from segue.data.outcomes import SpotifyRule
 from segue.data.schema import Flag

@@ -10,7 +10,7 @@ import pyarrow.csv as pacsv
 
 from segue.data.ingestion.contract import Reader, Reading
 from segue.data.ingestion.external_sort import Spill
-from segue.data.ingestion.sources import Input
+from segue.data.ingestion.limits import Input
 from segue.data.ingestion.table_rows import Names, track_rows, write_listens
 from segue.data.readers.csv import batches
 from segue.data.schema import Outcome

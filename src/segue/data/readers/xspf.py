@@ -10,9 +10,10 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 
 from segue.data.ingestion.contract import Reader, Reading
+from segue.data.ingestion.limits import MAX_FILE_BYTES, Input
 from segue.data.ingestion.paths import MAX_PATH, Refused, track_uri
 from segue.data.ingestion.playlists import Playlists, Track, ending, name_uri, stem
-from segue.data.ingestion.sources import MAX_FILE_BYTES, Input, opened
+from segue.data.ingestion.streams import opened
 from segue.errors import DataError
 
 _ABOUT = ("title", "annotation")

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from segue.models.base.scoring import DotRecommender
-from segue.numeric.arrays import latest, offsets_of
-from segue.queries import Float32, Int32, Int64, Queries
+from segue.numeric.arrays import Float32, Int32, Int64, latest, offsets_of
+from segue.queries import Queries
 
 _QUERIES = 300
 _HISTORY = 50

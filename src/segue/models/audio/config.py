@@ -9,13 +9,13 @@ from msgspec import Meta, field
 from segue.config import Config
 from segue.models.bpr.model import BprConfig
 from segue.models.larp.config import LarpConfig
-from segue.models.sequential.parameters import (
+from segue.models.sequential.config import (
     Bert4RecConfig,
     CaserConfig,
     SequenceConfig,
     TransformerConfig,
 )
-from segue.models.wrmf.model import WRMFConfig
+from segue.models.wrmf.config import WRMFConfig
 from segue.nn.tower import WINDOW, Form
 
 

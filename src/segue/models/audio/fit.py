@@ -9,7 +9,8 @@ import scipy.sparse as sp
 
 from segue.data.dataset import Dataset
 from segue.models.audio.config import AudioConfig
-from segue.models.audio.examples import Examples, levels
+from segue.models.audio.examples import Examples
+from segue.models.base.audio_features import levels
 from segue.models.base.net_plays import row_counts
 from segue.models.base.recommender import Run
 from segue.models.wrmf.model import WRMF
@@ -55,7 +56,7 @@ def learn_tower(
     try:
         from segue.models.audio.losses import Rows
         from segue.models.audio.training import Plan, Trainer
-        from segue.nn.training import reproducible
+        from segue.nn.devices import reproducible
     except ImportError as error:
         raise needs("training", "deep", where="audio", cause=error) from error
     rows = None

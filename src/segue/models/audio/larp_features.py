@@ -16,12 +16,12 @@ import pyarrow as pa
 from segue.catalog.catalog import CATALOG_SCHEMA, Catalog
 from segue.data.dataset import Dataset
 from segue.errors import ConfigError
-from segue.models.audio.examples import Sounds
+from segue.models.base.audio_features import Sounds
 from segue.models.base.recommender import Run
 from segue.models.larp.config import LarpConfig
 from segue.models.larp.model import Larp
-from segue.nn.tower import Arrays
-from segue.queries import Float32, Int64
+from segue.nn.items import Arrays
+from segue.numeric.arrays import Float32, Int64
 
 
 class Content:

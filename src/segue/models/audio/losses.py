@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from segue.queries import Float32, Int64
+from segue.numeric.arrays import Float32, Int64
 
 
 def mse(predicted: Tensor, wanted: Tensor) -> Tensor:

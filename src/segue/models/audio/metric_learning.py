@@ -30,14 +30,16 @@ from segue.audio.bag_of_words import Bag
 from segue.config import Config
 from segue.data.dataset import Dataset
 from segue.errors import DataError
-from segue.models.audio import examples as audio_sounds
-from segue.models.audio.examples import Some, levels
+from segue.models.base import audio_features
+from segue.models.base.audio_features import levels
 from segue.models.base.cold_start import AudioDoor
 from segue.models.base.net_plays import query_counts
-from segue.models.base.recommender import Run, expect
+from segue.models.base.recommender import Run
 from segue.models.base.scoring import DotRecommender
-from segue.nn.tower import Arrays
-from segue.queries import Float32, Int32, Int64, Queries, Query, Reason
+from segue.nn.items import Arrays, Some
+from segue.numeric.arrays import Float32, Int32, Int64
+from segue.numeric.tensors import expect
+from segue.queries import Queries, Query, Reason
 from segue.system.progress import task
 
 
@@ -73,7 +75,7 @@ class AudioMlr(DotRecommender, AudioDoor):
         return sound
 
     def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
-        sounds = audio_sounds.extracted(dataset, self.sound, run)
+        sounds = audio_features.extracted(dataset, self.sound, run)
         at = np.flatnonzero(self.catalog.plays[sounds.tracks] > 0)
         if not len(at):
             raise DataError(

@@ -21,20 +21,25 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from segue.audio.bag_of_words import Bag
+from segue.catalog.matching import artists_of
 from segue.data.dataset import Dataset
+from segue.data.sequences import sequences
 from segue.errors import ConfigError, DataError
-from segue.models.audio import examples as audio_sounds
 from segue.models.audio.calibration import find_scale
 from segue.models.audio.config import AudioConfig, form_of
-from segue.models.audio.examples import Artists, Examples, Some, Sounds
+from segue.models.audio.examples import Artists, Examples
 from segue.models.audio.fit import learn_tower
-from segue.models.base.cold_start import AudioDoor, artists_of
-from segue.models.base.recommender import RECOMMENDERS, Recommender, Run, expect
+from segue.models.base import audio_features
+from segue.models.base.audio_features import Sounds
+from segue.models.base.cold_start import AudioDoor
+from segue.models.base.recommender import RECOMMENDERS, Recommender, Run
 from segue.models.base.scoring import OpenRecommender
-from segue.models.playlist_cnn.batches import sequences
 from segue.models.wrmf.model import WRMF
-from segue.nn.tower import Arrays, Form, Tower, lengthened
-from segue.queries import Float32, Int32, Int64, Queries, Query, Reason
+from segue.nn.items import Arrays, Some
+from segue.nn.tower import Form, Tower, lengthened
+from segue.numeric.arrays import Float32, Int32, Int64
+from segue.numeric.tensors import expect
+from segue.queries import Queries, Query, Reason
 from segue.system.progress import note
 
 if TYPE_CHECKING:
@@ -156,7 +161,7 @@ class AudioRecommender(Recommender, AudioDoor):
             return self.content.learn(dataset, plays, self.catalog, run.part("larp"))
         nothing = np.zeros(0, np.int64)
         if self.sound != "none":
-            return audio_sounds.extracted(dataset, self.sound, run), nothing
+            return audio_features.extracted(dataset, self.sound, run), nothing
         rows = np.arange(len(self.catalog), dtype=np.int32)
         return Sounds(rows, np.zeros((len(rows), 0), np.float32)), nothing
 

@@ -17,7 +17,7 @@ from segue.models.audio.losses import Rows, contrastive, mse, wpe
 from segue.nn.tower import Form, cropped
 from segue.nn.tower_network import Network
 from segue.nn.training import Training
-from segue.queries import Float32, Int64
+from segue.numeric.arrays import Float32, Int64
 
 _UNKNOWN_ARTISTS = 0.1
 """Share of the tracks whose artist is not told in a step, so that the sound is listened to."""

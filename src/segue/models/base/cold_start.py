@@ -5,14 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Self
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from segue.audio.bag_of_words import Bag
 from segue.catalog.catalog import Catalog
-from segue.nn.tower import Arrays
-from segue.queries import Float32, Int32
+from segue.nn.items import Arrays
+from segue.numeric.arrays import Float32
 
 
 class AudioDoor(ABC):
@@ -53,22 +51,3 @@ class AudioDoor(ABC):
     @abstractmethod
     def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Self:
         """The same model with further tracks, as `DotRecommender.with_tracks`."""
-
-
-def artists_of(catalog: Catalog, tracks: pa.Table) -> Int32:
-    """Numbers of a catalog's artists, by uri or by name, -1 where it has none. (tracks,)
-
-    Args:
-        catalog: whose artists are known.
-        tracks: rows of the table `tracks`.
-    """
-    codes = np.full(len(tracks), -1, np.int32)
-    for column in ("artist", "artist_uri"):
-        known = catalog.table[column]
-        # Only rows of these names are looked at one by one: a catalog has many others.
-        rows = np.flatnonzero(pc.is_in(known, value_set=tracks[column].drop_null()))[::-1]
-        artists = catalog.artists[rows].tolist()
-        by_name = dict(zip(known.take(rows).to_pylist(), artists, strict=True))
-        found = np.array([by_name.get(name, -1) for name in tracks[column].to_pylist()])
-        codes = np.where(found >= 0, found, codes).astype(np.int32)
-    return codes

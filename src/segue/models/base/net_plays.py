@@ -12,8 +12,8 @@ import scipy.sparse as sp
 from segue.data.dataset import Dataset
 from segue.data.interactions import RowKind
 from segue.data.schema import Outcome, is_negative
-from segue.numeric.arrays import offsets_of
-from segue.queries import Float32, Int32, Int64, Queries
+from segue.numeric.arrays import Float32, Int32, Int64, offsets_of
+from segue.queries import Queries
 
 
 def row_counts(dataset: Dataset, of: RowKind, skips: bool) -> sp.csr_matrix:

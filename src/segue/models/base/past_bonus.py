@@ -16,11 +16,12 @@ from numba import prange
 
 from segue.models.base.recency import habits
 from segue.models.base.scoring import DotRecommender
+from segue.numeric.arrays import Float32, Int32, Int64, fixed
 from segue.numeric.parallel import parallel
-from segue.queries import Float32, Int32, Int64, Queries, Query, Reason
+from segue.queries import Queries, Query, Reason
 from segue.retrieval.ranks import Given, places_of_products
-from segue.retrieval.topk import Best, best_of_products, fixed
-from segue.retrieval.topk_kernels import write_best
+from segue.retrieval.select_kernels import write_best
+from segue.retrieval.topk import Best, best_of_products
 
 PAST_WEIGHT = 4.0
 """Weight of a past where nothing says which is best."""

@@ -6,10 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import prange
 
-from segue.numeric.arrays import indices, offsets_of
+from segue.numeric.arrays import Int32, Int64, fixed, indices, offsets_of
 from segue.numeric.parallel import parallel
-from segue.queries import Int32, Int64
-from segue.retrieval.topk import fixed
 
 Float64 = npt.NDArray[np.float64]
 

@@ -11,13 +11,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from segue.catalog.catalog import Catalog
+from segue.catalog.catalog import Catalog, catalog_of
 from segue.config import Config
 from segue.data.dataset import Dataset
-from segue.errors import BundleError, UsageError
+from segue.errors import UsageError
 from segue.models.registry import HOMES, Registry
-from segue.numeric.arrays import offsets_of
-from segue.queries import Float32, Int32, Int64, Queries, Query, Reason, Slates
+from segue.numeric.arrays import Float32, Int32, Int64, offsets_of
+from segue.queries import Queries, Query, Reason, Slates
 from segue.retrieval.ranks import (
     places_among,
     places_of_scores,
@@ -25,9 +25,6 @@ from segue.retrieval.ranks import (
 from segue.retrieval.topk import best_of_scores
 
 POPULARITY = "popularity"
-LARGEST = 1e8
-"""Of floats in a bundle: what training gives is far below, and sums of thousands of products of two
-stay within float32."""
 _BLOCK_BYTES = 64 << 20
 
 
@@ -306,50 +303,9 @@ RECOMMENDERS: Registry[type[Recommender]] = Registry(HOMES)
 """Every recommender by name."""
 
 
-def catalog_of(dataset: Dataset, plays: Any) -> Catalog:
-    """The tracks of a dataset, with how many rows of ``dataset.plays()`` have each."""
-    counts = np.bincount(plays.indices, minlength=plays.shape[1]).astype(np.int32)
-    return Catalog.of(dataset.tracks, counts)
-
-
 def knows_history(queries: Queries, plays: Int32) -> npt.NDArray[np.bool_]:
     """Which queries like a track that somebody played. plays: of each track. (queries,)"""
     offsets, tracks = queries.liked()
     known = offsets_of(plays[tracks] > 0)[offsets]
     some: npt.NDArray[np.bool_] = np.diff(known) > 0
     return some
-
-
-def expect(
-    tensors: Mapping[str, npt.NDArray[Any]], name: str, dtype: Any, *shape: int | None
-) -> npt.NDArray[Any]:
-    """A tensor of a bundle, checked: type, shape (None = any length), and size of floats.
-
-    Raises:
-        BundleError: it is missing or does not fit.
-    """
-    if name not in tensors:
-        raise BundleError("is missing", where=f"tensor {name}")
-    tensor = tensors[name]
-    fits = len(tensor.shape) == len(shape) and all(
-        want is None or want == have for want, have in zip(shape, tensor.shape, strict=True)
-    )
-    if tensor.dtype != np.dtype(dtype) or not fits:
-        wanted = "x".join("any" if want is None else str(want) for want in shape)
-        have = "x".join(map(str, tensor.shape))
-        raise BundleError(
-            f"is {tensor.dtype} {have}, needs {np.dtype(dtype)} {wanted}", where=f"tensor {name}"
-        )
-    if not sane(tensor):
-        raise BundleError(
-            f"holds values that are not finite or beyond {LARGEST:g}", where=f"tensor {name}"
-        )
-    return tensor
-
-
-def sane(tensor: npt.NDArray[Any]) -> bool:
-    """Whether all floats of a tensor are finite and at most `LARGEST`."""
-    if tensor.dtype.kind != "f" or not tensor.size:
-        return True
-    # As Python floats, since half precision has no LARGEST. False for NaN.
-    return float(tensor.min()) >= -LARGEST and float(tensor.max()) <= LARGEST

@@ -13,9 +13,10 @@ import pyarrow as pa
 from segue.catalog.catalog import Catalog
 from segue.errors import UsageError
 from segue.models.base.recommender import Recommender
-from segue.queries import Float32, Int32, Int64, Queries
+from segue.numeric.arrays import Float32, Int32, Int64, fixed
+from segue.queries import Queries
 from segue.retrieval.ranks import pair_scores, places_of_products, places_of_scores
-from segue.retrieval.topk import Index, best_of_products, best_of_scores, fixed
+from segue.retrieval.topk import Index, best_of_products, best_of_scores
 
 
 class DenseRecommender(Recommender):

@@ -19,9 +19,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from segue.models.wrmf.kernels import accumulate, project
+from segue.numeric.arrays import Float32, Int32, Int64
+from segue.numeric.kernels import accumulate, project
 from segue.numeric.parallel import parallel
-from segue.queries import Float32, Int32, Int64
 
 _TASKS = 64
 """Shares that the queries are dealt into; not the number of threads, which decides nothing here."""

@@ -41,11 +41,12 @@ from segue.data.dataset import Dataset
 from segue.data.interactions import RowKind
 from segue.errors import BundleError, ConfigError
 from segue.models.base.net_plays import parted, query_counts, row_counts, skip_rates
-from segue.models.base.recommender import Run, expect, knows_history
+from segue.models.base.recommender import Run, knows_history
 from segue.models.base.scoring import DotRecommender
 from segue.models.bpr.fold_in import Skips, fold_in
-from segue.numeric.arrays import offsets_of
-from segue.queries import Float32, Int32, Int64, Queries, Query, Reason
+from segue.numeric.arrays import Float32, Int32, Int64, offsets_of
+from segue.numeric.tensors import expect
+from segue.queries import Queries, Query, Reason
 from segue.system.progress import task
 
 _NEGATIVES = 2000

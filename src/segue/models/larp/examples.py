@@ -9,10 +9,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from segue.models.audio.examples import Some
-from segue.nn.tower import Arrays
-from segue.numeric.arrays import offsets_of
-from segue.queries import Int32, Int64
+from segue.nn.items import Arrays, Some
+from segue.numeric.arrays import Int32, Int64, offsets_of
 
 Bools = npt.NDArray[np.bool_]
 LEAST = 4

@@ -10,16 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from segue.data.dataset import Dataset
+from segue.data.sequences import sequences
 from segue.errors import DataError
-from segue.models.audio.examples import Some
 from segue.models.base.recommender import Run
 from segue.models.larp.config import LarpConfig
 from segue.models.larp.encoders.contract import Side
 from segue.models.larp.examples import Material, Playlists, halves
 from segue.models.larp.pooling import Pooling
-from segue.models.playlist_cnn.batches import sequences
-from segue.nn.tower import Arrays
-from segue.queries import Float32, Int64
+from segue.nn.items import Arrays, Some
+from segue.numeric.arrays import Float32, Int64
 from segue.system.extras import needs
 from segue.system.progress import note
 

@@ -26,18 +26,21 @@ import scipy.sparse as sp
 
 from segue.data.dataset import Dataset
 from segue.errors import ConfigError, DataError
-from segue.models.audio import examples as audio_sounds
+from segue.models.base import audio_features
 from segue.models.base.cold_start import AudioDoor
-from segue.models.base.recommender import Run, expect
+from segue.models.base.recommender import Run
 from segue.models.base.scoring import DotRecommender
 from segue.models.larp.config import LarpConfig
 from segue.models.larp.encoders.contract import Side, sides_of
 from segue.models.larp.fit import Sided, learn_sides, needed
 from segue.models.larp.heads.base import TOPS, Top
-from segue.models.larp.heads.nearest import Nearest, units
+from segue.models.larp.heads.nearest import Nearest
 from segue.models.larp.pooling import Pooling
-from segue.nn.tower import Arrays
-from segue.queries import Float32, Int32, Int64, Queries, Query, Reason
+from segue.nn.items import Arrays
+from segue.numeric.arrays import Float32, Int32, Int64
+from segue.numeric.tensors import expect
+from segue.numeric.vectors import units
+from segue.queries import Queries, Query, Reason
 from segue.retrieval.topk import Best
 from segue.text.captions import captions
 
@@ -152,7 +155,7 @@ class Larp(DotRecommender, AudioDoor):
                     do='take text = "none"' if len(self.sides) > 1 else "give tracks titles",
                 )  # fmt: skip
         if "sound" in self.sides:
-            sounds = audio_sounds.extracted(dataset, self.sound, run)
+            sounds = audio_features.extracted(dataset, self.sound, run)
             known["sound"] = (
                 sounds.tracks.astype(np.int64),
                 self.sides["sound"].items(sounds.arrays),

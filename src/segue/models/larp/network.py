@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segue.models.larp.config import LarpConfig
-from segue.models.larp.pooling import HEADS
-from segue.nn.tower import Array, Form, cropped, filled
+from segue.models.larp.pooling import HEADS, Pooling
+from segue.nn.items import Array
+from segue.nn.tower import Form, cropped, filled
 from segue.nn.tower_network import Network
-from segue.queries import Float32
+from segue.numeric.arrays import Float32
 
 _COLDEST, _WARMEST = 0.001, 0.5
 """Bounds of a temperature that is learned."""
@@ -255,3 +256,15 @@ class LarpNetwork(nn.Module):
             functional.normalize(pool(table[tracks], there), dim=1)
             for pool, table in zip(self.aggregators, self.tables, strict=True)
         ]
+
+
+def pooling_of(network: LarpNetwork) -> Pooling | None:
+    """The aggregators of a network, where queries are made by them."""
+    config = network.config
+    if config.pooling == "mean" or config.aggregator == "mean" or not len(network.aggregators):
+        return None
+    sides = [
+        {name: value.detach().cpu().numpy() for name, value in pool.state_dict().items()}
+        for pool in network.aggregators
+    ]
+    return Pooling(config.aggregator, sides, config.seeds)

@@ -17,9 +17,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from segue.models.base.recommender import expect
 from segue.nn.layers import attended, normed
-from segue.queries import Float32
+from segue.numeric.arrays import Float32
+from segue.numeric.tensors import expect
 
 HEADS = 4
 """Of a transformer."""

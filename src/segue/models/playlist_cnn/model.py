@@ -19,14 +19,16 @@ import numpy as np
 import numpy.typing as npt
 
 from segue.data.dataset import Dataset
+from segue.data.sequences import sequences
 from segue.errors import DataError
-from segue.models.base.recommender import Run, expect, knows_history
+from segue.models.base.recommender import Run, knows_history
 from segue.models.base.scoring import DotRecommender
-from segue.models.playlist_cnn.batches import sequences
-from segue.models.playlist_cnn.inference import Layers, PlaylistCnnConfig, encode, parts_of
+from segue.models.playlist_cnn.config import PlaylistCnnConfig
+from segue.models.playlist_cnn.inference import Layers, encode, parts_of
 from segue.models.wrmf.model import WRMF
-from segue.numeric.arrays import latest, offsets_of
-from segue.queries import Float32, Int32, Int64, Queries, Query, Reason
+from segue.numeric.arrays import Float32, Int32, Int64, latest, offsets_of
+from segue.numeric.tensors import expect
+from segue.queries import Queries, Query, Reason
 from segue.system.extras import needs
 from segue.system.progress import task
 

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
 from segue.data.sessions import UNTIMED, Sessions
-from segue.models.sequential.parameters import SequenceConfig
-from segue.numeric.arrays import offsets_of
-from segue.queries import MAX_PAST, Int32, Int64, Queries
+from segue.models.sequential.config import SequenceConfig
+from segue.numeric.arrays import Int32, Int64, offsets_of
+from segue.queries import MAX_PAST, Queries
 
 Bool = npt.NDArray[np.bool_]
 _MIXED = 50

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from segue.models.wrmf.kernels import multiply
+from segue.numeric.kernels import multiply
 from segue.numeric.parallel import parallel
 
 _EPSILON = np.float32(1e-5)

@@ -20,12 +20,14 @@ import numpy.typing as npt
 from segue.data.dataset import Dataset
 from segue.errors import DataError
 from segue.models.base.past_bonus import PAST_WEIGHT, PastRecommender
-from segue.models.base.recommender import Run, expect
+from segue.models.base.recommender import Run
+from segue.models.sequential import config as sequential_config
 from segue.models.sequential import parameters as layers
 from segue.models.sequential.batches import Windows
 from segue.models.sequential.inference import encode_caser, encode_gru, encode_transformer, headed
-from segue.numeric.arrays import latest, offsets_of
-from segue.queries import Float32, Int32, Int64, Queries, Query, Reason
+from segue.numeric.arrays import Float32, Int32, Int64, latest, offsets_of
+from segue.numeric.tensors import expect
+from segue.queries import Queries, Query, Reason
 from segue.system.extras import needs
 from segue.system.progress import note, task
 
@@ -67,7 +69,7 @@ class SequenceRecommender(PastRecommender):
     def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
         try:
             from segue.models.sequential.training import Trainer
-            from segue.nn.training import reproducible
+            from segue.nn.devices import reproducible
         except ImportError as error:
             raise needs("training", "deep", where=self.name, cause=error) from error
         config = self.config
@@ -225,7 +227,7 @@ class SasRec(SequenceRecommender):
     """Self-attention to what came before (Kang and McAuley 2018)."""
 
     name: ClassVar[str] = "sasrec"
-    Config = layers.TransformerConfig
+    Config = sequential_config.TransformerConfig
     Parts = layers.Transformer
 
     def _encode(self, histories: _Histories, states: Float32) -> None:
@@ -245,7 +247,7 @@ class Bert4Rec(SasRec):
     """Self-attention both ways, trained to tell hidden tracks (Sun et al. 2019)."""
 
     name: ClassVar[str] = "bert4rec"
-    Config = layers.Bert4RecConfig
+    Config = sequential_config.Bert4RecConfig
     masks: ClassVar[bool] = True
 
 
@@ -253,7 +255,7 @@ class Gru4Rec(SequenceRecommender):
     """Gated recurrent units (Hidasi et al. 2016)."""
 
     name: ClassVar[str] = "gru4rec"
-    Config = layers.SequenceConfig
+    Config = sequential_config.SequenceConfig
     Parts = layers.Gru
 
     def _encode(self, histories: _Histories, states: Float32) -> None:
@@ -270,7 +272,7 @@ class Caser(SequenceRecommender):
     """Convolutions over the last tracks (Tang and Wang 2018)."""
 
     name: ClassVar[str] = "caser"
-    Config = layers.CaserConfig
+    Config = sequential_config.CaserConfig
     Parts = layers.Caser
 
     def _encode(self, histories: _Histories, states: Float32) -> None:

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from segue.models.sequential.batches import Batch, Batches, Windows
+from segue.models.sequential.config import SequenceConfig
 from segue.models.sequential.losses import feedback_loss, skip_loss, softmax_loss, twin_loss
 from segue.models.sequential.network import Head, Trunk
-from segue.models.sequential.parameters import SequenceConfig
-from segue.nn.training import Table, Training
-from segue.queries import Float32
+from segue.nn.optim import Table
+from segue.nn.training import Training
+from segue.numeric.arrays import Float32
 
 _BLOCK_BYTES = 64 << 20
 """Scores of predictions and drawn tracks that are computed at a time."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from segue.models.wrmf.kernels import accumulate, project
+from segue.numeric.kernels import accumulate, project
 from segue.numeric.parallel import parallel
 
 _TILE = 512

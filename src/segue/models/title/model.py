@@ -38,13 +38,14 @@ from segue.catalog.catalog import first_of_each
 from segue.config import Config
 from segue.data.dataset import Dataset
 from segue.errors import DataError
-from segue.models.base.recommender import Run, expect
+from segue.models.base.recommender import Run
 from segue.models.base.scoring import DenseRecommender
 from segue.models.title.kernels import add_products, cosines, vote
 from segue.models.title.titles import by_name
+from segue.numeric.arrays import Float32, Int32
 from segue.numeric.svd import right_vectors
-from segue.numeric.tensors import csr, expect_rows, rows_as_tensors
-from segue.queries import Float32, Int32, Queries, Query, Reason
+from segue.numeric.tensors import csr, expect, expect_rows, rows_as_tensors
+from segue.queries import Queries, Query, Reason
 from segue.text.ngrams import Vocabulary, find, hashed, words
 
 Vectors = npt.NDArray[np.float64]

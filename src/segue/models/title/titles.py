@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from segue.queries import Int64
+from segue.numeric.arrays import Int64
 from segue.text.ngrams import words
 
 

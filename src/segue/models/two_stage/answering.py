@@ -25,7 +25,8 @@ from segue.models.two_stage.config import TwoStageConfig
 from segue.models.two_stage.features.compute import Feature, FeatureTables, features_of
 from segue.models.two_stage.trees import Trees
 from segue.models.wrmf.model import WRMF
-from segue.queries import Float32, Int32, Int64, Queries, Query, Reason
+from segue.numeric.arrays import Float32, Int32, Int64
+from segue.queries import Queries, Query, Reason
 from segue.retrieval.topk import Best
 
 _TIE = np.float32(1e-3)

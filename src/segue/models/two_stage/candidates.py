@@ -16,7 +16,8 @@ import numpy.typing as npt
 from segue.models.base.recommender import Recommender
 from segue.models.base.scoring import DenseRecommender, DotRecommender
 from segue.models.title.kernels import add_products
-from segue.queries import Float32, Int32, Int64, Queries
+from segue.numeric.arrays import Float32, Int32, Int64
+from segue.queries import Queries
 from segue.retrieval.topk import best_of_scores
 
 Generator = Literal["union", "wrmf", "user-knn"]

@@ -20,10 +20,10 @@ import pyarrow as pa
 
 from segue.catalog.catalog import Catalog
 from segue.errors import BundleError
-from segue.models.base.recommender import expect
 from segue.models.wrmf.model import WRMF
-from segue.numeric.arrays import begins, offsets_of, positions
-from segue.queries import Float32, Int32, Int64, Queries
+from segue.numeric.arrays import Float32, Int32, Int64, begins, offsets_of, positions
+from segue.numeric.tensors import expect
+from segue.queries import Queries
 from segue.retrieval.topk import Best, best_of_products
 
 _STEP = 2.0**-22

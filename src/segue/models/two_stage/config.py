@@ -8,11 +8,11 @@ from msgspec import Meta
 
 from segue.config import Config
 from segue.models.knn import ItemKnnConfig, UserKnnConfig
-from segue.models.playlist_cnn.inference import PlaylistCnnConfig
+from segue.models.playlist_cnn.config import PlaylistCnnConfig
 from segue.models.title.model import TitleConfig
 from segue.models.two_stage.features.columns import FAMILIES
 from segue.models.two_stage.ranker import RankerConfig
-from segue.models.wrmf.model import WRMFConfig
+from segue.models.wrmf.config import WRMFConfig
 
 Model = Literal["wrmf", "playlist-cnn", "user-knn", "item-knn", "title"]
 Family = Literal["first stage", "track", "playlist", "pair", "playlists of the track"]

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from segue.data.dataset import Dataset
 from segue.models.two_stage.config import TwoStageConfig
+from segue.numeric.arrays import Float32, Int32, Int64
 from segue.protocols.playlist_cuts import TYPES, UNUSED, Cuts, PlaylistRows, cut, draw_types
-from segue.queries import Float32, Int32, Int64
 
 _WITH_TRACKS = tuple(kind for kind in TYPES if kind.seeds)
 _HEAD = 100

@@ -19,16 +19,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from segue.catalog.catalog import Catalog
+from segue.catalog.catalog import Catalog, catalog_of
 from segue.data.dataset import Dataset
 from segue.errors import ConfigError, DataError
-from segue.models.base.recommender import (
-    RECOMMENDERS,
-    Recommender,
-    Run,
-    catalog_of,
-    expect,
-)
+from segue.models.base.recommender import RECOMMENDERS, Recommender, Run
 from segue.models.two_stage.answering import Stages
 from segue.models.two_stage.candidates import FirstStage, find_weights
 from segue.models.two_stage.cold_start import Cold
@@ -37,8 +31,9 @@ from segue.models.two_stage.examples import cut_fold, deal, labels_of, sample, w
 from segue.models.two_stage.features.compute import FeatureTables
 from segue.models.two_stage.ranker import Rows, fit_ranker, library
 from segue.models.two_stage.trees import Trees
+from segue.numeric.arrays import Float32
+from segue.numeric.tensors import expect
 from segue.protocols.playlist_cuts import Cuts, PlaylistRows
-from segue.queries import Float32
 from segue.system.progress import note, task
 
 _LEAST = 30

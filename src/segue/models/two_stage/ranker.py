@@ -18,7 +18,7 @@ from numba import get_num_threads
 from segue.config import Config
 from segue.errors import DataError
 from segue.models.two_stage.trees import LEAF, Trees
-from segue.queries import Float32, Int64
+from segue.numeric.arrays import Float32, Int64
 from segue.system.extras import needs
 from segue.system.progress import task
 

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from numba import njit
 
 from segue.errors import BundleError, UsageError
-from segue.models.base.recommender import expect
-from segue.queries import Float32, Int32
+from segue.numeric.arrays import Float32, Int32
+from segue.numeric.tensors import expect
 
 LEAF = -1
 """Feature of a leaf."""

@@ -22,19 +22,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from msgspec import Meta
 
-from segue.config import Config
 from segue.data.dataset import Dataset
-from segue.data.interactions import RowKind
 from segue.models.base.net_plays import query_counts, row_counts, skip_rates
-from segue.models.base.recommender import Run, expect, knows_history
+from segue.models.base.recommender import Run, knows_history
 from segue.models.base.scoring import DotRecommender
+from segue.models.wrmf.config import WRMFConfig
 from segue.models.wrmf.side_columns import Company
 from segue.models.wrmf.solver import (
     Side,
@@ -45,61 +43,15 @@ from segue.models.wrmf.solver import (
     inverse_times,
     solve,
 )
-from segue.numeric.arrays import offsets_of
-from segue.queries import Float32, Int32, Queries, Query, Reason
+from segue.numeric.arrays import Float32, Int32, offsets_of
+from segue.numeric.tensors import expect
+from segue.queries import Queries, Query, Reason
 from segue.system import progress
 
 _PIVOT = 16
 """Length of the history whose fold-in is regularised as in training."""
 _FOLD_IN_STEPS = 64
 _FOLD_IN_TOLERANCE = 1e-6
-
-
-class WRMFConfig(Config, frozen=True):
-    """Settings of WRMF."""
-
-    factors: Annotated[int, Meta(ge=1, le=4096, description="length of a track's vector")] = 512
-    confidence: Annotated[
-        Literal["linear", "log"],
-        Meta(description='how plays become confidence: "linear" 1 + αr, "log" 1 + α log(1 + r/ε)'),
-    ] = "linear"
-    alpha: Annotated[float, Meta(gt=0, description="α: how much a play weighs")] = 50.0
-    skip_confidence: Annotated[
-        float, Meta(ge=0, description="β: how much a skip weighs, as α a play; 0 = not at all")
-    ] = 0.0
-    skip_rate_weight: Annotated[
-        float,
-        Meta(ge=0, description="what a track's score falls by if all its listens are skipped"),
-    ] = 0.0
-    rows: Annotated[
-        RowKind, Meta(description='what a row of listens is: "listeners" or their "sessions"')
-    ] = "listeners"
-    epsilon: Annotated[float, Meta(gt=0, description="ε of the log confidence")] = 1.0
-    regularisation: Annotated[float, Meta(gt=0, description="λ: pull of the factors to zero")] = (
-        0.005
-    )
-    frequency_exponent: Annotated[
-        float, Meta(ge=0, le=2, description="ν: 0 = the published λ for all, 1 = scaled with data")
-    ] = 1.0
-    sweeps: Annotated[int, Meta(ge=1, description="passes over rows and tracks")] = 8
-    solver_steps: Annotated[
-        int, Meta(ge=1, description="conjugate gradient steps for each row in a sweep")
-    ] = 3
-    fold_in_exponent: Annotated[
-        float,
-        Meta(ge=0, le=2, description="κ: a query of n tracks is pulled by λ (16/n)^κ; 0 = by λ"),
-    ] = 0.6
-    artist_weight: Annotated[
-        float, Meta(ge=0, description="plays that a play of an artist's track is for the artist")
-    ] = 0.0
-    album_weight: Annotated[float, Meta(ge=0, description="the same for its album")] = 0.0
-    title_weight: Annotated[
-        float, Meta(ge=0, description="plays that a word of the title counts as")
-    ] = 0.0
-    company_share: Annotated[
-        float,
-        Meta(ge=0, description="how much of its artist's and album's vectors a track's takes"),
-    ] = 0.1
 
 
 class WRMF(DotRecommender):

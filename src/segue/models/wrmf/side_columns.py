@@ -15,8 +15,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from segue.catalog.catalog import Catalog
-from segue.models.base.recommender import expect
-from segue.queries import Float32, Int32
+from segue.numeric.arrays import Float32, Int32
+from segue.numeric.tensors import expect
 from segue.text.ngrams import find, hashed, words
 
 _LEAST = 3

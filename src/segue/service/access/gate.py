@@ -7,31 +7,22 @@ alone. A request that came through a proxy, by its headers, came from beyond.
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import ipaddress
 import logging
-import secrets
-import time
-from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import urlsplit
 
-import msgspec
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from segue.errors import DataError, UsageError
+from segue.service.access.rate_limit import Buckets
+from segue.service.access.tokens import Tokens
 from segue.service.api.problems import Refused, response
 from segue.service.serving.limits import ServiceSettings
-from segue.system.files import write_file
 
 _LOG = logging.getLogger("segue.service")
 OPEN = "/health/live"
 """The one path that everybody is answered."""
-SHORTEST_SECRET = 16
-"""Characters that a token has at least where a person chose it."""
 UPLOADS = ("/v1/tracks", "/upload")
 """Paths that take sound files."""
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
@@ -46,126 +37,6 @@ _HEADERS = [
         b"frame-ancestors 'none'",
     ),
 ]
-
-
-class Token(msgspec.Struct, frozen=True):
-    """What is kept of a token: never the token itself."""
-
-    name: str
-    sha256: str
-    created: str
-
-
-class Tokens:
-    """The tokens of a service, in a file of their hashes.
-
-    A token is 256 random bits, so that a plain hash of it cannot be turned back.
-
-    Args:
-        file: JSON; it need not exist.
-        secret: file with one more token in plain text, as containers and systemd hand secrets over.
-            It is read now and never copied into `file`.
-
-    Raises:
-        DataError: the file is not what `new` writes, or `secret` holds no token.
-    """
-
-    def __init__(self, file: Path, secret: Path | None = None) -> None:
-        self.file = file
-        self.tokens: list[Token] = []
-        self._secrets = [_secret_token(secret)] if secret is not None else []
-        if file.is_file():
-            try:
-                self.tokens = msgspec.json.decode(file.read_bytes(), type=list[Token])
-            except msgspec.MsgspecError as error:
-                raise DataError(
-                    f"is no file of tokens ({error})", where=file, do="remove it, make new tokens"
-                ) from error
-
-    def __bool__(self) -> bool:
-        """Whether there is any token."""
-        return bool(self.tokens or self._secrets)
-
-    def new(self, name: str) -> str:
-        """Make a token. It is shown this once; the file has its hash.
-
-        Raises:
-            UsageError: there is one of this name.
-        """
-        if any(token.name == name for token in self.tokens):
-            raise UsageError(f"there is a token {name!r}", do="remove it first, or name another")
-        text = secrets.token_urlsafe(32)
-        created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self.tokens.append(Token(name, _hash(text), created))
-        self._write()
-        return text
-
-    def remove(self, name: str) -> None:
-        """Make a token worthless, from the next start on.
-
-        Raises:
-            UsageError: there is none of this name.
-        """
-        left = [token for token in self.tokens if token.name != name]
-        if len(left) == len(self.tokens):
-            raise UsageError(f"there is no token {name!r}")
-        self.tokens = left
-        self._write()
-
-    def _write(self) -> None:
-        write_file(self.file, msgspec.json.format(msgspec.json.encode(self.tokens)))
-        self.file.chmod(0o600)
-
-    def owner(self, text: str) -> str | None:
-        """Whose token this is. Every one is compared, in constant time."""
-        given, found = _hash(text), None
-        for token in (*self.tokens, *self._secrets):
-            if hmac.compare_digest(given, token.sha256):
-                found = token.name
-        return found
-
-
-def _secret_token(file: Path) -> Token:
-    """The token that a file holds in plain text. Raises DataError."""
-    try:
-        text = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        what = getattr(error, "strerror", None) or "it is not text"
-        raise DataError(
-            f"cannot be read ({what})", where=file, do="name a file that holds one token"
-        ) from error
-    if len(text) < SHORTEST_SECRET or len(text.split()) != 1:
-        raise DataError(
-            f"holds no token: one word of {SHORTEST_SECRET} characters or more",
-            where=file,
-            do="fill it with openssl rand -hex 32",
-        )
-    return Token(file.name, _hash(text), "")
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
-
-
-class Buckets:
-    """How many requests each token has left: `burst` at once, `rate` a second on the long run."""
-
-    def __init__(
-        self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.rate, self.burst, self.clock = rate, burst, clock
-        self._left: dict[str, tuple[float, float]] = {}
-
-    def wait(self, name: str) -> float:
-        """Take one; seconds until there is one, 0 where it was taken."""
-        now = self.clock()
-        left, before = self._left.get(name, (float(self.burst), now))
-        left = min(self.burst, left + (now - before) * self.rate)
-        if left < 1:
-            self._left[name] = (left, now)
-            return (1 - left) / self.rate
-        self._left[name] = (left - 1, now)
-        return 0.0
 
 
 def is_loopback(host: str) -> bool:

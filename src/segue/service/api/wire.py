@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from segue.operations.recommend import NamedTrack
+from segue.operations.answers import NamedTrack
 from segue.queries import MAX_TITLE
 
 MOST_TRACKS = 500

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from segue.bundle import Bundle
 from segue.models.base.recommender import POPULARITY
-from segue.operations.recommend import MOST_REASONS, Answer, answers
+from segue.operations.answers import MOST_REASONS, Answer, answers
 from segue.queries import Queries, Query
 from segue.reranking.list_stage import ListStage, continue_playlists
 from segue.service.api.wire import Passed, Why

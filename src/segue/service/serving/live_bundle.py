@@ -19,7 +19,8 @@ from segue.errors import BundleError, UsageError
 from segue.models.base.cold_start import AudioDoor
 from segue.models.base.recommender import Recommender
 from segue.models.base.scoring import OpenRecommender
-from segue.queries import Float32, Query
+from segue.numeric.arrays import Float32
+from segue.queries import Query
 from segue.reranking.list_stage import continue_playlist
 from segue.service.serving.fallback import Rung, ladder_of, space_of
 

@@ -17,13 +17,14 @@ from segue.audio.files import Looked
 from segue.audio.tags import named_by_file
 from segue.audio.workers import Limits, run_files
 from segue.catalog.catalog import Catalog
+from segue.catalog.matching import artists_of
 from segue.data.readers.audio import Found
 from segue.data.schema import TABLES
 from segue.models.audio.examples import Artists
-from segue.models.base.cold_start import AudioDoor, artists_of
+from segue.models.base.cold_start import AudioDoor
+from segue.numeric.arrays import Float32
 from segue.operations.add_tracks import Ears, table_of
-from segue.queries import Float32
-from segue.reranking.list_stage import Recordings
+from segue.reranking.recordings import Recordings
 from segue.service.serving.fallback import space_of
 from segue.service.serving.limits import ServiceSettings
 from segue.service.serving.live_bundle import Live, TakesNone, scoring

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from segue.queries import Float32
+from segue.numeric.arrays import Float32
 from segue.service.serving.live_bundle import Live
 
 SIDE = 400

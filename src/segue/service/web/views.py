@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from segue.data.schema import Outcome
 from segue.models.base.recommender import POPULARITY
-from segue.operations.recommend import NamedReason, NamedTrack
+from segue.operations.answers import NamedReason, NamedTrack
 from segue.service.api import wire
 from segue.service.serving.service import Service
 from segue.service.storage.store import Personal

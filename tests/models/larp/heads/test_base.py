@@ -17,7 +17,7 @@ import torch
 from segue.errors import BundleError, ConfigError, DataError
 from segue.models.base.recommender import Run
 from segue.models.larp.heads import training as larp_tops_training
-from segue.models.larp.heads.base import TOPS, ClcRec, Dense, DropoutNet, ItemKnn
+from segue.models.larp.heads.base import TOPS, ClcRec, DropoutNet, ItemKnn
 from segue.models.larp.heads.config import (
     ClcRecConfig,
     DropoutNetConfig,
@@ -26,6 +26,7 @@ from segue.models.larp.heads.config import (
 )
 from segue.models.larp.heads.network import Layers, aligned, contrast, squared
 from segue.models.larp.heads.sampling import Drawing, Held
+from segue.nn.dense import Dense
 
 CONFIGS = {"dropoutnet": DropoutNetConfig, "clcrec": ClcRecConfig}
 QUICK = {

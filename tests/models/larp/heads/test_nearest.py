@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from segue.metrics.recall import recalls_by
 from segue.models.base.recommender import Run
 from segue.models.larp.heads.base import ItemKnn
 from segue.models.larp.heads.config import NearestConfig
-from segue.models.larp.heads.nearest import Nearest, recalls_by, units
+from segue.models.larp.heads.nearest import Nearest
+from segue.numeric.vectors import units
 
 E0, E1, BETWEEN = [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]
 CONTENT = np.array([E0, E1, BETWEEN, [2.0, 0.0], [0.0, 0.0]], np.float32)
@@ -103,7 +105,7 @@ def test_without_playlists_of_held_tracks_the_temperature_is_in_the_middle():
 
 def test_recall_by_a_sharp_temperature_finds_the_very_like_of_a_seed(monkeypatch):
     """Seeds are a and b. A sharp θ ranks what is very like a first, a wide one what is between."""
-    monkeypatch.setattr("segue.models.larp.heads.nearest.HITS", 1)
+    monkeypatch.setattr("segue.metrics.recall.HITS", 1)
     a, b = np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0])
     like_a, between = a + 0.3 * np.eye(3)[2], a + b
     content = units(np.array([a, b, like_a, between], np.float32))

@@ -12,7 +12,7 @@ import numpy as np
 import safetensors
 
 from segue.errors import ConfigError
-from segue.queries import Float32
+from segue.numeric.arrays import Float32
 
 _CONFIG, _WEIGHTS, _PICKLED = "config.json", "model.safetensors", "pytorch_model.bin"
 _OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}

@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from segue.audio.mel import BLOG
-from segue.models.audio.examples import levels
-from segue.models.base.recommender import expect
+from segue.models.base.audio_features import levels
 from segue.models.larp.config import LarpConfig
-from segue.nn.tower import Arrays, Form, Tower
-from segue.queries import Float32
+from segue.nn.items import Arrays
+from segue.nn.tower import Form, Tower
+from segue.numeric.arrays import Float32
+from segue.numeric.tensors import expect
 
 _CLIP_SECONDS = 10.0
 """That a step hears of each track, from anywhere in it."""

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from segue.models.base.recommender import expect
+from segue.nn.items import Arrays
 from segue.nn.layers import end_to_end
-from segue.nn.tower import Arrays
-from segue.queries import Float32
+from segue.numeric.arrays import Float32
+from segue.numeric.tensors import expect
 from segue.text.captions import by_and_on
 from segue.text.ngrams import hashed, words_in_order
 

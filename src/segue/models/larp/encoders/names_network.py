@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segue.nn.items import Array
 from segue.nn.layers import end_to_end
-from segue.nn.tower import Array
-from segue.queries import Float32
+from segue.numeric.arrays import Float32
 
 
 class NamesNetwork(nn.Module):

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from segue.errors import BundleError, ConfigError
-from segue.models.base.recommender import expect
 from segue.models.larp.encoders.checkpoints import Checkpoint
 from segue.models.larp.encoders.transformers_config import BertConfig, HtsatConfig
-from segue.nn.tower import Array, Arrays
-from segue.queries import Float32
+from segue.nn.items import Array, Arrays
+from segue.numeric.arrays import Float32
+from segue.numeric.tensors import expect
 from segue.system.extras import EXTRAS, needs
 from segue.text import sentence_encoder as sentences
 

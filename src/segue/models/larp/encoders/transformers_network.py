@@ -12,9 +12,10 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from segue.nn.tower import Array, Arrays, cropped
-from segue.nn.training import device
-from segue.queries import Float32
+from segue.nn.devices import device
+from segue.nn.items import Array, Arrays
+from segue.nn.tower import cropped
+from segue.numeric.arrays import Float32
 
 _AT_ONCE = 32
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from segue.models.base.recommender import expect
 from segue.models.larp.encoders.words_inference import WORDS, WordsForm, embedded, laid
+from segue.nn.items import Arrays
 from segue.nn.layers import of_one_length
-from segue.nn.tower import Arrays
-from segue.queries import Float32
+from segue.numeric.arrays import Float32
+from segue.numeric.tensors import expect
 from segue.text.ngrams import hashed, words_in_order
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from segue.nn.items import Array
 from segue.nn.layers import attended, normed
-from segue.nn.tower import Array
-from segue.queries import Float32, Int64
+from segue.numeric.arrays import Float32, Int64
 
 WORDS = 32
 """Of a caption that are read, the first ones."""

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segue.models.larp.encoders.words_inference import EPSILON, WordsForm, laid
-from segue.nn.tower import Array
-from segue.queries import Float32
+from segue.nn.items import Array
+from segue.numeric.arrays import Float32
 
 _PLACES = 0.1
 """Size of what tells a word's place, at the start; that of a word is 1."""

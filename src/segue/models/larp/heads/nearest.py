@@ -11,7 +11,7 @@ it is not given, is what continues playlists of tracks best that the encoder has
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -19,13 +19,16 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from numba import njit, prange
 
-from segue.models.base.recommender import Run, expect
+from segue.metrics.recall import HITS, recalls_by
+from segue.models.base.recommender import Run
 from segue.models.larp.examples import LEAST, halves
 from segue.models.larp.heads.config import NearestConfig
+from segue.numeric.arrays import Float32, Int32, Int64, fixed
 from segue.numeric.parallel import parallel
-from segue.queries import Float32, Int32, Int64
+from segue.numeric.tensors import expect
+from segue.numeric.vectors import units
 from segue.retrieval.ranks import places_of_scores
-from segue.retrieval.topk import Best, best_of_scores, fixed
+from segue.retrieval.topk import Best, best_of_scores
 from segue.retrieval.topk_kernels import near
 from segue.system.progress import note
 
@@ -36,8 +39,6 @@ CHOICES = (0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5)
 """θ to choose from."""
 _HELD = 0.1
 """Share of the tracks that choose, where none are held."""
-HITS = 10
-"""Neighbours among which those wanted are counted, when θ is chosen."""
 _MOST = 500
 """Playlists that choose, at most."""
 
@@ -68,13 +69,6 @@ def _near_some(content, offsets, seeds, ends, tracks, temperature, out):  # type
         own = seeds[offsets[q] : offsets[q + 1]]
         for i in prange(ends[q], ends[q + 1]):
             out[i] = _near_to(content, own, content[tracks[i]], temperature)
-
-
-def units(vectors: Float32) -> Float32:
-    """Of length 1, but for zeros."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    of_one: Float32 = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
-    return of_one
 
 
 class Nearest:
@@ -210,32 +204,3 @@ def _chosen(units: Float32, plays: sp.csr_matrix, held: Int64 | None, run: Run) 
     told = f"larp: θ {chosen}, recall@{HITS} {recalls.max():.4f} of held tracks"
     note(told, show=run.progress)
     return chosen
-
-
-def recalls_by(
-    choices: Sequence[float], units: Float32, shown: Sequence[Int64], wanted: Sequence[Int64]
-) -> npt.NDArray[np.float64]:
-    """Mean Recall@10 over playlists, with each θ.
-
-    Args:
-        choices: θ.
-        units: of the tracks that are ranked. (n, d)
-        shown, wanted: places of tracks of each playlist: seeds, and what they should find.
-
-    Returns:
-        (choices,)
-    """
-    recalls = np.zeros(len(choices))
-    for seeds, others in zip(shown, wanted, strict=True):
-        away = units @ units[seeds].T - 1
-        for at, temperature in enumerate(choices):
-            scores = np.exp(away / np.float32(temperature)).sum(axis=1)
-            recalls[at] += recall(scores, seeds, others) / len(shown)
-    return recalls
-
-
-def recall(scores: npt.NDArray[Any], shown: Int64, wanted: Int64) -> float:
-    """Share of the wanted tracks among the 10 best that are not shown; changes the scores."""
-    scores[shown] = -np.inf
-    best = np.argpartition(-scores, min(HITS, len(scores) - 1))[:HITS]
-    return float(np.isin(wanted, best).mean())

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segue.models.larp.heads.config import TopConfig
-from segue.queries import Float32
+from segue.numeric.arrays import Float32
 
 _NEVER = -1e9
 _SMALL = 1e-6

@@ -10,8 +10,7 @@ import scipy.sparse as sp
 
 from segue.errors import DataError
 from segue.models.larp.heads.config import TopConfig
-from segue.numeric.arrays import offsets_of
-from segue.queries import Float32, Int64
+from segue.numeric.arrays import Float32, Int64, offsets_of
 
 _HELD = 0.1
 _MOST_HELD = 500

@@ -43,8 +43,10 @@ from segue.models.larp.heads.config import ClcRecConfig, DropoutNetConfig, TopCo
 from segue.models.larp.heads.network import Layers, aligned, contrast, squared
 from segue.models.larp.heads.sampling import Drawing, Step
 from segue.models.wrmf.solver import Weighted, factorise
-from segue.nn.training import Table, Training, reproducible
-from segue.queries import Float32, Int64
+from segue.nn.devices import reproducible
+from segue.nn.optim import Table
+from segue.nn.training import Training
+from segue.numeric.arrays import Float32, Int64
 from segue.system.progress import note, task
 
 _RISE = 0.05

@@ -30,7 +30,6 @@ import numpy.typing as npt
 
 from segue.catalog.catalog import Catalog
 from segue.data.dataset import Dataset
-from segue.models.base.recommender import expect
 from segue.models.two_stage.features.columns import (
     FAMILIES,
     FEATURES,
@@ -49,7 +48,9 @@ from segue.models.two_stage.features.tables import (
     durations,
     own_features,
 )
-from segue.queries import Float32, Int32, Int64, Queries
+from segue.numeric.arrays import Float32, Int32, Int64
+from segue.numeric.tensors import expect
+from segue.queries import Queries
 from segue.text.ngrams import find, hashed, words
 
 __all__ = ["FAMILIES", "FEATURES", "Feature", "FeatureTables", "features_of"]

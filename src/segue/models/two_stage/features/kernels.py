@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from segue.models.wrmf.kernels import project
+from segue.numeric.kernels import project
 
 
 @njit(fastmath=True, cache=True, nogil=True)

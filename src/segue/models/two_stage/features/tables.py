@@ -19,11 +19,10 @@ import scipy.sparse as sp
 
 from segue.catalog.catalog import Catalog, first_of_each
 from segue.errors import BundleError
-from segue.models.base.recommender import expect
 from segue.models.title.titles import by_name
+from segue.numeric.arrays import Float32, Int32, Int64
 from segue.numeric.svd import right_vectors
-from segue.numeric.tensors import csr, expect_rows, rows_as_tensors
-from segue.queries import Float32, Int32, Int64
+from segue.numeric.tensors import csr, expect, expect_rows, rows_as_tensors
 from segue.text.ngrams import find, hashed, words
 
 Hashes = npt.NDArray[np.uint64]

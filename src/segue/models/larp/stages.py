@@ -1,0 +1,107 @@
+"""The stages of larp's training, in order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from segue.models.base.recommender import Run
+from segue.models.larp.config import LarpConfig, Stage
+from segue.models.larp.encoders.contract import Side
+from segue.models.larp.examples import Material
+from segue.models.larp.network import LarpNetwork, pooling_of
+from segue.models.larp.pooling import Pooling
+from segue.models.larp.training import Held, StageTraining, embedded
+from segue.nn.devices import reproducible
+from segue.nn.items import Arrays
+from segue.numeric.arrays import Float32
+from segue.system.progress import note, task
+
+
+class Stages:
+    """All stages, one after the other, on the same network.
+
+    Args:
+        sides: what hears and reads.
+        learned: to learn from.
+        held: to stop by.
+        config: settings.
+        run: facts of the run.
+        fingerprint: of the dataset, whose sounds and captions the items are.
+    """
+
+    def __init__(
+        self, sides: Sequence[Side], learned: Material, held: Held, config: LarpConfig, run: Run,
+        fingerprint: str = "",
+    ) -> None:  # fmt: skip
+        self.learned, self.held, self.config, self.run = learned, held, config, run
+        self.fingerprint = fingerprint
+        with torch.random.fork_rng():
+            torch.manual_seed(run.seed)
+            networks = [
+                side.network(items, config.dimensions, config.dropout)
+                for side, items in zip(sides, learned.items, strict=True)
+            ]
+            self.network = LarpNetwork(networks, len(learned), config)
+
+    def train(self) -> None:
+        """Leave in the network the best epoch of the last stage.
+
+        Raises:
+            ConfigError: it diverged.
+        """
+        for number, stage in enumerate(self.config.stages, 1):
+            title = f"fitting larp, stage {stage}", self.config.epochs, "epochs"
+            with (
+                task(*title, show=self.run.progress) as advance,
+                reproducible(warn_only=True),
+            ):
+                training = StageTraining(
+                    self.network, self.learned, self.held, self.config,
+                    self.config.stages[:number], self.run.seed, self._identity(number),
+                )  # fmt: skip
+                training.run(
+                    advance,
+                    partial(self._say, stage),
+                    self.run.part(stage).checkpoint,
+                )
+
+    def _say(self, stage: Stage, line: str) -> None:
+        note(f"larp {stage} {line}", show=self.run.progress)
+
+    def _identity(self, number: int) -> str:
+        """Of the first stages: what they depend on, so that others may go on from them."""
+        config = msgspec.structs.replace(self.config, stages=self.config.stages[:number])
+        told = msgspec.structs.asdict(config)
+        later = {"dropoutnet", "clcrec"}
+        if config.top != "nearest":  # which tells when a stage ends
+            later |= {"top", "nearest"}
+        if "tpc" not in config.stages:
+            later |= {"aggregator", "pooling", "seeds"}
+        shown = {name: value for name, value in told.items() if name not in later}
+        digest = hashlib.sha256(repr((shown, self.run.seed, self.fingerprint)).encode())
+        for part in (self.learned, self.held.material):
+            shared = part.playlists
+            for array in (part.tracks, shared.offsets, shared.tracks):
+                digest.update(array.tobytes())
+        return digest.hexdigest()
+
+    def arrays(self) -> list[dict[str, npt.NDArray[np.generic]]]:
+        """Arrays of each side's network."""
+        sides: list[Any] = list(self.network.fast)
+        return [side.arrays() for side in sides]
+
+    def pooling(self) -> Pooling | None:
+        """What makes a query of its tracks; None: the mean."""
+        return pooling_of(self.network)
+
+    def embedded(self, side: int, items: Arrays) -> Float32:
+        """What a side tells of some tracks, of length 1. (n, d)"""
+        return embedded(self.network.fast[side], items)

@@ -1,0 +1,57 @@
+"""Settings of wrmf."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from segue.config import Config
+from segue.data.interactions import RowKind
+
+
+class WRMFConfig(Config, frozen=True):
+    """Settings of WRMF."""
+
+    factors: Annotated[int, Meta(ge=1, le=4096, description="length of a track's vector")] = 512
+    confidence: Annotated[
+        Literal["linear", "log"],
+        Meta(description='how plays become confidence: "linear" 1 + αr, "log" 1 + α log(1 + r/ε)'),
+    ] = "linear"
+    alpha: Annotated[float, Meta(gt=0, description="α: how much a play weighs")] = 50.0
+    skip_confidence: Annotated[
+        float, Meta(ge=0, description="β: how much a skip weighs, as α a play; 0 = not at all")
+    ] = 0.0
+    skip_rate_weight: Annotated[
+        float,
+        Meta(ge=0, description="what a track's score falls by if all its listens are skipped"),
+    ] = 0.0
+    rows: Annotated[
+        RowKind, Meta(description='what a row of listens is: "listeners" or their "sessions"')
+    ] = "listeners"
+    epsilon: Annotated[float, Meta(gt=0, description="ε of the log confidence")] = 1.0
+    regularisation: Annotated[float, Meta(gt=0, description="λ: pull of the factors to zero")] = (
+        0.005
+    )
+    frequency_exponent: Annotated[
+        float, Meta(ge=0, le=2, description="ν: 0 = the published λ for all, 1 = scaled with data")
+    ] = 1.0
+    sweeps: Annotated[int, Meta(ge=1, description="passes over rows and tracks")] = 8
+    solver_steps: Annotated[
+        int, Meta(ge=1, description="conjugate gradient steps for each row in a sweep")
+    ] = 3
+    fold_in_exponent: Annotated[
+        float,
+        Meta(ge=0, le=2, description="κ: a query of n tracks is pulled by λ (16/n)^κ; 0 = by λ"),
+    ] = 0.6
+    artist_weight: Annotated[
+        float, Meta(ge=0, description="plays that a play of an artist's track is for the artist")
+    ] = 0.0
+    album_weight: Annotated[float, Meta(ge=0, description="the same for its album")] = 0.0
+    title_weight: Annotated[
+        float, Meta(ge=0, description="plays that a word of the title counts as")
+    ] = 0.0
+    company_share: Annotated[
+        float,
+        Meta(ge=0, description="how much of its artist's and album's vectors a track's takes"),
+    ] = 0.1

@@ -1,0 +1,71 @@
+"""Recordings: which tracks are the same one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from segue.catalog.catalog import Catalog
+from segue.numeric.arrays import Int32
+from segue.text.normalize import words
+
+SAME_DURATION_MS = 3000
+"""Two tracks of one name are one recording only if their lengths differ by no more than this."""
+_REMASTER = r"(?:digital(?:ly)?\s+)?remaster(?:ed)?(?:\s+version)?"
+_REMASTER_NOTE = re.compile(
+    rf"\s*(?:-\s*(?:\d{{4}}\s+)?{_REMASTER}(?:\s+\d{{4}})?"
+    rf"|[(\[](?:\d{{4}}\s+)?{_REMASTER}(?:\s+\d{{4}})?[)\]])\s*$",
+    re.IGNORECASE,
+)
+
+
+class Recordings:
+    """Which tracks of a catalog are one recording under several uris.
+
+    Two tracks are one recording if both have the same `recording` id, or if title and artist are
+    the same words and their lengths differ by at most `SAME_DURATION_MS`. Case, punctuation and a
+    note that the track was remastered do not make words differ; "live", "remix" or "acoustic" do.
+    A missing artist or length is a doubt, and in doubt they are two.
+
+    Args:
+        catalog: of the tracks.
+        history: tracks that count as met already.
+    """
+
+    def __init__(self, catalog: Catalog, history: Iterable[int] = ()) -> None:
+        self._table = catalog.table.select(["title", "artist", "duration_ms", "recording"])
+        self._ids: set[str] = set()
+        self._lengths: dict[tuple[str, str], list[int]] = {}
+        self.first_of_each(np.fromiter(history, np.int32))
+
+    def first_of_each(self, tracks: Int32) -> npt.NDArray[np.int64]:
+        """Positions in `tracks` of recordings not met before; they are met from now on."""
+        rows = self._table.take(tracks).to_pylist()
+        return np.array([i for i, row in enumerate(rows) if self._meet(**row)], np.int64)
+
+    def _meet(
+        self,
+        title: str | None,
+        artist: str | None,
+        duration_ms: int | None,
+        recording: str | None,
+    ) -> bool:
+        """Whether this is a recording not met before."""
+        if recording and recording in self._ids:
+            return False
+        if title and artist and duration_ms is not None:
+            name = (words(_without_remaster(title)), words(artist))
+            lengths = self._lengths.setdefault(name, [])
+            if any(abs(duration_ms - length) <= SAME_DURATION_MS for length in lengths):
+                return False
+            lengths.append(duration_ms)
+        if recording:
+            self._ids.add(recording)
+        return True
+
+
+def _without_remaster(title: str) -> str:
+    return _REMASTER_NOTE.sub("", title)

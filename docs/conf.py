@@ -34,7 +34,7 @@ OPTIONAL = ["av", "matplotlib", "sklearn", "tinytag", "tokenizers", "torch", "tr
 autodoc_mock_imports = [name for name in OPTIONAL if find_spec(name) is None]
 # Types of other libraries, which would need their sites, and names that stand for arrays.
 nitpick_ignore_regex = [("py:.*", r"(?!segue\.).*")]
-nitpick_ignore = [("py:class", "segue.models.audio_towers.Arrays")]
+nitpick_ignore = [("py:class", "segue.nn.items.Arrays")]
 
 html_theme = "furo"
 html_title = f"Segue {release}"

@@ -168,7 +168,8 @@ def test_processes_end_when_the_main_program_is_killed() -> None:
 def test_a_program_without_a_main_guard_is_not_run_again(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "from pathlib import Path\nimport file_work\nfrom segue.audio.workers import run_files\n"
+        "from pathlib import Path\nfrom support import file_work\n"
+        "from segue.audio.workers import run_files\n"
         "print('once')\nprint(len(list(run_files(file_work.by_name, [Path('a')] * 3))))\n"
     )
     ran = run(f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')")

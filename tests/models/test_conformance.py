@@ -18,7 +18,7 @@ from segue.bundle import Bundle, Manifest
 from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
 from segue.errors import BundleError, ConfigError, UsageError
-from segue.models.audio import examples as audio_sounds
+from segue.models.base import audio_features
 from segue.models.base.recommender import RECOMMENDERS, Recommender, Run
 from segue.models.two_stage.features.compute import features_of
 from segue.queries import Queries, Query, Slates
@@ -159,7 +159,7 @@ QUERIES = [
 def hear() -> Iterator[None]:
     """Sounds come from `sound_worlds`, not from files: these worlds have none."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(audio_sounds, "extracted", sound_worlds.heard)
+        patch.setattr(audio_features, "extracted", sound_worlds.heard)
         yield
 
 

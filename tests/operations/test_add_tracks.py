@@ -16,7 +16,7 @@ from segue.bundle import Bundle
 from segue.cli import run
 from segue.data.dataset import Dataset
 from segue.errors import BundleError, DataError, UsageError
-from segue.models.audio import examples as audio_sounds
+from segue.models.base import audio_features
 from segue.models.base.audio_features import Sounds
 from segue.operations import add_tracks as adding
 from segue.operations.add_tracks import add
@@ -80,7 +80,7 @@ def learned(folder: Path, base: str) -> Path:
     dataset = write_dataset(folder / "d", lists, [None] * len(lists), tracks)
     settings = {"tower": "linear", "objective": "mse", "artist": False} | SETTINGS[base]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(audio_sounds, "extracted", heard)
+        patch.setattr(audio_features, "extracted", heard)
         patch.setitem(adding.SOUNDS, "musicnn", ToneEar())
         bundle, _ = train(Recipe(name="tones", recommender="audio", settings=settings), dataset)
     bundle.save(folder / "bundle")

@@ -51,25 +51,25 @@ NAMES = {
 PLACES = ("/proc", "/dev/", "/tmp", "/sys/", "/etc/", "/usr/")
 
 ALLOWED = {
-    ("environment.py", "os.kill"): "asked with 0 where the system is not Windows",
-    ("environment.py", "resource"): "in a function, after Windows, and may be missing",
-    ("environment.py", "ctypes.WinDLL"): "on Windows alone",
-    ("environment.py", "/proc"): "may be missing: then getrusage tells",
-    ("files.py", "ctypes.CDLL"): "a library without renameat2, or none, means two renames",
-    ("files.py", "os.fsync"): "of what is open for writing on Windows; not of folders",
-    ("compiled.py", "os.getuid"): "where there is one",
-    ("compiled.py", "os.access"): "of folders, where there are users by number",
+    ("system/environment.py", "os.kill"): "asked with 0 where the system is not Windows",
+    ("system/environment.py", "resource"): "in a function, after Windows, and may be missing",
+    ("system/environment.py", "ctypes.WinDLL"): "on Windows alone",
+    ("system/environment.py", "/proc"): "may be missing: then getrusage tells",
+    ("system/files.py", "ctypes.CDLL"): "a library without renameat2, or none, means two renames",
+    ("system/files.py", "os.fsync"): "of what is open for writing on Windows; not of folders",
+    ("system/compile_cache.py", "os.getuid"): "where there is one",
+    ("system/compile_cache.py", "os.access"): "of folders, where there are users by number",
     ("audio/workers.py", "os.sched_getaffinity"): "where there is one",
     ("audio/workers.py", "signal.pthread_sigmask"): "where there is one",
     ("audio/workers.py", "signal.SIG_BLOCK"): "beside pthread_sigmask",
     ("audio/workers.py", "signal.SIG_SETMASK"): "beside pthread_sigmask",
-    ("audio/_serving.py", "signal.alarm"): "where there is one",
-    ("audio/_serving.py", "resource"): "in a function, after Windows, and may be missing",
-    ("audio/_serving.py", "/proc"): "may be missing: then there is no limit",
-    ("data/writing.py", "os.link"): "a copy where there are no links",
+    ("audio/worker_process.py", "signal.alarm"): "where there is one",
+    ("audio/worker_process.py", "resource"): "in a function, after Windows, and may be missing",
+    ("audio/worker_process.py", "/proc"): "may be missing: then there is no limit",
+    ("data/writer.py", "os.link"): "a copy where there are no links",
     ("data/feedback/database.py", "os.access"): "on Windows of the read-only attribute",
     ("service/app.py", "signal.SIGHUP"): "where there is one",
-    ("service/api.py", "tempfile.mkstemp"): "the file is closed before it is moved",
+    ("service/api/routes.py", "tempfile.mkstemp"): "the file is closed before it is moved",
     ("service/run.py", "signal.SIGHUP"): "where there is one",
     ("service/run.py", "socket.AF_UNIX"): "where there is one",
     ("service/run.py", "socket.SO_REUSEADDR"): "not on Windows, where two could listen",
@@ -142,7 +142,7 @@ def test_kernels_on_many_cores_are_made_by_one_decorator() -> None:
     for file in FILES:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.keyword) and node.arg == "parallel":
-                assert file.name == "kernels.py", f"{file}:{node.value.lineno}"
+                assert file.name == "parallel.py", f"{file}:{node.value.lineno}"
 
 
 def test_text_files_are_opened_in_a_stated_encoding() -> None:

@@ -13,7 +13,7 @@ TESTS = Path(__file__).parents[1]
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A project whose tests report what they skip as these here do."""
     monkeypatch.setenv("PYTHONPATH", str(TESTS))
-    hook = "from skipped_tests import pytest_terminal_summary as pytest_terminal_summary"
+    hook = "from support.skipped_tests import pytest_terminal_summary as pytest_terminal_summary"
     pytester.makeconftest(hook)
     return pytester
 

@@ -39,7 +39,12 @@ NAMES = {
     },
     "darwin": {os: ("sched_getaffinity", "posix_fadvise", "memfd_create"), signal: ()},
 }
-PLATFORM_MODULES = ("environment", "files", "audio.workers", "audio._serving")
+PLATFORM_MODULES = (
+    "system.environment",
+    "system.files",
+    "audio.workers",
+    "audio.worker_process",
+)
 """That ask for `sys.platform`."""
 
 

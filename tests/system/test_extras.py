@@ -237,7 +237,7 @@ def test_a_report_without_matplotlib_fails_before_the_work(option, file, place, 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("module", ["report", "plots", "pictures"])
+@pytest.mark.parametrize("module", ["report", "plots"])
 def test_what_draws_says_so_where_matplotlib_is_missing(module):
     code = (
         "import sys; sys.modules['matplotlib'] = None\n"

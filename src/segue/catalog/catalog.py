@@ -228,7 +228,7 @@ class Catalog:
         """
         text = shown(name).strip()
         wanted = plain(pa.array([text]))[0]
-        named = pc.equal(self._names[0], plain).fill_null(False)
+        named = pc.equal(self._names[0], wanted).fill_null(False)
         meant = pc.equal(self.table["artist_uri"].combine_chunks(), text).fill_null(False)
         rows: list[int] = np.flatnonzero(
             pc.or_(named, meant).to_numpy(zero_copy_only=False)

@@ -18,8 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.reader_cases import ingested, playlist, slice_text, uris, zstd
 
-from segue.data.ingestion import sources as _open
-from segue.data.ingestion import streams
+from segue.data.ingestion import archives, streams
 from segue.data.ingestion.ingest import ingest
 from segue.data.ingestion.sources import find
 from segue.data.ingestion.streams import read
@@ -73,7 +72,7 @@ def test_what_packs_well_but_is_small_is_no_bomb(tmp_path: Path) -> None:
 def test_a_file_larger_than_the_limit_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_open, "MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr(streams, "MAX_FILE_BYTES", 1000)
     source = tmp_path / NAME
     source.write_text(slice_text(playlist(0, *"abcdefghijklmno")))
     assert refusal(source).endswith("is larger than 9.31e-07 GiB; split it")
@@ -100,7 +99,7 @@ def test_a_symlink_in_a_zip_is_refused(tmp_path: Path) -> None:
 def test_a_zip_of_too_many_members_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_open, "MAX_MEMBERS", 3)
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 3)
     source = tmp_path / "mpd.zip"
     with zipfile.ZipFile(source, "w") as archive:
         for i in range(4):

@@ -20,7 +20,6 @@ from segue.audio.bag_of_words import Bag
 from segue.data.dataset import Dataset
 from segue.data.schema import TABLES
 from segue.errors import BundleError, ConfigError, DataError, UsageError
-from segue.models.audio import examples as audio_sounds
 from segue.models.audio import model as audio
 from segue.models.audio.calibration import find_scale
 from segue.models.audio.config import AudioConfig, form_of
@@ -29,6 +28,7 @@ from segue.models.audio.fit import learn_tower
 from segue.models.audio.losses import Rows, contrastive, mse, wpe
 from segue.models.audio.metric_learning import AudioMlr, _neighbours, _slope
 from segue.models.audio.model import AudioRecommender
+from segue.models.base import audio_features
 from segue.models.base.audio_features import levels
 from segue.models.base.recommender import Run
 from segue.models.bpr.model import Bpr
@@ -55,7 +55,7 @@ TINY = {"wrmf": {"factors": 8, "confidence": "log"}, "patience": 0}
 @pytest.fixture(autouse=True)
 def hear(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sounds come from `sound_worlds`, not from files."""
-    monkeypatch.setattr(audio_sounds, "extracted", sound_worlds.heard)
+    monkeypatch.setattr(audio_features, "extracted", sound_worlds.heard)
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ from segue.data.dataset import Dataset
 from segue.data.schema import TABLES
 from segue.data.writer import writing_dataset
 from segue.errors import BundleError, ConfigError
-from segue.models.audio import examples as audio_sounds
 from segue.models.audio import model as audio
 from segue.models.audio.model import AudioRecommender
+from segue.models.base import audio_features
 from segue.models.base.audio_features import Sounds
 from segue.models.base.recommender import Run
 from segue.models.larp import model as larp
@@ -71,7 +71,7 @@ WORDS_FORM = WordsForm(buckets=512, d=16, layers=1, heads=2, width=24)
 @pytest.fixture(autouse=True)
 def hear(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sounds come from `sound_worlds`, not from files; what reads is tiny."""
-    monkeypatch.setattr(audio_sounds, "extracted", sound_worlds.heard)
+    monkeypatch.setattr(audio_features, "extracted", sound_worlds.heard)
     monkeypatch.setattr(larp_words, "WordsForm", lambda: WORDS_FORM)
 
 
@@ -271,7 +271,7 @@ def test_answering_and_placing_load_no_torch_and_other_sounds_no_larp(world, tmp
         "import segue.models.audio.model\n"
         "assert 'segue.models.larp.model' not in sys.modules\n"
         "from segue.bundle import Bundle\n"
-        "from segue.models import larp_words\n"
+        "from segue.models.larp.encoders import words as larp_words\n"
         f"form = larp_words.WordsForm{tuple(WORDS_FORM)}\n"
         "larp_words.WordsForm = lambda: form\n"
         f"model = Bundle.load({str(tmp_path / 'b')!r}).recommender\n"
@@ -290,7 +290,7 @@ def heard_by_ear(dataset: Dataset, _sound: str, _run: object) -> Sounds:
 
 @pytest.mark.parametrize("sides", SIDES)
 def test_segue_add_places_files_by_what_larp_hears(sides, world, tmp_path, monkeypatch):
-    monkeypatch.setattr(audio_sounds, "extracted", heard_by_ear)
+    monkeypatch.setattr(audio_features, "extracted", heard_by_ear)
     monkeypatch.setitem(adding.SOUNDS, "musicnn", ToneEar())
     monkeypatch.setenv("SEGUE_CACHE", str(tmp_path / "cache"))
     recipe = Recipe(name="doors", recommender="audio", settings=settings("wrmf", sides))

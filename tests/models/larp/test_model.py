@@ -23,7 +23,6 @@ from segue.bundle import Bundle, Manifest  # noqa: E402
 from segue.data.dataset import Dataset  # noqa: E402
 from segue.data.schema import TABLES, Outcome  # noqa: E402
 from segue.errors import BundleError, ConfigError, DataError, SegueError, UsageError  # noqa: E402
-from segue.models.audio import examples as audio_sounds  # noqa: E402
 from segue.models.base.audio_features import Sounds  # noqa: E402
 from segue.models.base.recommender import Run  # noqa: E402
 from segue.models.larp.encoders import words as larp_words  # noqa: E402
@@ -108,7 +107,7 @@ def small() -> Any:
     """Vectors for sounds, and a reader of few numbers."""
     form = WordsForm(buckets=1024, d=16, layers=1, heads=2, width=32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(audio_sounds, "extracted", heard)
+        patch.setattr(audio_features, "extracted", heard)
         patch.setattr(larp_words, "WordsForm", lambda: form)
         yield
 
@@ -390,7 +389,7 @@ def refused(kind: type[SegueError], act: Callable[[], Any]) -> str:
 
 @pytest.mark.parametrize("settings", [{}, SOUND])
 def test_a_dataset_without_sound(settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(audio_sounds, "extracted", EXTRACTED)
+    monkeypatch.setattr(audio_features, "extracted", EXTRACTED)
     told = refused(DataError, lambda: fit(tmp_path / "d", playlists(), sound="mel", **settings))
     assert "has no audio" in told
     assert "ingest audio" in told
@@ -424,7 +423,7 @@ def test_what_is_wrong_is_said_before_listening(rows, settings, part, tmp_path, 
     def listen(*args: object) -> Sounds:
         raise AssertionError("listening takes hours, and was for nothing")
 
-    monkeypatch.setattr(audio_sounds, "extracted", listen)
+    monkeypatch.setattr(audio_features, "extracted", listen)
     kind = ConfigError if settings else DataError
     assert part in refused(kind, lambda: fit(tmp_path / "d", playlists(), rows=rows, **settings))
 
@@ -491,7 +490,7 @@ def test_a_catalog_of_one_track(settings, tmp_path, monkeypatch):
     def one(dataset: Dataset, sound: str, run: object) -> Sounds:
         return Sounds(np.zeros(1, np.int32), list(vectors()[:1]))
 
-    monkeypatch.setattr(audio_sounds, "extracted", one)
+    monkeypatch.setattr(audio_features, "extracted", one)
     told = refused(DataError, lambda: fit(tmp_path / "d", [[0]], rows=tracks()[:1], **settings))
     assert "1 track is known" in told
 
@@ -578,11 +577,12 @@ def without(patch: pytest.MonkeyPatch, *names: str) -> None:
 
 def test_without_torch_training_says_what_to_install(tmp_path, monkeypatch):
     without(monkeypatch, "torch")
-    monkeypatch.delitem(sys.modules, "segue.models.larp.training", raising=False)
-    monkeypatch.delattr("segue.models.larp.training", raising=False)
+    for name in ("stages", "training", "network", "losses"):
+        monkeypatch.delitem(sys.modules, f"segue.models.larp.{name}", raising=False)
+        monkeypatch.delattr(f"segue.models.larp.{name}", raising=False)
     heard_of: list[str] = []
     monkeypatch.setattr(
-        audio_sounds, "extracted", lambda *args: heard_of.append("sound") or heard(*args)
+        audio_features, "extracted", lambda *args: heard_of.append("sound") or heard(*args)
     )
     told = refused(ConfigError, lambda: fit(tmp_path / "d", playlists()))
     assert "training needs torch" in told

@@ -18,9 +18,9 @@ from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from segue.data.dataset import Dataset  # noqa: E402
-from segue.models.audio import examples as audio_sounds  # noqa: E402
+from segue.models.base import audio_features  # noqa: E402
 from segue.models.base.recommender import Run  # noqa: E402
-from segue.models.larp import training as larp_training  # noqa: E402
+from segue.models.larp import stages as larp_stages  # noqa: E402
 from segue.models.larp.config import LarpConfig  # noqa: E402
 from segue.models.larp.encoders import words as larp_words  # noqa: E402
 from segue.models.larp.encoders.contract import TowerSide  # noqa: E402
@@ -363,7 +363,7 @@ SMALL = {
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Vectors for sounds, and a reader of few numbers."""
-    monkeypatch.setattr(audio_sounds, "extracted", sound_worlds.heard)
+    monkeypatch.setattr(audio_features, "extracted", sound_worlds.heard)
     monkeypatch.setattr(larp_words, "WordsForm", lambda: TINY_WORDS)
 
 
@@ -413,7 +413,7 @@ def test_training_goes_on_in_the_stage_where_it_ended_to_the_same_bits(
         yield advance
 
     with monkeypatch.context() as patch:
-        patch.setattr(larp_training, "task", ends)
+        patch.setattr(larp_stages, "task", ends)
         with pytest.raises(KeyboardInterrupt):
             learned(genres, tmp_path / "c")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.ttc", "c.wtc"]

@@ -62,7 +62,7 @@ def learn_sides(
         ConfigError: torch is needed and not there, or training diverged.
     """
     material, owners, tracks = _material(dataset, known)
-    training = needed(sides)
+    torch_part = needed(sides)
     rng = np.random.default_rng([run.seed, 6])
     held_tracks = np.sort(rng.permutation(len(material))[: round(_HELD * len(material))])
     count = int(owners.max(initial=-1)) + 1
@@ -81,10 +81,10 @@ def learn_sides(
             if len(sides) > 1
             else "give it playlists of two such tracks or more",
         )
-    aside = training.Held(held, *halves(held.playlists.offsets, held.playlists.tracks, rng))
+    aside = torch_part.Held(held, *halves(held.playlists.offsets, held.playlists.tracks, rng))
     if not aside.shown:
         note("larp: too little to tell when a stage ends: all epochs are run", show=run.progress)
-    stages = training.Stages(
+    stages = torch_part.Stages(
         list(sides.values()), learned, aside, config, run, dataset.info.fingerprint
     )
     stages.train()
@@ -100,18 +100,18 @@ def learn_sides(
 
 
 def needed(sides: Mapping[str, Side]) -> ModuleType:
-    """`larp_training`, which needs torch.
+    """`segue.models.larp.stages`, which needs torch.
 
     Raises:
         ConfigError: torch is not there, or what a side needs.
     """
     try:
-        from segue.models.larp import training as larp_training
+        from segue.models.larp import stages
     except ImportError as error:
         raise needs("training", "deep", where="larp", cause=error) from error
     for side in sides.values():
         side.check()
-    return larp_training
+    return stages
 
 
 def _material(dataset: Dataset, known: Sided) -> tuple[Material, Int64, Int64]:

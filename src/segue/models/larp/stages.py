@@ -18,7 +18,8 @@ from segue.models.larp.encoders.contract import Side
 from segue.models.larp.examples import Material
 from segue.models.larp.network import LarpNetwork, pooling_of
 from segue.models.larp.pooling import Pooling
-from segue.models.larp.training import Held, StageTraining, embedded
+from segue.models.larp.training import Held as Held
+from segue.models.larp.training import StageTraining, embedded
 from segue.nn.devices import reproducible
 from segue.nn.items import Arrays
 from segue.numeric.arrays import Float32

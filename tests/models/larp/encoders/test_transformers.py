@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from support.optional import optional, reason
 
-import segue.models
+import segue.models.larp.encoders as encoders
 from segue.errors import BundleError, ConfigError
 from segue.models.larp.encoders.checkpoints import Checkpoint
 from segue.models.larp.encoders.transformers import BertSide, HtsatSide
@@ -532,7 +532,7 @@ def test_missing_libraries_say_what_to_install(monkeypatch, missing, extra):
     monkeypatch.delitem(
         sys.modules, "segue.models.larp.encoders.transformers_network", raising=False
     )
-    monkeypatch.delattr(segue.models, "larp_transformers_network", raising=False)
+    monkeypatch.delattr(encoders, "transformers_network", raising=False)
     with pytest.raises(ConfigError) as caught:
         HtsatSide(SMALL_HTSAT).network([], 32, 0.1)
     assert str(caught.value) == f"larp: HTS-AT or BERT needs {missing}; {install(extra)}"

@@ -26,7 +26,7 @@ from segue.catalog.catalog import Catalog
 from segue.data.dataset import Dataset
 from segue.evaluation.significance import estimate
 from segue.metrics.ranking import per_query
-from segue.models.base.recommender import Recommender, Run
+from segue.models.base.recommender import Recommender, TrainingOptions
 from segue.models.two_stage.features.compute import FAMILIES
 from segue.models.two_stage.model import TwoStage
 from segue.models.two_stage.ranker import Rows, fit_ranker
@@ -46,7 +46,7 @@ class _Keeping(TwoStage):
     """Models by their settings and the rows that they learned from: variants share most."""
 
     def _fitted(
-        self, name: str, dataset: Dataset, plays: Any, catalog: Catalog, run: Run
+        self, name: str, dataset: Dataset, plays: Any, catalog: Catalog, run: TrainingOptions
     ) -> Recommender:
         mask = dataset.kept_entries
         rows = b"" if mask is None else hashlib.sha256(mask).digest()
@@ -55,7 +55,7 @@ class _Keeping(TwoStage):
             self.known[key] = super()._fitted(name, dataset, plays, catalog, run)
         return self.known[key]
 
-    def _rank(self, blocks: list[Rows], run: Run) -> Trees:
+    def _rank(self, blocks: list[Rows], run: TrainingOptions) -> Trees:
         self.rows = Rows(*(np.concatenate(field) for field in zip(*blocks, strict=True)))
         return super()._rank(blocks, run)
 
@@ -75,7 +75,9 @@ def _variants(split: Split, overrides: list[str], seed: int) -> Iterator[tuple[s
 
     def trained(*more: str) -> _Keeping:
         recipe = load_recipe("two-stage", [*overrides, *more])
-        model: _Keeping = _Keeping(**recipe.settings).fit(split.train, Run(seed, progress=True))
+        model: _Keeping = _Keeping(**recipe.settings).fit(
+            split.train, TrainingOptions(seed, progress=True)
+        )
         return model
 
     whole = trained()

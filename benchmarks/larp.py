@@ -40,7 +40,7 @@ from segue.catalog.catalog import catalog_of
 from segue.data.dataset import Dataset
 from segue.evaluation.evaluate import run_test
 from segue.evaluation.significance import estimate
-from segue.models.base.recommender import Run
+from segue.models.base.recommender import TrainingOptions
 from segue.models.larp.model import Larp
 from segue.protocols.base import find_protocol
 from segue.protocols.fingerprints import learned_hashes
@@ -133,7 +133,7 @@ class Runs:
             if recipe:
                 model = self._row(name, seed)
                 if top != model.config.top:
-                    model = model.with_top(top, self.plays, Run(seed))
+                    model = model.with_top(top, self.plays, TrainingOptions(seed))
             seconds = time.perf_counter() - start
             bundle = self._bundle(model)
             how = find_protocol("cold-playlists")
@@ -152,7 +152,9 @@ class Runs:
             made = load_recipe(recipe, (*self.overrides, *settings)).make()
             assert isinstance(made, Larp)
             sides = _mark(made.config.sound, made.config.text, made.config.learning_rate)
-            run = Run(seed, True, self.out / "runs" / f"stages-{sides}-{seed}.checkpoint")
+            run = TrainingOptions(
+                seed, True, self.out / "runs" / f"stages-{sides}-{seed}.checkpoint"
+            )
             self._model, self._last = made.fit(self.train, run), (name, seed)
             if not seed:
                 save_agreement(self.out, _short(name), self._model, self.train)

@@ -19,10 +19,10 @@ import numpy as np
 
 from benchmarks.common.run import asked, child, machine, peak_mb, show
 from segue.audio.extractors import MIDDLE, SOUNDS
-from segue.models.base.recommender import Run
+from segue.models.base.recommender import TrainingOptions
 from segue.models.larp.config import LarpConfig
 from segue.models.larp.encoders.contract import sides_of
-from segue.models.larp.examples import Material, Playlists
+from segue.models.larp.examples import Playlists, TrainingExamples
 from segue.recipe import load_recipe
 
 SIZES = {"larp": (64, 10), "larp-full": (2, 4)}
@@ -31,7 +31,7 @@ IN_A_PLAYLIST = 10
 ONE_CORE = {f"{name}_NUM_THREADS": "1" for name in ("NUMBA", "OMP", "OPENBLAS", "MKL")}
 
 
-def _material(config: LarpConfig, batch: int, steps: int) -> Material:
+def _material(config: LarpConfig, batch: int, steps: int) -> TrainingExamples:
     """Tracks for one step more than is timed."""
     rng = np.random.default_rng(0)
     count = batch * (steps + 1)
@@ -50,7 +50,7 @@ def _material(config: LarpConfig, batch: int, steps: int) -> Material:
     tracks = [rng.choice(count, min(IN_A_PLAYLIST, count), replace=False) for _ in range(lists)]
     owners = np.repeat(np.arange(lists), [len(some) for some in tracks])
     shared = Playlists.of(owners, np.concatenate(tracks), count)
-    return Material(np.arange(count, dtype=np.int32), items, shared)
+    return TrainingExamples(np.arange(count, dtype=np.int32), items, shared)
 
 
 def _steps(_: Path, number: int) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def _steps(_: Path, number: int) -> dict[str, Any]:
     import torch
 
     from segue.models.larp.stages import Stages
-    from segue.models.larp.training import Held, StageTraining
+    from segue.models.larp.training import HeldOut, StageTraining
 
     torch.set_num_threads(1)
     recipe = list(SIZES)[number]
@@ -66,8 +66,10 @@ def _steps(_: Path, number: int) -> dict[str, Any]:
     config = load_recipe(recipe, [f"batch={batch}"]).make().config
     assert isinstance(config, LarpConfig)
     material = _material(config, batch, steps)
-    held = Held(material, [], [])
-    network = Stages(list(sides_of(config).values()), material, held, config, Run(0)).network
+    held = HeldOut(material, [], [])
+    network = Stages(
+        list(sides_of(config).values()), material, held, config, TrainingOptions(0)
+    ).network
     weights = [sum(p.numel() for p in side.parameters()) for side in network.fast]
     row: dict[str, Any] = {
         "recipe": recipe,

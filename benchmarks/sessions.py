@@ -103,7 +103,7 @@ def train_segue(file: Path, epochs: int) -> Result:
 
     from segue.data.dataset import Dataset
     from segue.data.sessions import Sessions
-    from segue.models.base.recommender import Run
+    from segue.models.base.recommender import TrainingOptions
     from segue.models.sequential.model import SasRec
     from segue.models.sequential.training import Trainer
     from segue.queries import Queries
@@ -133,7 +133,7 @@ def train_segue(file: Path, epochs: int) -> Result:
         learning_rate=RATE,
         epochs=epochs,
         patience=0,
-    ).fit(world.keeping(listens=kept), Run(seed=0))
+    ).fit(world.keeping(listens=kept), TrainingOptions(seed=0))
     rows = np.concatenate([np.arange(a, b) for a, b in zip(*histories, strict=True)])
     offsets = np.concatenate([[0], np.cumsum(histories[1] - histories[0])])
     nobody = np.zeros(len(data.asked) + 1, np.int64)

@@ -21,8 +21,8 @@ from segue.evaluation.translate import translate
 from segue.models.audio.config import AudioConfig
 from segue.models.base import audio_features
 from segue.models.base.audio_features import Sounds
-from segue.models.base.recommender import Run
-from segue.models.base.scoring import DotRecommender
+from segue.models.base.recommender import TrainingOptions
+from segue.models.base.scoring import EmbeddingModel
 from segue.models.wrmf.model import WRMF
 from segue.numeric.arrays import Float32, Int32
 from segue.operations.train import train
@@ -64,7 +64,7 @@ class Setting:
 
     def sounds(self, sound: str) -> Sounds:
         """What is heard of the tracks."""
-        return audio_features.extracted(self.dataset, sound, Run(progress=True))
+        return audio_features.extracted(self.dataset, sound, TrainingOptions(progress=True))
 
     @cached_property
     def base(self) -> Bundle:
@@ -80,7 +80,7 @@ class Setting:
         settings = msgspec.structs.asdict(AudioConfig().wrmf)
         return train(msgspec.structs.replace(load_recipe("wrmf"), settings=settings), dataset)[0]
 
-    def bundle(self, recommender: DotRecommender) -> Bundle:
+    def bundle(self, recommender: EmbeddingModel) -> Bundle:
         """A recommender as `run_test` takes it."""
         manifest: Manifest = msgspec.structs.replace(
             self.base.manifest, recommender=recommender.name
@@ -114,7 +114,7 @@ class GivenConfig(Config, frozen=True):
     """No settings."""
 
 
-class Given(DotRecommender):
+class Given(EmbeddingModel):
     """Vectors and biases from anywhere; a query is the mean of the vectors of its tracks."""
 
     Config = GivenConfig
@@ -146,7 +146,7 @@ class Given(DotRecommender):
         means: Float32 = ((rows @ self.vectors) / counts).astype(np.float32)
         return means
 
-    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+    def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         raise NotImplementedError
 
     def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:

@@ -15,7 +15,7 @@ import pytest
 from support import file_work
 
 from segue.audio.decode import AudioError
-from segue.audio.files import Look
+from segue.audio.files import FileCheck
 from segue.audio.worker_process import serve
 from segue.audio.workers import Limits, core_count, run_files
 from segue.errors import ConfigError
@@ -187,7 +187,7 @@ def test_a_look_loads_little() -> None:
     code = "import sys; from segue.audio.files import Look; print(*sys.modules)"
     loaded = {name.split(".")[0] for name in run(code).stdout.split()}
     assert not loaded & {"numba", "typer", "rich", "pyarrow", "scipy", "msgspec"}
-    assert Look.__module__ == "segue.audio.files"
+    assert FileCheck.__module__ == "segue.audio.files"
 
 
 def test_the_processes_share_the_cores() -> None:

@@ -12,7 +12,7 @@ from segue.data.schema import Outcome
 from segue.data.writer import writing_dataset
 from segue.evaluation.evaluate import run_test
 from segue.evaluation.significance import Estimate, estimate
-from segue.models.base.recommender import Run
+from segue.models.base.recommender import TrainingOptions
 from segue.operations.train import train
 from segue.protocols.base import find_protocol
 from segue.queries import Queries, Query
@@ -176,7 +176,11 @@ def test_a_skip_in_the_query_changes_the_next_answer_as_training_taught(name, pl
     optional("torch")
     # bert4rec learns from fewer places of a session, so it needs more passes.
     epochs = "epochs=40" if name == "bert4rec" else "epochs=12"
-    model = load_recipe(name, [*SMALL, "read_skips=true", epochs]).make().fit(planted, Run())
+    model = (
+        load_recipe(name, [*SMALL, "read_skips=true", epochs])
+        .make()
+        .fit(planted, TrainingOptions())
+    )
     # Two tracks of genre 3 were skipped: it is a session of genre 4. They were played: of 3.
     tracks = [3 * TRACKS, 3 * TRACKS + 1]
     skipped, played = Query(tracks, [Outcome.SKIPPED] * 2), Query(tracks, [Outcome.FINISHED] * 2)

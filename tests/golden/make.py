@@ -22,7 +22,7 @@ from segue.data.receipt import Receipt
 from segue.data.schema import DATASET_VERSION, Outcome
 from segue.data.writer import writing_dataset
 from segue.models.base import audio_features
-from segue.models.base.recommender import Run
+from segue.models.base.recommender import TrainingOptions
 from segue.operations.train import train
 from segue.queries import Queries, Query
 from segue.recipe import load_recipe
@@ -140,7 +140,7 @@ def playlists(path: Path, count: int = 60, length: int = 6, sessions: int = 0) -
     return Dataset.open(path)
 
 
-def heard(dataset: Dataset, sound: str, _run: Run) -> audio_features.Sounds:
+def heard(dataset: Dataset, sound: str, _run: TrainingOptions) -> audio_features.Sounds:
     """Sounds that tell even tracks from odd ones, in the place of files."""
     rng = np.random.default_rng(3)
     size = (50, 39) if sound == "bag-of-words" else (8,)

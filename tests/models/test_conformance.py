@@ -19,7 +19,7 @@ from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
 from segue.errors import BundleError, ConfigError, UsageError
 from segue.models.base import audio_features
-from segue.models.base.recommender import RECOMMENDERS, Recommender, Run
+from segue.models.base.recommender import RECOMMENDERS, Recommender, TrainingOptions
 from segue.models.two_stage.features.compute import features_of
 from segue.queries import Queries, Query, Slates
 
@@ -180,7 +180,7 @@ def trained(genres: Dataset) -> Callable[[str], Recommender]:
 
     def get(name: str) -> Recommender:
         if name not in ready:
-            ready[name] = new(name).fit(genres, Run(seed=1))
+            ready[name] = new(name).fit(genres, TrainingOptions(seed=1))
         return ready[name]
 
     return get
@@ -218,7 +218,7 @@ def bundle(name: str, recommender: Recommender) -> Bundle:
 
 @pytest.mark.parametrize("name", KNOWS_KINDS)
 def test_checkerboard_gives_back_the_withheld_track(name: str, checkerboard: Dataset) -> None:
-    recommender = new(name).fit(checkerboard, Run(seed=1))
+    recommender = new(name).fit(checkerboard, TrainingOptions(seed=1))
     size = checkerboard.playlist_count
     kinds = [[t for t in range(size) if t % 2 == p % 2 and t != p] for p in range(size)]
     slates = recommender.recommend(Queries.of([Query(tracks=kind) for kind in kinds]), 1)
@@ -227,7 +227,7 @@ def test_checkerboard_gives_back_the_withheld_track(name: str, checkerboard: Dat
 
 @pytest.mark.parametrize("name", KNOWS_KINDS)
 def test_a_track_of_one_kind_brings_tracks_of_its_kind(name: str, checkerboard: Dataset) -> None:
-    recommender = new(name).fit(checkerboard, Run(seed=1))
+    recommender = new(name).fit(checkerboard, TrainingOptions(seed=1))
     size = checkerboard.playlist_count
     slates = recommender.recommend(Queries.of([Query(tracks=(t,)) for t in range(size)]), 3)
     assert all((slate.tracks % 2 == t % 2).all() for t, slate in enumerate(slates))
@@ -237,7 +237,7 @@ def test_a_track_of_one_kind_brings_tracks_of_its_kind(name: str, checkerboard: 
 def test_skipped_and_disliked_tracks_do_not_speak_for_their_kind(
     name: str, checkerboard: Dataset
 ) -> None:
-    recommender = new(name).fit(checkerboard, Run(seed=1))
+    recommender = new(name).fit(checkerboard, TrainingOptions(seed=1))
     bad = (Outcome.SKIPPED, Outcome.DISLIKED, Outcome.FINISHED)
     slate = recommender.recommend(Queries.of([Query(tracks=(1, 3, 2), outcomes=bad)]), 3)[0]
     assert (slate.tracks % 2 == 0).all()
@@ -468,7 +468,7 @@ def test_reasons_name_only_what_the_query_holds(
 def test_the_same_seed_gives_the_same_tensors(
     name: str, genres: Dataset, trained: Callable[[str], Recommender]
 ) -> None:
-    again = new(name).fit(genres, Run(seed=1)).tensors()
+    again = new(name).fit(genres, TrainingOptions(seed=1)).tensors()
     first = trained(name).tensors()
     assert again.keys() == first.keys()
     assert all(again[key].tobytes() == first[key].tobytes() for key in first)
@@ -477,7 +477,7 @@ def test_the_same_seed_gives_the_same_tensors(
 @NAMES
 def test_training_does_not_change_the_dataset(name: str, genres: Dataset) -> None:
     entries, offsets = genres.entries.copy(), genres.offsets.copy()
-    new(name).fit(genres, Run(seed=1))
+    new(name).fit(genres, TrainingOptions(seed=1))
     assert (genres.entries == entries).all()
     assert (genres.offsets == offsets).all()
 
@@ -488,7 +488,7 @@ def test_repeats_in_playlists_and_empty_playlists_are_learned_from(
 ) -> None:
     lists = [[0, 1, 1, 2, 0], [], [2, 1, 0], [3, 4, 3], [4, 3], [0, 2]]
     data = worlds.make(tmp_path / "d", lists, ["a b", "", "a", "c", "c d", None], tracks=8)
-    recommender = new(name).fit(data, Run(seed=1))
+    recommender = new(name).fit(data, TrainingOptions(seed=1))
     slates = recommender.recommend(Queries.of([Query(tracks=(0,)), Query(title="a")]), 8)
     assert slates.counts.tolist() == [7, 8]
     assert np.isfinite(slates.scores[1]).all()

@@ -16,8 +16,8 @@ from segue.data.schema import Outcome
 from segue.data.sessions import Sessions
 from segue.data.writer import writing_dataset
 from segue.models.base.net_plays import query_counts, row_counts, skip_rates
-from segue.models.base.recommender import Run
-from segue.models.base.scoring import DotRecommender
+from segue.models.base.recommender import TrainingOptions
+from segue.models.base.scoring import EmbeddingModel
 from segue.models.bpr.fold_in import Skips, fold_in
 from segue.models.bpr.model import Bpr
 from segue.models.wrmf.model import WRMF
@@ -130,7 +130,7 @@ def test_rates_are_zero_where_tracks_do_not_differ(
 
 def test_skipped_tracks_of_a_query_do_not_make_its_history_longer(tmp_path: Path) -> None:
     data = worlds.genres(tmp_path / "genres")
-    model = WRMF(factors=8, skip_confidence=1e-9).fit(data, Run(seed=1))
+    model = WRMF(factors=8, skip_confidence=1e-9).fit(data, TrainingOptions(seed=1))
     plain, skipped = Query(tracks=(2,)), Query(tracks=(2, 33), outcomes=(PLAYED, SKIPPED))
     u = model.query_vectors(Queries.of([plain, skipped]))
     np.testing.assert_allclose(u[0], u[1], rtol=1e-4, atol=1e-6)
@@ -262,7 +262,11 @@ def test_training_puts_every_skipped_track_below_those_nobody_heard(tmp_path: Pa
         "outcome": np.tile([PLAYED] * 5 + [SKIPPED] * 3, 60),
     }
     data = write(tmp_path / "data", listens, 30)
-    biases = Bpr(factors=2, epochs=30, skip_share=0.5).fit(data, Run(seed=1)).tensors()["bias"]
+    biases = (
+        Bpr(factors=2, epochs=30, skip_share=0.5)
+        .fit(data, TrainingOptions(seed=1))
+        .tensors()["bias"]
+    )
     assert biases[10:20].max() < biases[20:].min()
 
 
@@ -279,11 +283,11 @@ def test_training_puts_every_skipped_track_below_those_nobody_heard(tmp_path: Pa
     ],
 )
 def test_reasons_add_up_and_a_skip_speaks_against_what_is_like_it(
-    model: type[DotRecommender], settings: dict[str, Any], tmp_path: Path
+    model: type[EmbeddingModel], settings: dict[str, Any], tmp_path: Path
 ) -> None:
     data = worlds.genres(tmp_path / "genres")
     fit = model(factors=8, **settings)
-    fit.fit(data, Run(seed=1))
+    fit.fit(data, TrainingOptions(seed=1))
     tracks, outcomes = (2, 31, 33, 36), (PLAYED, PLAYED, SKIPPED, DISLIKED)
     query = Query(tracks=tracks, outcomes=outcomes, title="jazz no. 5")
     wanted = np.array([30, 32, 35, 0, 3, 70], np.int32)  # jazz, metal, another
@@ -304,11 +308,13 @@ def test_reasons_add_up_and_a_skip_speaks_against_what_is_like_it(
 
 @pytest.mark.parametrize("model", [WRMF, Bpr])
 def test_without_a_setting_skips_are_as_if_they_were_not_there(
-    model: type[DotRecommender], skippy: Dataset
+    model: type[EmbeddingModel], skippy: Dataset
 ) -> None:
     played = skippy.keeping(listens=~Sessions.of(skippy).negative)
     some = {"factors": 4} if model is WRMF else {"factors": 4, "epochs": 2}
-    one, two = (model(**some).fit(data, Run(seed=1)).tensors() for data in (skippy, played))
+    one, two = (
+        model(**some).fit(data, TrainingOptions(seed=1)).tensors() for data in (skippy, played)
+    )
     assert {name: tensor.tobytes() for name, tensor in one.items()} == {
         name: tensor.tobytes() for name, tensor in two.items()
     }
@@ -335,7 +341,7 @@ def noisy(skippy: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return write(tmp_path_factory.mktemp("noisy") / "dataset", listens, skippy.track_count)
 
 
-def effects(data: Dataset, off: DotRecommender, on: DotRecommender) -> list[tuple[float, float]]:
+def effects(data: Dataset, off: EmbeddingModel, on: EmbeddingModel) -> list[tuple[float, float]]:
     """What skips change: mean and standard error of AUC and of HR@20, by session.
 
     The last sixth of the sessions is held out. AUC: their later-played tracks against the
@@ -357,8 +363,8 @@ def effects(data: Dataset, off: DotRecommender, on: DotRecommender) -> list[tupl
             before.append(Query(tracks=tracks[:at].tolist(), outcomes=outcomes[:at]))
             last.append(tracks[at])
 
-    def measured(model: DotRecommender) -> tuple[np.ndarray, np.ndarray]:
-        model.fit(training, Run(seed=1))
+    def measured(model: EmbeddingModel) -> tuple[np.ndarray, np.ndarray]:
+        model.fit(training, TrainingOptions(seed=1))
         auc = []
         for u, (tracks, negative) in zip(
             model.query_vectors(Queries.of(halves)), later, strict=True
@@ -380,7 +386,7 @@ PAIRS = [
 
 @pytest.mark.parametrize(("model", "settings", "skips"), PAIRS)
 def test_skips_tell_later_skips_from_later_plays_and_cost_no_hits(
-    model: type[DotRecommender], settings: dict[str, Any], skips: dict[str, float], skippy: Dataset
+    model: type[EmbeddingModel], settings: dict[str, Any], skips: dict[str, float], skippy: Dataset
 ) -> None:
     (auc, about), (hits, wide) = effects(skippy, model(**settings), model(**settings, **skips))
     assert auc > 1.96 * about
@@ -389,7 +395,7 @@ def test_skips_tell_later_skips_from_later_plays_and_cost_no_hits(
 
 @pytest.mark.parametrize(("model", "settings", "skips"), PAIRS)
 def test_skips_that_are_chance_tell_nothing_and_cost_little(
-    model: type[DotRecommender], settings: dict[str, Any], skips: dict[str, float], noisy: Dataset
+    model: type[EmbeddingModel], settings: dict[str, Any], skips: dict[str, float], noisy: Dataset
 ) -> None:
     (auc, about), (hits, _) = effects(noisy, model(**settings), model(**settings, **skips))
     assert abs(auc) < 2.58 * about

@@ -24,7 +24,7 @@ from segue.errors import DataError
 from segue.protocols import next_track
 from segue.protocols.base import PROTOCOLS, Split, Test
 from segue.protocols.fingerprints import learned_hashes, session_hashes
-from segue.protocols.session_split import Heard, halve
+from segue.protocols.session_split import SessionRows, halve
 
 NAMES = ["next", "next-last", "next-sampled", "skips"]
 BY_SESSION = pytest.mark.parametrize("name", NAMES)
@@ -175,7 +175,7 @@ def test_nothing_from_the_split_on_changes_training(
 
     def training(name: str) -> tuple[Dataset, set[int]]:
         dataset = write_sessions(path / name, sessions)
-        halves = halve(dataset, Heard.of(dataset), 0.1, 0)
+        halves = halve(dataset, SessionRows.of(dataset), 0.1, 0)
         return dataset.narrowed(listens=halves.keep), set(halves.tested.tolist())
 
     before, tested = training("before")

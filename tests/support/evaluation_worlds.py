@@ -13,8 +13,8 @@ from segue.bundle import Bundle, Holdout, Manifest
 from segue.config import Config
 from segue.data.dataset import Dataset
 from segue.data.writer import writing_dataset
-from segue.models.base.recommender import Run
-from segue.models.base.scoring import DenseRecommender
+from segue.models.base.recommender import TrainingOptions
+from segue.models.base.scoring import ScoringModel
 from segue.models.popularity import Popularity
 from segue.numeric.arrays import Float32, Int32
 from segue.protocols.base import PROTOCOLS
@@ -94,12 +94,12 @@ class SameGenreConfig(Config, frozen=True):
     """No settings."""
 
 
-class SameGenre(DenseRecommender):
+class SameGenre(ScoringModel):
     """Popular tracks of the genres of the history; enough to beat popularity."""
 
     Config = SameGenreConfig
 
-    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+    def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         pass
 
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
@@ -130,7 +130,7 @@ SameGenre.name = "same-genre"  # given late, so that it is not registered as one
 def train_bundle(
     dataset: Dataset,
     holdout: Holdout | None = None,
-    kind: type[DenseRecommender] = Popularity,
+    kind: type[ScoringModel] = Popularity,
 ) -> Bundle:
     """What ``segue train [--holdout]`` makes."""
     train = dataset

@@ -24,7 +24,7 @@ class AudioFile(NamedTuple):
     """Of the file's bytes, as hex: what features are kept under."""
 
 
-class Looked(NamedTuple):
+class FileInfo(NamedTuple):
     """What is known of a sound file without decoding it."""
 
     tags: Tags
@@ -35,12 +35,12 @@ class Looked(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Look:
+class FileCheck:
     """Looks at one file; work for `segue.audio.workers.run_files`."""
 
     longest_minutes: float = LONGEST_MINUTES
 
-    def __call__(self, path: Path) -> Looked:
+    def __call__(self, path: Path) -> FileInfo:
         """Raises AudioError or OSError where it is not sound."""
         duration_ms, sample_rate, channels = probe(path, self.longest_minutes)
-        return Looked(read_tags(path), sha256(path), duration_ms, sample_rate, channels)
+        return FileInfo(read_tags(path), sha256(path), duration_ms, sample_rate, channels)

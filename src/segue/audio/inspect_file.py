@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segue.audio.features import Analysis, features_of
-from segue.audio.files import Look, Looked
+from segue.audio.files import FileCheck, FileInfo
 
 
 @dataclass(frozen=True)
 class Listen:
     """Looks at a file and keeps its features; work for `segue.audio.workers.run_files`."""
 
-    look: Look
+    look: FileCheck
     analysis: Analysis
     folder: Path
 
-    def __call__(self, path: Path) -> Looked:
+    def __call__(self, path: Path) -> FileInfo:
         """Raises AudioError or OSError where it is not sound."""
         looked = self.look(path)
         features_of(path, looked.sha256, self.analysis, self.folder)

@@ -56,9 +56,16 @@ def serve(
     with given_settings():
         wanted = overrides(settings)
     run(
-        bundle, host=host, port=port, data=data, token_file=token_file, log=log, sounds=sounds,
-        report=report, settings=wanted,
-    )  # fmt: skip
+        bundle,
+        host=host,
+        port=port,
+        data=data,
+        token_file=token_file,
+        log=log,
+        sounds=sounds,
+        report=report,
+        settings=wanted,
+    )
 
 
 def token(

@@ -13,7 +13,7 @@ from segue.bundle import Bundle, libraries
 from segue.data.dataset import Dataset
 from segue.errors import UsageError
 from segue.evaluation.leakage import refuse_learned
-from segue.evaluation.scoring import Tally, Values
+from segue.evaluation.scoring import Scores, Values
 from segue.evaluation.significance import MIN_CLUSTERS, Comparison, Estimate, compare, estimate
 from segue.evaluation.translate import Matched, translate
 from segue.numeric.arrays import Int64
@@ -213,7 +213,7 @@ def run_test(
     """Ask one bundle everything, in blocks; and its value of each metric for each query."""
     asked = translate(test, dataset, bundle)
     size = len(bundle.catalog)
-    tally = Tally(n, metrics, np.zeros(size, np.int64), Counter())
+    tally = Scores(n, metrics, np.zeros(size, np.int64), Counter())
     ask = tally.lists
     if test.against is not None:
         ask = tally.contrasts

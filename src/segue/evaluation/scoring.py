@@ -25,7 +25,7 @@ _PAIRS = 1 << 22
 
 
 @dataclass
-class Tally:
+class Scores:
     """What the answers to a test add up to, block by block."""
 
     n: int

@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 
 from segue.config import Config
 from segue.data.dataset import Dataset
-from segue.models.base.recommender import Run
-from segue.models.base.scoring import DenseRecommender
+from segue.models.base.recommender import TrainingOptions
+from segue.models.base.scoring import ScoringModel
 from segue.numeric.arrays import Float32, Int32
 from segue.queries import Queries, Query, Reason
 from segue.text.ngrams import words as words_of
@@ -40,7 +40,7 @@ class ContentConfig(Config, frozen=True):
     """Content has no settings."""
 
 
-class Content(DenseRecommender):
+class Content(ScoringModel):
     """score(t) = sum over the history of s (1 [same artist] + 1/2 [same album]), + words + played
 
     s is 1 for a track of the history, -1 for one that was skipped or disliked. Each word of the
@@ -51,7 +51,7 @@ class Content(DenseRecommender):
     name = "content"
     Config = ContentConfig
 
-    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+    def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         pass
 
     @property

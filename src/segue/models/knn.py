@@ -30,8 +30,8 @@ from numba import njit, prange
 from segue.config import Config
 from segue.data.dataset import Dataset
 from segue.errors import BundleError
-from segue.models.base.recommender import Run, knows_history
-from segue.models.base.scoring import DenseRecommender
+from segue.models.base.recommender import TrainingOptions, knows_history
+from segue.models.base.scoring import ScoringModel
 from segue.numeric.arrays import Float32, Int32, Int64
 from segue.numeric.parallel import parallel
 from segue.numeric.tensors import expect
@@ -93,7 +93,7 @@ def without_evidence(plays: Int32) -> Float32:
     return (-1.0 / (1.0 + plays.astype(np.float64))).astype(np.float32)
 
 
-class PlaysRecommender(DenseRecommender):
+class PlayCountModel(ScoringModel):
     """A model that keeps who has which track, as sparse rows."""
 
     offsets: Int64
@@ -137,7 +137,7 @@ def _falls(offsets: Int64) -> bool:
     return bool((np.diff(offsets) < 0).any())
 
 
-class _Neighbours(PlaysRecommender):
+class _Neighbours(PlayCountModel):
     """The walk that both models share."""
 
     heard: Float64
@@ -149,7 +149,7 @@ class _Neighbours(PlaysRecommender):
     most: int
     """How many playlists vote."""
 
-    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+    def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         self.keep_plays(plays)
 
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
@@ -159,9 +159,19 @@ class _Neighbours(PlaysRecommender):
         out = np.empty((len(queries), len(self.catalog)), np.float32)
         starts, history = queries.liked()
         _score(
-            starts, history, self.offsets, self.tracks, self.at, self.rows,
-            self.heard, self.row, self.most, self.voted, self.rest, out,
-        )  # fmt: skip
+            starts,
+            history,
+            self.offsets,
+            self.tracks,
+            self.at,
+            self.rows,
+            self.heard,
+            self.row,
+            self.most,
+            self.voted,
+            self.rest,
+            out,
+        )
         return out
 
     def keep(self, offsets: Int64, tracks: Int32) -> None:

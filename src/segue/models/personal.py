@@ -17,8 +17,8 @@ from msgspec import Meta
 from segue.config import Config
 from segue.data.dataset import Dataset
 from segue.models.base.recency import Float64, recent_plays
-from segue.models.base.recommender import Run
-from segue.models.base.scoring import DenseRecommender
+from segue.models.base.recommender import TrainingOptions
+from segue.models.base.scoring import ScoringModel
 from segue.numeric.arrays import Float32, Int32
 from segue.queries import Queries, Query, Reason
 
@@ -32,7 +32,7 @@ class PersonalConfig(Config, frozen=True):
     ] = 200.0
 
 
-class Personal(DenseRecommender):
+class Personal(ScoringModel):
     """score(t) = 1 + sum over the plays of t in the past of 2^(-age / half_life); else popularity.
 
     The age of a play is how many listens of the past came after it. A track that the listener has
@@ -42,7 +42,7 @@ class Personal(DenseRecommender):
     name = "personal"
     Config = PersonalConfig
 
-    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+    def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         pass
 
     @property

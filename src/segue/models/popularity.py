@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from segue.config import Config
 from segue.data.dataset import Dataset
-from segue.models.base.recommender import Run
-from segue.models.base.scoring import DenseRecommender
+from segue.models.base.recommender import TrainingOptions
+from segue.models.base.scoring import ScoringModel
 from segue.numeric.arrays import Float32, Int32
 from segue.queries import Queries, Query, Reason
 
@@ -20,13 +20,13 @@ class PopularityConfig(Config, frozen=True):
     """Popularity has no settings."""
 
 
-class Popularity(DenseRecommender):
+class Popularity(ScoringModel):
     """score(t) = number of playlists and listeners that have t."""
 
     name = "popularity"
     Config = PopularityConfig
 
-    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+    def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         pass
 
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:

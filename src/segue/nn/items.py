@@ -22,7 +22,7 @@ class Arrays(Protocol):
     def __getitem__(self, i: int, /) -> Array: ...
 
 
-class Some:
+class Subset:
     """Some of `Arrays`, read when they are asked for."""
 
     def __init__(self, arrays: Arrays, at: Int64) -> None:

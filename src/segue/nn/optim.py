@@ -51,15 +51,27 @@ class RowAdamW(torch.optim.AdamW):
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
         state["step"] += 1
         _adam(
-            p, state["exp_avg"], state["exp_avg_sq"], gradient.indices()[0], gradient.values(),
-            group["lr"], group["betas"], int(state["step"]),
-        )  # fmt: skip
+            p,
+            state["exp_avg"],
+            state["exp_avg_sq"],
+            gradient.indices()[0],
+            gradient.values(),
+            group["lr"],
+            group["betas"],
+            int(state["step"]),
+        )
 
 
 def _adam(
-    rows: Tensor, first: Tensor, second: Tensor, at: Tensor, gradient: Tensor, rate: float,
-    betas: tuple[float, float], steps: int,
-) -> None:  # fmt: skip
+    rows: Tensor,
+    first: Tensor,
+    second: Tensor,
+    at: Tensor,
+    gradient: Tensor,
+    rate: float,
+    betas: tuple[float, float],
+    steps: int,
+) -> None:
     """Adam's step number `steps` on the distinct rows `at`, whose gradient it is; in place."""
     one, two = betas
     mean = first[at].mul_(one).add_(gradient, alpha=1 - one)

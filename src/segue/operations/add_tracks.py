@@ -17,12 +17,12 @@ import pyarrow.compute as pc
 
 from segue.audio.extractors import SOUNDS, Extractor
 from segue.audio.features import Analysis, Features, folder_of
-from segue.audio.files import AudioFile, Look, Looked
+from segue.audio.files import AudioFile, FileCheck, FileInfo
 from segue.audio.inspect_file import Listen
 from segue.audio.workers import Limits
 from segue.catalog.catalog import Catalog
 from segue.data.ingestion.sources import find
-from segue.data.readers.audio import READER, Found, scan, without_doubles
+from segue.data.readers.audio import READER, AudioTrack, scan, without_doubles
 from segue.data.receipt import Receipt
 from segue.data.schema import TABLES
 from segue.errors import BundleError, UsageError
@@ -32,7 +32,7 @@ from segue.system.progress import task
 
 if TYPE_CHECKING:
     from segue.bundle import Bundle
-    from segue.models.base.cold_start import AudioDoor
+    from segue.models.base.cold_start import ContentModel
 
 _MB = 1e6
 _MANIFEST = "manifest.json"
@@ -59,7 +59,7 @@ class Added(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Ears:
+class FeatureExtraction:
     """What a model hears of sound files that have just arrived; it is kept by their content.
 
     Attributes:
@@ -71,15 +71,15 @@ class Ears:
     longest_minutes: float
 
     @property
-    def look(self) -> Callable[[Path], Looked]:
+    def look(self) -> Callable[[Path], FileInfo]:
         """Looks at a file and hears it in one go; work for `segue.audio.workers.run_files`."""
-        look = Look(self.longest_minutes)
+        look = FileCheck(self.longest_minutes)
         if self.extractor is None:
             return look
         return Listen(look, self._analysis(self.extractor), folder_of(self.extractor))
 
-    def features(self, files: Sequence[Found]) -> Sequence[npt.NDArray[Any]] | Features:
-        """What was heard of files, as `AudioDoor.place` takes it."""
+    def features(self, files: Sequence[AudioTrack]) -> Sequence[npt.NDArray[Any]] | Features:
+        """What was heard of files, as `ContentModel.place` takes it."""
         if self.extractor is None:
             return [np.zeros(0, np.float32)] * len(files)
         heard = [AudioFile(i, Path(f.file), f.looked.sha256) for i, f in enumerate(files)]
@@ -119,7 +119,7 @@ def add(
     extractor = _heard_by(path)
     before = _manifest(path)
     limits = Limits()
-    ears = Ears(extractor, limits.duration_minutes)
+    ears = FeatureExtraction(extractor, limits.duration_minutes)
     receipt = Receipt(format="audio", unit=READER.unit)
     with ExitStack() as stack:
         inputs = find(list(sources), READER.wanted, READER.files, stack, receipt.notes)
@@ -212,18 +212,18 @@ def _manifest(path: Path) -> bytes:
     return file.read_bytes()
 
 
-def _load(path: Path, out: Path) -> tuple[Bundle, AudioDoor]:
+def _load(path: Path, out: Path) -> tuple[Bundle, ContentModel]:
     # Here, because it takes as long as to listen to a file.
     from segue.bundle import Bundle
-    from segue.models.base.cold_start import AudioDoor
+    from segue.models.base.cold_start import ContentModel
 
     Bundle.refuse_place(out)
     bundle = Bundle.load(path)
-    assert isinstance(bundle.recommender, AudioDoor)
+    assert isinstance(bundle.recommender, ContentModel)
     return bundle, bundle.recommender
 
 
-def _new(files: list[Found], catalog: Catalog, receipt: Receipt) -> list[Found]:
+def _new(files: list[AudioTrack], catalog: Catalog, receipt: Receipt) -> list[AudioTrack]:
     """Files whose tracks the catalog does not have; the others are counted as dropped."""
     from segue.reranking.recordings import Recordings
 
@@ -240,13 +240,13 @@ def _new(files: list[Found], catalog: Catalog, receipt: Receipt) -> list[Found]:
     return [new[i] for i in first]
 
 
-def _among(catalog: Catalog, column: str, files: Sequence[Found]) -> pa.ChunkedArray:
+def _among(catalog: Catalog, column: str, files: Sequence[AudioTrack]) -> pa.ChunkedArray:
     """Which tracks of the catalog have in this column what one of the files has."""
     values = pa.array([getattr(file.track, column) for file in files], pa.string())
     return pc.is_in(catalog.table[column], value_set=values.drop_null())
 
 
-def _as_long(catalog: Catalog, files: Sequence[Found]) -> pa.Array:
+def _as_long(catalog: Catalog, files: Sequence[AudioTrack]) -> pa.Array:
     """Which tracks of the catalog are about as long as one of the files."""
     from segue.reranking.recordings import SAME_DURATION_MS
 
@@ -258,7 +258,7 @@ def _as_long(catalog: Catalog, files: Sequence[Found]) -> pa.Array:
     return pa.array(apart <= SAME_DURATION_MS)
 
 
-def table_of(files: Sequence[Found]) -> pa.Table:
+def table_of(files: Sequence[AudioTrack]) -> pa.Table:
     """The tracks of files, as rows of the table `tracks`."""
     return pa.Table.from_pylist([file.track._asdict() for file in files], TABLES["tracks"])
 

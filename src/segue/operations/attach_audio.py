@@ -17,7 +17,7 @@ from segue.catalog.catalog import Catalog
 from segue.catalog.matching import match_tracks
 from segue.data.dataset import DATASET_FILE, Dataset, Int32
 from segue.data.ingestion.ingest import inputs_of, refuse_nothing
-from segue.data.readers.audio import Found, scan, without_doubles, write_audio
+from segue.data.readers.audio import AudioTrack, scan, without_doubles, write_audio
 from segue.data.receipt import Receipt
 from segue.data.schema import TABLES
 from segue.data.writer import writing_dataset
@@ -69,7 +69,7 @@ def attach_audio(
     return receipt
 
 
-def _rows(files: Sequence[Found], dataset: Dataset, receipt: Receipt) -> Int32:
+def _rows(files: Sequence[AudioTrack], dataset: Dataset, receipt: Receipt) -> Int32:
     """Row of each file's track; those that belong to none get the rows after the last."""
     attached = dataset.audio_files()
     names = Catalog.of(dataset.tracks, np.zeros(dataset.track_count, np.int32))
@@ -115,7 +115,7 @@ def _single(recordings: Sequence[str | None]) -> dict[str, int]:
     }
 
 
-def _tracks(tracks: pa.Table, files: Sequence[Found], rows: Int32) -> pa.Table:
+def _tracks(tracks: pa.Table, files: Sequence[AudioTrack], rows: Int32) -> pa.Table:
     """The catalog with the new tracks, and with tags where it knew nothing."""
     size = max(len(tracks), int(rows.max(initial=-1)) + 1)
     place = np.full(size, -1)

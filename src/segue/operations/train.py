@@ -13,15 +13,15 @@ from segue.audio.extractors import SOUNDS
 from segue.bundle import Bundle, Holdout, Manifest, libraries
 from segue.data.dataset import Dataset
 from segue.errors import ConfigError
-from segue.models.base.cold_start import AudioDoor
-from segue.models.base.recommender import Recommender, Run
+from segue.models.base.cold_start import ContentModel
+from segue.models.base.recommender import Recommender, TrainingOptions
 from segue.protocols.base import find_protocol
 from segue.protocols.fingerprints import learned_hashes
 from segue.recipe import Recipe
 from segue.system.environment import peak_rss_mb
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
+class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
     """What training cost and learned from.
 
     Attributes:
@@ -45,7 +45,7 @@ def train(
     holdout: str | None = None,
     progress: bool = False,
     checkpoint: Path | None = None,
-) -> tuple[Bundle, Facts]:
+) -> tuple[Bundle, TrainingReport]:
     """Fit a recipe's recommender.
 
     Args:
@@ -68,7 +68,7 @@ def train(
     recommender = recipe.make()
     learned_from = find_protocol(holdout).split(dataset, seed).train if holdout else dataset
     try:
-        recommender.fit(learned_from, Run(seed, progress, checkpoint))
+        recommender.fit(learned_from, TrainingOptions(seed, progress, checkpoint))
     except np.linalg.LinAlgError as error:
         raise ConfigError(
             f"training gave values that are not finite ({error})",
@@ -90,7 +90,7 @@ def train(
         libraries=libraries(),
     )
     bundle = Bundle(recommender, manifest, learned_hashes(learned_from))
-    facts = Facts(
+    facts = TrainingReport(
         seconds=round(time.perf_counter() - start, 3),
         peak_rss_mb=round(peak_rss_mb(), 1),
         metrics=metrics,
@@ -99,7 +99,7 @@ def train(
 
 
 def _extractor(recommender: Recommender) -> str | None:
-    if isinstance(recommender, AudioDoor) and recommender.sound in SOUNDS:
+    if isinstance(recommender, ContentModel) and recommender.sound in SOUNDS:
         return SOUNDS[recommender.sound].name
     return None
 

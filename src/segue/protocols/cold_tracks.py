@@ -29,7 +29,7 @@ COLD_SHARE = 0.1
 CUTOFF = 20
 
 
-class Cold(Protocol):
+class ColdTracks(Protocol):
     """A drawn tenth of the tracks loses all its plays; each listener is asked which of them fit.
 
     A query shows what a listener (a playlist, where there are no listeners) had of the other

@@ -11,7 +11,7 @@ from segue.errors import DataError
 from segue.numeric.arrays import Int64
 from segue.protocols.base import GROUP, Protocol, Split, Test
 from segue.protocols.fingerprints import UInt64, session_hashes
-from segue.protocols.session_split import Heard, drawn, halve
+from segue.protocols.session_split import SessionRows, drawn, halve
 
 TEST_SHARE = 0.1
 """Of the sessions, about, that begin at or after the time that splits them."""
@@ -43,7 +43,7 @@ class Next(SessionProtocol):
 
     def split(self, dataset: Dataset, seed: int) -> Split:
         """Hold out the latest tenth of the sessions and ask of at most 20,000 of them."""
-        heard = Heard.of(dataset)
+        heard = SessionRows.of(dataset)
         halves = halve(dataset, heard, TEST_SHARE, seed)
         targets = _targets(heard)
         usable = halves.tested[targets[halves.tested] > 0]
@@ -53,7 +53,7 @@ class Next(SessionProtocol):
 
     def every(self, dataset: Dataset, seed: int) -> Test:
         """Make a query of every session that has a next track."""
-        heard = Heard.of(dataset)
+        heard = SessionRows.of(dataset)
         targets = _targets(heard)
         which = np.flatnonzero(targets > 0)
         return self._test(dataset, heard, which, targets[which], (), seed)
@@ -70,7 +70,7 @@ class Next(SessionProtocol):
     def _test(
         self,
         dataset: Dataset,
-        heard: Heard,
+        heard: SessionRows,
         which: Int64,
         targets: Int64,
         notes: tuple[str, ...],
@@ -105,7 +105,7 @@ class NextLast(Next):
 
     def split(self, dataset: Dataset, seed: int) -> Split:
         """Hold out the end of each session from its target on; ask of at most 20,000."""
-        heard = Heard.of(dataset)
+        heard = SessionRows.of(dataset)
         targets = _targets(heard)
         out = (targets > 0)[heard.sessions.owners] & (
             heard.position >= targets[heard.sessions.owners]
@@ -131,7 +131,7 @@ class NextSampled(NextLast):
     def _test(
         self,
         dataset: Dataset,
-        heard: Heard,
+        heard: SessionRows,
         which: Int64,
         targets: Int64,
         notes: tuple[str, ...],
@@ -151,6 +151,6 @@ class NextSampled(NextLast):
         return replace(test, notes=(note, *test.notes), candidates=candidates.astype(np.int32))
 
 
-def _targets(heard: Heard) -> Int64:
+def _targets(heard: SessionRows) -> Int64:
     """Position of the last listen that is new in its session and not negative; < 1: none."""
     return heard.last(heard.first & ~heard.negative & (heard.position > 0))

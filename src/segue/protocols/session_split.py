@@ -15,7 +15,7 @@ from segue.queries import MAX_PAST, Queries
 
 
 @dataclass(frozen=True)
-class Heard:
+class SessionRows:
     """The sessions of a dataset, and of each of their listens what protocols ask about."""
 
     sessions: Sessions
@@ -88,7 +88,7 @@ class Halves:
     notes: tuple[str, ...]
 
 
-def halve(dataset: Dataset, heard: Heard, share: float, seed: int) -> Halves:
+def halve(dataset: Dataset, heard: SessionRows, share: float, seed: int) -> Halves:
     """Hold out about `share` of the sessions: those from a time T on.
 
     Training keeps the listens before T, of sessions that go on after T too; so nothing that

@@ -10,7 +10,7 @@ from segue.errors import DataError
 from segue.numeric.arrays import Bools, Int32, Int64, offsets_of
 from segue.protocols.base import Split, Test
 from segue.protocols.next_track import MOST_SESSIONS, TEST_SHARE, SessionProtocol
-from segue.protocols.session_split import Heard, drawn, halve
+from segue.protocols.session_split import SessionRows, drawn, halve
 
 SHORTEST = 4
 """Listens of a session that is cut in two."""
@@ -31,7 +31,7 @@ class Skips(SessionProtocol):
 
     def split(self, dataset: Dataset, seed: int) -> Split:
         """Hold out what `next` holds out and ask of at most 20,000 sessions."""
-        heard = Heard.of(dataset)
+        heard = SessionRows.of(dataset)
         halves = halve(dataset, heard, TEST_SHARE, seed)
         later = _Later.of(heard)
         which, notes = drawn(halves.tested[later.usable[halves.tested]], MOST_SESSIONS, seed)
@@ -40,7 +40,7 @@ class Skips(SessionProtocol):
 
     def every(self, dataset: Dataset, seed: int) -> Test:
         """Make a query of every session that plays and skips new tracks in its second half."""
-        heard = Heard.of(dataset)
+        heard = SessionRows.of(dataset)
         later = _Later.of(heard)
         return _test(dataset, heard, later, np.flatnonzero(later.usable), ())
 
@@ -64,7 +64,7 @@ class _Later:
         self.cuts, self.played, self.against, self.usable = cuts, played, against, usable
 
     @classmethod
-    def of(cls, heard: Heard) -> _Later:
+    def of(cls, heard: SessionRows) -> _Later:
         sessions = heard.sessions
         lengths = np.diff(sessions.offsets)
         cuts = lengths // 2
@@ -76,7 +76,7 @@ class _Later:
 
 
 def _test(
-    dataset: Dataset, heard: Heard, later: _Later, which: Int64, notes: tuple[str, ...]
+    dataset: Dataset, heard: SessionRows, later: _Later, which: Int64, notes: tuple[str, ...]
 ) -> Test:
     if not len(which):
         raise DataError(
@@ -101,7 +101,7 @@ def _test(
     )
 
 
-def _rows(heard: Heard, wanted: Bools, which: Int64) -> tuple[Int64, Int32]:
+def _rows(heard: SessionRows, wanted: Bools, which: Int64) -> tuple[Int64, Int32]:
     """Tracks of the wanted listens of some sessions, rising in each: (offsets, tracks)."""
     query = np.full(len(heard.sessions), -1, np.int64)
     query[which] = np.arange(len(which))

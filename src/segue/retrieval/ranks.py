@@ -22,7 +22,7 @@ _BLOCK_BYTES = 64 << 20  # scores of whole catalogs that are held at a time
 _LANES = 32
 
 
-class Given(NamedTuple):
+class Targets(NamedTuple):
     """Tracks of each query whose score is given, and not the product."""
 
     offsets: Int64
@@ -47,9 +47,17 @@ def places_of_scores(
     none = np.empty((scores.shape[1], 0), np.float32)
     exact = np.zeros(len(scores))
     return _count(
-        nothing, none, none.sum(axis=1), scores, exact,
-        excluded_offsets, excluded, offsets, tracks, _none_given(len(scores)),
-    )  # fmt: skip
+        nothing,
+        none,
+        none.sum(axis=1),
+        scores,
+        exact,
+        excluded_offsets,
+        excluded,
+        offsets,
+        tracks,
+        _none_given(len(scores)),
+    )
 
 
 def places_of_products(
@@ -60,7 +68,7 @@ def places_of_products(
     excluded: Int32,
     offsets: Int64,
     tracks: Int32,
-    given: Given | None = None,
+    given: Targets | None = None,
 ) -> Int64:
     """The place of each wanted track by ``queries @ vectors.T + bias``.
 
@@ -85,17 +93,23 @@ def places_of_products(
                 part += bias
         ends = offsets[start : rows.stop + 1]
         out[ends[0] : ends[-1]] = _count(
-            queries[rows], vectors, bias, part, slack[rows],
-            excluded_offsets[start : rows.stop + 1], excluded,
-            ends - ends[0], tracks[ends[0] : ends[-1]],
+            queries[rows],
+            vectors,
+            bias,
+            part,
+            slack[rows],
+            excluded_offsets[start : rows.stop + 1],
+            excluded,
+            ends - ends[0],
+            tracks[ends[0] : ends[-1]],
             given._replace(offsets=given.offsets[start : rows.stop + 1]),
-        )  # fmt: skip
+        )
     return out
 
 
-def _none_given(queries: int) -> Given:
+def _none_given(queries: int) -> Targets:
     nothing = np.zeros(0, np.int32)
-    return Given(np.zeros(queries + 1, np.int64), nothing, nothing.astype(np.float32))
+    return Targets(np.zeros(queries + 1, np.int64), nothing, nothing.astype(np.float32))
 
 
 def _count(
@@ -108,15 +122,24 @@ def _count(
     excluded: Int32,
     offsets: Int64,
     tracks: Int32,
-    given: Given,
+    given: Targets,
 ) -> Int64:
     out = np.zeros(len(tracks), np.int64)
     _places(
-        fixed(queries, np.float32), fixed(vectors, np.float32), fixed(bias, np.float32),
-        scores, slack, fixed(excluded_offsets, np.int64), fixed(excluded, np.int32),
-        fixed(offsets, np.int64), fixed(tracks, np.int32), fixed(given.offsets, np.int64),
-        fixed(given.tracks, np.int32), fixed(given.scores, np.float32), out,
-    )  # fmt: skip
+        fixed(queries, np.float32),
+        fixed(vectors, np.float32),
+        fixed(bias, np.float32),
+        scores,
+        slack,
+        fixed(excluded_offsets, np.int64),
+        fixed(excluded, np.int32),
+        fixed(offsets, np.int64),
+        fixed(tracks, np.int32),
+        fixed(given.offsets, np.int64),
+        fixed(given.tracks, np.int32),
+        fixed(given.scores, np.float32),
+        out,
+    )
     return out
 
 
@@ -132,9 +155,20 @@ def _exact(query, vectors, bias, t, score, known, lanes):  # type: ignore[no-unt
 
 @parallel(cache=True)
 def _places(  # type: ignore[no-untyped-def]
-    queries, vectors, bias, scores, slack, excluded_offsets, excluded, offsets, tracks,
-    given_offsets, given, given_scores, out,
-):  # fmt: skip
+    queries,
+    vectors,
+    bias,
+    scores,
+    slack,
+    excluded_offsets,
+    excluded,
+    offsets,
+    tracks,
+    given_offsets,
+    given,
+    given_scores,
+    out,
+):
     """Count for each wanted track what comes before it. `scores` are exact within `slack`."""
     size = scores.shape[1]
     for q in prange(len(scores)):

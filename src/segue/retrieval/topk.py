@@ -223,9 +223,19 @@ def _look(
         last_scores(last, index.tiles, bias, scores)
         bars = np.empty(len(asked), np.float32)
         reached(
-            asked, vectors, scores, slack[rows], ends, excluded, ids, n, some, _FIRST,
-            _room(some, size), bars,
-        )  # fmt: skip
+            asked,
+            vectors,
+            scores,
+            slack[rows],
+            ends,
+            excluded,
+            ids,
+            n,
+            some,
+            _FIRST,
+            _room(some, size),
+            bars,
+        )
         reach = np.stack(
             [_lengths(asked[:, : factors - width]) for width in (_FIRST, _SECOND)], axis=1
         ).astype(np.float32) * np.float32(1 + 1e-6)
@@ -268,12 +278,28 @@ def _find(
         places.sort()
         places %= size
         best_found(
-            queries[rows], padded[rows], reach[rows], slack[rows], some - some[0], places,
-            vectors, bias, lengths, order, tiles, bases,
-            step, _aligned(-(-width // step), 4, TILE), np.full(width, LOWEST), n,
-            np.empty((width, room), np.float32), np.empty((width, room), np.int32),
-            out[0][rows], out[1][rows], out[2][rows],
-        )  # fmt: skip
+            queries[rows],
+            padded[rows],
+            reach[rows],
+            slack[rows],
+            some - some[0],
+            places,
+            vectors,
+            bias,
+            lengths,
+            order,
+            tiles,
+            bases,
+            step,
+            _aligned(-(-width // step), 4, TILE),
+            np.full(width, LOWEST),
+            n,
+            np.empty((width, room), np.float32),
+            np.empty((width, room), np.int32),
+            out[0][rows],
+            out[1][rows],
+            out[2][rows],
+        )
 
 
 def _dense(

@@ -83,7 +83,7 @@ def _on_hangup(call: Callable[[], None]) -> bool:
 
 
 async def _quietly(service: Service) -> None:
-    with suppress(problems.Refused):
+    with suppress(problems.HTTPProblem):
         await service.swap(BundleRequest())
 
 

@@ -73,16 +73,24 @@ def serve(
     beyond = not is_loopback(host)
     live = Live.load(bundle)
     service = Service(
-        live, log or str(folder / LOG), folder / UPLOADS, made,
-        sounds=sounds_of(sounds) if sounds else {}, report=report,
-    )  # fmt: skip
+        live,
+        log or str(folder / LOG),
+        folder / UPLOADS,
+        made,
+        sounds=sounds_of(sounds) if sounds else {},
+        report=report,
+    )
     service.open_log()
     logging.basicConfig(format="segue: %(message)s", level=logging.INFO, stream=sys.stderr)
     config = uvicorn.Config(
         create_app(service, tokens, beyond=beyond),
-        host=host, port=port, log_level="warning", access_log=False, server_header=False,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
         timeout_graceful_shutdown=10,
-    )  # fmt: skip
+    )
     listening = _bound(host, port)
     there = listening.getsockname()[1]
     name = f"[{host}]" if ":" in host else host

@@ -42,10 +42,37 @@ _MOODS = _words(
 _DECADES = ("50s", "60s", "70s", "80s", "90s", "00s", "2010s")
 _EXTRAS = ("mix", "playlist", "vibes", "jams", "favorites", "bangers", "classics", "essentials")
 _GENERIC = (
-    "my playlist", "stuff", "favorites", "idk", "untitled", "mix", "music", "songs", "good stuff",
-    "new", "liked", "random", "playlist", "all time", "current", "shazam", "car", "starred", "hmm",
-    "jan", "june", "august", "nov 2025", "best", "the list", "me", "us", "old", "monday", "vol. 1",
-)  # fmt: skip
+    "my playlist",
+    "stuff",
+    "favorites",
+    "idk",
+    "untitled",
+    "mix",
+    "music",
+    "songs",
+    "good stuff",
+    "new",
+    "liked",
+    "random",
+    "playlist",
+    "all time",
+    "current",
+    "shazam",
+    "car",
+    "starred",
+    "hmm",
+    "jan",
+    "june",
+    "august",
+    "nov 2025",
+    "best",
+    "the list",
+    "me",
+    "us",
+    "old",
+    "monday",
+    "vol. 1",
+)
 _EMOJI = ("🔥", "🎶", "❤️", "😎", "🌙", "✨", "💃", "🌊", "☀️", "🥀")
 _NOUNS = _words(
     """

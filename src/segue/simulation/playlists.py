@@ -15,7 +15,7 @@ _TASTE = 0.15  # variance of a playlist's, listener's or session's point around 
 
 
 @dataclass(frozen=True)
-class Habit:
+class PlaylistStyle:
     """How tracks follow each other in a playlist or a session.
 
     Attributes:
@@ -33,14 +33,14 @@ class Habit:
     tries: int
 
 
-PLAYLIST = Habit(second=0.35, drift=0.1, popular=0.08, stay=0.3, tries=4)
-SESSION = Habit(second=0.3, drift=0.15, popular=0.15, stay=0.2, tries=2)
+PLAYLIST = PlaylistStyle(second=0.35, drift=0.1, popular=0.08, stay=0.3, tries=4)
+SESSION = PlaylistStyle(second=0.3, drift=0.15, popular=0.15, stay=0.2, tries=2)
 
 
 def _draw_runs(
     music: Music,
     rng: np.random.Generator,
-    habit: Habit,
+    habit: PlaylistStyle,
     owner: Int64,
     points: Float32,
     genres: Int32,
@@ -77,7 +77,7 @@ def _draw_runs(
 def draw_lists(
     music: Music,
     rng: np.random.Generator,
-    habit: Habit,
+    habit: PlaylistStyle,
     lengths: Int64,
     points: Float32,
     genres: Int32,

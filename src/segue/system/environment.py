@@ -14,7 +14,7 @@ _STILL_ACTIVE = 259
 
 
 @dataclass(frozen=True)
-class Lack:
+class MissingFeature:
     """What this system cannot do, and what Segue does instead."""
 
     what: str
@@ -24,19 +24,23 @@ class Lack:
         return f"{self.what}: {self.instead}"
 
 
-def lacks() -> list[Lack]:
+def lacks() -> list[MissingFeature]:
     """What this system cannot do for Segue; empty on Linux."""
-    found: list[Lack] = []
+    found: list[MissingFeature] = []
     if not sys.platform.startswith("linux"):
         found += [
-            Lack("no exchange of two folders in one step", "replacing one takes two renames"),
-            Lack("no limit to the memory of a sound file", "only its time is limited"),
+            MissingFeature(
+                "no exchange of two folders in one step", "replacing one takes two renames"
+            ),
+            MissingFeature("no limit to the memory of a sound file", "only its time is limited"),
         ]
     if sys.platform == "win32":
         found += [
-            Lack("no SIGHUP", "POST /v1/admin/bundle loads a bundle again"),
-            Lack("no sync of a folder", "after a power cut a new name may be missing"),
-            Lack("no permissions of files", "tokens and logs are as private as their folder"),
+            MissingFeature("no SIGHUP", "POST /v1/admin/bundle loads a bundle again"),
+            MissingFeature("no sync of a folder", "after a power cut a new name may be missing"),
+            MissingFeature(
+                "no permissions of files", "tokens and logs are as private as their folder"
+            ),
         ]
     return found
 
@@ -118,8 +122,10 @@ def _windows_peak() -> float:
         kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
         kernel32.GetCurrentProcess.restype = wintypes.HANDLE
         kernel32.K32GetProcessMemoryInfo.argtypes = (
-            wintypes.HANDLE, ctypes.POINTER(Counters), wintypes.DWORD,
-        )  # fmt: skip
+            wintypes.HANDLE,
+            ctypes.POINTER(Counters),
+            wintypes.DWORD,
+        )
         counters = Counters(size=ctypes.sizeof(Counters))
         here = kernel32.GetCurrentProcess()
         if kernel32.K32GetProcessMemoryInfo(here, ctypes.byref(counters), counters.size):

@@ -22,7 +22,7 @@ from support.evaluation_worlds import plain_tracks, spotify_uri, write_dataset
 
 from segue.cli import run
 from segue.data.dataset import Dataset
-from segue.data.feedback.sessions import PLAYED, Said, heard
+from segue.data.feedback.sessions import PLAYED, TrackFeedback, heard
 from segue.data.ingestion.ingest import ingest
 from segue.data.outcomes import FeedbackRule
 from segue.data.readers import feedback
@@ -138,8 +138,8 @@ def test_a_log_becomes_a_dataset(store, address, tmp_path):
     assert receipt.notes == {"sessions": 3, "playlists": 2, "playlists without tracks": 1}
 
 
-LIKE, UNLIKE, BAN, UNBAN = (Said(kind, "a") for kind in ("like", "unlike", "ban", "unban"))
-PLAY, SKIP = Said("play", "a", "partial"), Said("skip", "a")
+LIKE, UNLIKE, BAN, UNBAN = (TrackFeedback(kind, "a") for kind in ("like", "unlike", "ban", "unban"))
+PLAY, SKIP = TrackFeedback("play", "a", "partial"), TrackFeedback("skip", "a")
 
 
 @pytest.mark.parametrize(
@@ -158,11 +158,11 @@ PLAY, SKIP = Said("play", "a", "partial"), Said("skip", "a")
         ([LIKE, UNLIKE], {}, {"undone in its session": 2}),
         ([LIKE, BAN], {1: "disliked"}, {"like of a track that has a listen": 1}),
         ([LIKE, BAN, UNBAN], {0: "finished"}, {"undone in its session": 2}),
-        ([Said("ban", None), Said("unban", None)], {}, {"about an artist": 2}),
-        ([Said("play", "a", None, 90, 100)], {0: "finished"}, {}),
-        ([Said("play", "a", None, 89, 100)], {0: "partial"}, {}),
-        ([Said("play", "a", "partial", 100, 100)], {0: "partial"}, {}),
-        ([Said("play", "a", None, 89, 0)], {0: "unknown"}, {}),
+        ([TrackFeedback("ban", None), TrackFeedback("unban", None)], {}, {"about an artist": 2}),
+        ([TrackFeedback("play", "a", None, 90, 100)], {0: "finished"}, {}),
+        ([TrackFeedback("play", "a", None, 89, 100)], {0: "partial"}, {}),
+        ([TrackFeedback("play", "a", "partial", 100, 100)], {0: "partial"}, {}),
+        ([TrackFeedback("play", "a", None, 89, 0)], {0: "unknown"}, {}),
     ],
 )
 def test_what_events_of_a_session_say(events, outcomes, dropped):
@@ -172,9 +172,9 @@ def test_what_events_of_a_session_say(events, outcomes, dropped):
 
 
 SAID = st.one_of(
-    st.builds(lambda kind: Said(kind, None), st.sampled_from(["ban", "unban"])),
+    st.builds(lambda kind: TrackFeedback(kind, None), st.sampled_from(["ban", "unban"])),
     st.builds(
-        lambda kind, track: Said(kind, track),
+        lambda kind, track: TrackFeedback(kind, track),
         st.sampled_from(["play", "skip", "like", "unlike", "ban", "unban"]),
         st.sampled_from(["a", "b"]),
     ),

@@ -20,7 +20,7 @@ from segue.data.dataset import Dataset
 from segue.data.ingestion import paths as _places
 from segue.data.ingestion.ingest import ingest
 from segue.data.ingestion.limits import Input
-from segue.data.ingestion.paths import Refused, track_uri
+from segue.data.ingestion.paths import UnusablePath, track_uri
 from segue.data.playlist_export import PLAYLIST_FORMATS
 from segue.data.readers import xspf as xspf_reader
 from segue.errors import DataError
@@ -161,7 +161,7 @@ def test_no_path_ever_leaves_the_source(text: str, quoted: bool) -> None:
     source = Input(folder / "a.m3u", folder.parent, "lists/a.m3u", 0)
     try:
         uri = track_uri(source, text, quoted=quoted)
-    except Refused:
+    except UnusablePath:
         return
     if "://" not in uri and ":" not in uri:
         assert not uri.startswith("/")
@@ -210,7 +210,7 @@ def test_on_windows_a_path_with_a_drive_may_lie_in_the_source(
     ],
 )
 def test_on_windows_a_path_out_of_the_source_is_refused(windows: None, text: str) -> None:
-    with pytest.raises(Refused, match="outside the source folder"):
+    with pytest.raises(UnusablePath, match="outside the source folder"):
         track_uri(WINDOWS_LIST, text, quoted=False)
 
 
@@ -219,7 +219,7 @@ def test_on_windows_a_link_to_another_drive_is_refused(
 ) -> None:
     root = WINDOWS_LIST.root
     monkeypatch.setattr(ntpath, "realpath", lambda p: "C:\\Music" if p == root else "E:\\a.mp3")
-    with pytest.raises(Refused, match="link out of the source folder"):
+    with pytest.raises(UnusablePath, match="link out of the source folder"):
         track_uri(WINDOWS_LIST, "a.mp3", quoted=False)
 
 

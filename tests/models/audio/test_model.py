@@ -30,7 +30,7 @@ from segue.models.audio.metric_learning import AudioMlr, _neighbours, _slope
 from segue.models.audio.model import AudioRecommender
 from segue.models.base import audio_features
 from segue.models.base.audio_features import levels
-from segue.models.base.recommender import Run
+from segue.models.base.recommender import TrainingOptions
 from segue.models.bpr.model import Bpr
 from segue.models.sequential.model import SasRec
 from segue.models.wrmf.model import WRMF
@@ -314,7 +314,7 @@ def test_towers_are_trained_without_the_track_in_its_artist_s_mean(genres, monke
         return learn_tower(config, form, learned, held, *rest)
 
     monkeypatch.setattr(audio, "learn_tower", learn)
-    recommender = DOORS["artist"]().fit(genres, Run(seed=1))
+    recommender = DOORS["artist"]().fit(genres, TrainingOptions(seed=1))
     vectors = recommender.vectors / recommender.unit
     for some in seen:
         for track, beside in zip(some.tracks, some.beside, strict=True):
@@ -366,7 +366,9 @@ def test_a_cnn_learns_how_fast_a_band_moves(sound, objective, tmp_path):
     form = form_of(config, 32, 2)
     learned, held = world.only(np.arange(150)), world.only(np.arange(150, 200))
     dataset, plays = worlds.checkerboard(tmp_path / "d"), None
-    tower = learn_tower(config, form, learned, held, None, dataset, plays, 1.0, Run(seed=1))
+    tower = learn_tower(
+        config, form, learned, held, None, dataset, plays, 1.0, TrainingOptions(seed=1)
+    )
     found = tower(held.sounds, held.beside)
     if objective == "contrastive":
         found = lengthened(found)
@@ -474,7 +476,7 @@ def reader_of(name: str, recommender: AudioRecommender | AudioMlr) -> str:
 
 @pytest.mark.parametrize("name", DOORS)
 def test_tracks_that_nobody_played_come_to_those_who_like_their_genre(name, cold_genres):
-    recommender = DOORS[name]().fit(cold_genres, Run(seed=1))
+    recommender = DOORS[name]().fit(cold_genres, TrainingOptions(seed=1))
     assert (cold_genres.plays().getnnz(axis=0)[COLD] == 0).all()
     queries = Queries.of([Query(tracks=range(30 * g, 30 * g + 4)) for g in range(4)])
     cold = np.tile(COLD.astype(np.int32), 4)
@@ -486,7 +488,7 @@ def test_tracks_that_nobody_played_come_to_those_who_like_their_genre(name, cold
 
 @pytest.mark.parametrize(("name", "said"), [("linear", True), ("artist", False)])
 def test_learning_from_few_sounds_is_said(name, said, genres, capsys):
-    DOORS[name]().fit(genres, Run(seed=1, progress=True))
+    DOORS[name]().fit(genres, TrainingOptions(seed=1, progress=True))
     lines = [line for line in capsys.readouterr().err.splitlines() if "to learn from" in line]
     told = "segue: audio: only 114 tracks with sound and plays to learn from"
     assert lines == ([f"{told}: what it tells of others is a guess"] if said else [])
@@ -496,7 +498,7 @@ def test_base_and_tower_each_go_on_from_a_checkpoint_of_their_own(genres, tmp_pa
     from segue.nn.training import Training
 
     small = {"factors": 8, "epochs": 1, "batch": 16, "negatives": 16, "patience": 0}
-    run = Run(seed=1, checkpoint=tmp_path / "b.checkpoint")
+    run = TrainingOptions(seed=1, checkpoint=tmp_path / "b.checkpoint")
 
     def fitted() -> dict[str, np.ndarray]:
         settings = FAST | {"epochs": 1}
@@ -512,7 +514,7 @@ def test_base_and_tower_each_go_on_from_a_checkpoint_of_their_own(genres, tmp_pa
 
 @pytest.mark.parametrize("name", DOORS)
 def test_a_history_of_a_cold_track_is_read(name, cold_genres):
-    recommender = DOORS[name]().fit(cold_genres, Run(seed=1))
+    recommender = DOORS[name]().fit(cold_genres, TrainingOptions(seed=1))
     slate = recommender.recommend(Queries.of([Query(tracks=(24,))]), 10)[0]
     assert slate.served_by == reader_of(name, recommender)
     assert (slate.tracks < 30).mean() >= 0.9
@@ -520,8 +522,8 @@ def test_a_history_of_a_cold_track_is_read(name, cold_genres):
 
 @pytest.mark.parametrize("name", DOORS)
 def test_a_file_that_arrives_is_placed_like_those_that_were_there(name, cold_genres):
-    recommender = DOORS[name]().fit(cold_genres, Run(seed=1))
-    heard = sound_worlds.heard(cold_genres, recommender.sound, Run()).arrays
+    recommender = DOORS[name]().fit(cold_genres, TrainingOptions(seed=1))
+    heard = sound_worlds.heard(cold_genres, recommender.sound, TrainingOptions()).arrays
     if recommender.sound == "none":
         heard = [np.zeros(0, np.float32)] * 120
     told = cold_genres.tracks.take([4, 9])
@@ -566,7 +568,7 @@ def settings_of(name: str) -> dict[str, object]:
 
 
 def test_an_unknown_artist_has_no_place_without_sound(cold_genres):
-    recommender = DOORS["artist"]().fit(cold_genres, Run(seed=1))
+    recommender = DOORS["artist"]().fit(cold_genres, TrainingOptions(seed=1))
     silent = [np.zeros(0, np.float32)] * 3
     told = cold_genres.tracks.take([0, 0, 0])
     names = pa.array(["artist 0", "nobody", None])
@@ -578,8 +580,8 @@ def test_an_unknown_artist_has_no_place_without_sound(cold_genres):
 
 
 def test_only_tracks_without_plays_get_another_vector(cold_genres):
-    recommender = DOORS["linear"]().fit(cold_genres, Run(seed=1))
-    base = WRMF(**settings_of("linear")["wrmf"]).fit(cold_genres, Run(seed=1))
+    recommender = DOORS["linear"]().fit(cold_genres, TrainingOptions(seed=1))
+    base = WRMF(**settings_of("linear")["wrmf"]).fit(cold_genres, TrainingOptions(seed=1))
     played = np.setdiff1d(np.arange(121), COLD)
     assert (recommender.vectors[played] == base.vectors[played]).all()
     assert not base.vectors[COLD].any()
@@ -587,7 +589,7 @@ def test_only_tracks_without_plays_get_another_vector(cold_genres):
 
 
 def test_the_scale_found_gives_held_tracks_their_share_of_the_places(genres):
-    base = WRMF(**TINY["wrmf"]).fit(genres, Run(seed=1))
+    base = WRMF(**TINY["wrmf"]).fit(genres, TrainingOptions(seed=1))
     held = np.arange(0, 120, 7, dtype=np.int32)
     lists, offsets = genres.entries, genres.offsets
 
@@ -603,7 +605,7 @@ def test_the_scale_found_gives_held_tracks_their_share_of_the_places(genres):
 def test_without_audio_it_says_what_to_do(genres, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(DataError, match="segue ingest audio"):
-        DOORS["mlp"]().fit(genres, Run())
+        DOORS["mlp"]().fit(genres, TrainingOptions())
 
 
 @pytest.mark.parametrize(
@@ -635,7 +637,7 @@ def test_a_vector_of_another_track_gives_its_score_and_reads_like_it(name, genre
         "company": lambda: WRMF(factors=8, artist_weight=0.3, album_weight=0.3, title_weight=0.5),
         "bpr": lambda: Bpr(factors=8, epochs=100),
         "sasrec": lambda: SasRec(factors=8, epochs=2, batch=16, negatives=16, patience=0),
-    }[name]().fit(genres, Run(seed=1))
+    }[name]().fit(genres, TrainingOptions(seed=1))
     model.recommend(Queries.of([Query(tracks=(0,))]), 1)  # what it keeps in mind is not in the way
     before = {key: tensor.copy() for key, tensor in model.tensors().items()}
     more = model.with_tracks(fresh(2), model.vectors[[3, 65]])

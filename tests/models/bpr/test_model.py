@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from support import worlds
 
 from segue.errors import ConfigError
-from segue.models.base.recommender import RECOMMENDERS, Run
+from segue.models.base.recommender import RECOMMENDERS, TrainingOptions
 from segue.models.bpr.fold_in import fold_in
 from segue.models.bpr.model import Bpr
 from segue.queries import Queries, Query
@@ -100,7 +100,7 @@ def test_training_that_diverges_says_so_and_what_to_do(tmp_path: Path) -> None:
 def test_another_seed_gives_other_tensors(tmp_path: Path) -> None:
     data = worlds.checkerboard(tmp_path / "board")
     one, two = (
-        RECOMMENDERS["bpr"](factors=4, epochs=2).fit(data, Run(seed=seed)).tensors()
+        RECOMMENDERS["bpr"](factors=4, epochs=2).fit(data, TrainingOptions(seed=seed)).tensors()
         for seed in (1, 2)
     )
     assert not np.array_equal(one["vectors"], two["vectors"])
@@ -109,7 +109,7 @@ def test_another_seed_gives_other_tensors(tmp_path: Path) -> None:
 def test_learning_puts_what_a_row_has_above_what_it_has_not(tmp_path: Path) -> None:
     data = worlds.genres(tmp_path / "genres")
     fit = Bpr(factors=8, epochs=100)
-    fit.fit(data, Run(seed=1))
+    fit.fit(data, TrainingOptions(seed=1))
     some = data.entries[data.offsets[0] : data.offsets[1]]
     u = fit.query_vectors(Queries.of([Query(tracks=some.tolist())]))[0]
     scores = fit.vectors @ u + fit.bias
@@ -122,7 +122,7 @@ def test_more_regularisation_gives_shorter_vectors(tmp_path: Path) -> None:
     loose, tight = (
         np.linalg.norm(
             RECOMMENDERS["bpr"](factors=8, epochs=50, regularisation=reg)
-            .fit(data, Run(seed=1))
+            .fit(data, TrainingOptions(seed=1))
             .tensors()["vectors"]
         )
         for reg in (0.001, 0.1)

@@ -22,7 +22,7 @@ from segue.models.audio import model as audio
 from segue.models.audio.model import AudioRecommender
 from segue.models.base import audio_features
 from segue.models.base.audio_features import Sounds
-from segue.models.base.recommender import Run
+from segue.models.base.recommender import TrainingOptions
 from segue.models.larp import model as larp
 from segue.models.larp.encoders import words as larp_words
 from segue.models.larp.encoders.words_inference import WordsForm
@@ -124,7 +124,9 @@ def fitted(world: Dataset, base: str, sides: str, **more: Any) -> AudioRecommend
     """Trained once."""
     known = f"{world.info.fingerprint} {base} {sides} {more}"
     if known not in _ready:
-        _ready[known] = AudioRecommender(**settings(base, sides, **more)).fit(world, Run(seed=1))
+        _ready[known] = AudioRecommender(**settings(base, sides, **more)).fit(
+            world, TrainingOptions(seed=1)
+        )
     return _ready[known]
 
 
@@ -175,7 +177,7 @@ def test_nothing_known_of_a_track_places_it_nowhere(world):
 @pytest.mark.parametrize("sides", SIDES)
 def test_a_track_is_placed_like_those_that_were_there_also_by_a_bundle(sides, world, tmp_path):
     model = fitted(world, "wrmf", sides, tower="mlp", artist=True, epochs=5)
-    known = sound_worlds.heard(world, "musicnn", Run()).arrays
+    known = sound_worlds.heard(world, "musicnn", TrainingOptions()).arrays
     table = world.tracks.take([4, 9])
     vectors = model.place([known[4], known[9]], table)
     assert vectors == pytest.approx(model.vectors[[4, 9]], rel=1e-3, abs=1e-5)
@@ -232,13 +234,13 @@ def test_what_larp_has_not_learned_from_tells_when_the_tower_has_learned(world, 
 
     monkeypatch.setattr(audio, "learn_tower", learn_tower)
     monkeypatch.setattr(larp.Larp, "_learn_top", learn_top)
-    AudioRecommender(**settings("wrmf", "text")).fit(world, Run(seed=1))
+    AudioRecommender(**settings("wrmf", "text")).fit(world, TrainingOptions(seed=1))
     assert set(seen["held"]) == set(seen["unseen"]) - set(COLD)
     assert set(seen["learned"]) == set(range(120)) - set(COLD) - set(seen["held"])
 
 
 def test_larp_goes_on_from_a_checkpoint_of_its_own(world, tmp_path):
-    run = Run(seed=1, checkpoint=tmp_path / "b.checkpoint")
+    run = TrainingOptions(seed=1, checkpoint=tmp_path / "b.checkpoint")
     AudioRecommender(**settings("wrmf", "text")).fit(world, run)
     stages = {f"b.checkpoint.larp.{stage}" for stage in ("ttc", "tpc")}
     assert stages <= {file.name for file in tmp_path.iterdir()}

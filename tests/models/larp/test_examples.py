@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segue.models.larp.examples import Material, Playlists
+from segue.models.larp.examples import Playlists, TrainingExamples
 
 LISTS = [[3, 1, 4, 1], [2], [5, 4, 3, 2, 0], []]
 """Of 7 tracks; the last one is in none."""
@@ -89,7 +89,7 @@ def test_inside_says_which_tracks_a_playlist_has():
 
 def test_some_of_the_material_has_what_is_left_of_the_playlists():
     items = (np.arange(7)[:, None],)
-    material = Material(np.arange(10, 17, dtype=np.int32), items, playlists(LISTS, 7))
+    material = TrainingExamples(np.arange(10, 17, dtype=np.int32), items, playlists(LISTS, 7))
     lists = [[3, 1, 4, 1], [2], [5, 4, 3, 2, 0]]
     owners = np.repeat(np.arange(3), [len(one) for one in lists])
     some = material.only(np.array([2, 3, 4]), owners, np.array([t for one in lists for t in one]))

@@ -24,7 +24,7 @@ from segue.data.dataset import Dataset  # noqa: E402
 from segue.data.schema import TABLES, Outcome  # noqa: E402
 from segue.errors import BundleError, ConfigError, DataError, SegueError, UsageError  # noqa: E402
 from segue.models.base.audio_features import Sounds  # noqa: E402
-from segue.models.base.recommender import Run  # noqa: E402
+from segue.models.base.recommender import TrainingOptions  # noqa: E402
 from segue.models.larp.encoders import words as larp_words  # noqa: E402
 from segue.models.larp.encoders.words_inference import WordsForm  # noqa: E402
 from segue.models.larp.model import Larp  # noqa: E402
@@ -129,7 +129,9 @@ def trained(world: Dataset) -> Trained:
 
     def get(**settings: Any) -> Larp:
         if repr(settings) not in ready:
-            ready[repr(settings)] = Larp(**{**SMALL, **settings}).fit(world, Run(seed=1))
+            ready[repr(settings)] = Larp(**{**SMALL, **settings}).fit(
+                world, TrainingOptions(seed=1)
+            )
         return ready[repr(settings)]
 
     return get
@@ -190,7 +192,7 @@ def test_every_aggregator_learns(aggregator, trained):
 
 @pytest.mark.parametrize("top", TOPS)
 def test_every_top_finds_tracks_that_nobody_played(top, world, trained):
-    model = trained().with_top(top, world.plays(), Run(seed=1))
+    model = trained().with_top(top, world.plays(), TrainingOptions(seed=1))
     assert model.top.name == top
     assert precision(model, np.flatnonzero(cold & known(model))) > 0.9
     slate = model.recommend(Queries.of([Query(tracks=(4,))]), TRACKS)[0]
@@ -376,7 +378,7 @@ def fit(
     """On some tracks of the world, or others."""
     rows = tracks() if rows is None else rows
     data = evaluation_worlds.write_dataset(path, lists, [None] * len(lists), rows, listens)
-    return Larp(**{**SMALL, "epochs": 1, **settings}).fit(data, Run(seed=1))
+    return Larp(**{**SMALL, "epochs": 1, **settings}).fit(data, TrainingOptions(seed=1))
 
 
 def refused(kind: type[SegueError], act: Callable[[], Any]) -> str:
@@ -509,7 +511,7 @@ def test_too_little_to_stop_by_is_said(tmp_path, capsys):
     for lists, told in (([[0, 6], [4, 10]], True), (long, False)):
         path = tmp_path / str(told)
         data = evaluation_worlds.write_dataset(path, lists, [None] * len(lists), tracks(), None)
-        Larp(**settings).fit(data, Run(seed=1, progress=True))
+        Larp(**settings).fit(data, TrainingOptions(seed=1, progress=True))
         assert ("all epochs are run" in capsys.readouterr().err) == told
 
 

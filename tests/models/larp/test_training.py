@@ -19,17 +19,17 @@ from torch.nn import functional  # noqa: E402
 
 from segue.data.dataset import Dataset  # noqa: E402
 from segue.models.base import audio_features  # noqa: E402
-from segue.models.base.recommender import Run  # noqa: E402
+from segue.models.base.recommender import TrainingOptions  # noqa: E402
 from segue.models.larp import stages as larp_stages  # noqa: E402
 from segue.models.larp.config import LarpConfig  # noqa: E402
 from segue.models.larp.encoders import words as larp_words  # noqa: E402
-from segue.models.larp.encoders.contract import TowerSide  # noqa: E402
+from segue.models.larp.encoders.contract import TowerEncoder  # noqa: E402
 from segue.models.larp.encoders.words_inference import WordsForm  # noqa: E402
-from segue.models.larp.examples import Material, Playlists  # noqa: E402
+from segue.models.larp.examples import Playlists, TrainingExamples  # noqa: E402
 from segue.models.larp.model import Larp  # noqa: E402
 from segue.models.larp.network import LarpNetwork, TowerNetwork  # noqa: E402
 from segue.models.larp.stages import Stages  # noqa: E402
-from segue.models.larp.training import Held, StageTraining  # noqa: E402
+from segue.models.larp.training import HeldOut, StageTraining  # noqa: E402
 
 TINY_WORDS = WordsForm(buckets=256, d=8, layers=1, heads=2, width=16)
 
@@ -222,7 +222,7 @@ def test_places_in_a_playlist_are_counted_back_from_its_last_track():
 # Steps.
 
 
-def material(count: int = 24, sides: int = 2, seed: int = 0) -> Material:
+def material(count: int = 24, sides: int = 2, seed: int = 0) -> TrainingExamples:
     """Vectors of tracks of three kinds, and playlists of each kind."""
     rng = np.random.default_rng(seed)
     kinds = np.arange(count) % 3
@@ -232,15 +232,17 @@ def material(count: int = 24, sides: int = 2, seed: int = 0) -> Material:
     lists = [rng.permutation(np.flatnonzero(kinds == p % 3))[:5] for p in range(9)]
     owners = np.repeat(np.arange(9), [len(some) for some in lists])
     playlists = Playlists.of(owners, np.concatenate(lists), count)
-    return Material(np.arange(count, dtype=np.int32), items, playlists)
+    return TrainingExamples(np.arange(count, dtype=np.int32), items, playlists)
 
 
-NOBODY = Held(material(2).only(np.zeros(0, np.int64), *np.zeros((2, 0), np.int64)), [], [])
+NOBODY = HeldOut(material(2).only(np.zeros(0, np.int64), *np.zeros((2, 0), np.int64)), [], [])
 
 
 def training(stages: tuple[str, ...], sides: int = 2, **settings: Any) -> StageTraining:
     made = config(**{"hidden": (8,), "batch": 8, "queue": 16, "epochs": 3, **settings})
-    all_stages = Stages([TowerSide((8,))] * sides, material(sides=sides), NOBODY, made, Run(seed=1))
+    all_stages = Stages(
+        [TowerEncoder((8,))] * sides, material(sides=sides), NOBODY, made, TrainingOptions(seed=1)
+    )
     return StageTraining(all_stages.network, all_stages.learned, NOBODY, made, stages, 1, "some")
 
 
@@ -332,10 +334,10 @@ def test_few_of_many_tracks_share_a_playlist(stages):
     """The others have no partner: without "wtc" they are not learned from."""
     made = config(hidden=(8,), batch=2, epochs=1)
     whole = material(24)
-    lonely = Material(
+    lonely = TrainingExamples(
         whole.tracks, whole.items, Playlists.of(np.zeros(2, int), np.array([3, 7]), 24)
     )
-    net = Stages([TowerSide((8,))] * 2, lonely, NOBODY, made, Run()).network
+    net = Stages([TowerEncoder((8,))] * 2, lonely, NOBODY, made, TrainingOptions()).network
     trained = StageTraining(net, lonely, NOBODY, made, stages, 1, "some")
     learned = set()
     net.remember = lambda features, tracks: learned.update(tracks.tolist())
@@ -387,7 +389,9 @@ def epochs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 
 def learned(dataset: Dataset, checkpoint: Path | None, seed: int = 1, **settings: Any) -> Any:
-    model = Larp(**{**SMALL, **settings}).fit(dataset, Run(seed=seed, checkpoint=checkpoint))
+    model = Larp(**{**SMALL, **settings}).fit(
+        dataset, TrainingOptions(seed=seed, checkpoint=checkpoint)
+    )
     return {name: tensor.tobytes() for name, tensor in model.tensors().items()}
 
 
@@ -481,8 +485,8 @@ def test_the_same_playlists_in_other_pieces_are_others():
     for sizes in ([6, 6], [4, 4, 4]):
         owners = np.repeat(np.arange(len(sizes)), sizes)
         whole = material(12)
-        pieces = Material(whole.tracks, whole.items, Playlists.of(owners, tracks, 12))
-        stages = Stages([TowerSide((8,))] * 2, pieces, NOBODY, config(), Run())
+        pieces = TrainingExamples(whole.tracks, whole.items, Playlists.of(owners, tracks, 12))
+        stages = Stages([TowerEncoder((8,))] * 2, pieces, NOBODY, config(), TrainingOptions())
         identities.add(stages._identity(2))
     assert len(identities) == 2
 
@@ -500,7 +504,7 @@ def test_no_step_sees_a_track_that_is_held(genres, small, monkeypatch):
         return real(self, items, rng)
 
     monkeypatch.setattr(TowerNetwork, "collate", spy)
-    model = Larp(**SMALL).fit(genres, Run(seed=1))
+    model = Larp(**SMALL).fit(genres, TrainingOptions(seed=1))
     sounds = sound_worlds.heard(genres, "musicnn", None).arrays
     assert len(model.held) == 12
     assert seen == {sounds[t].tobytes() for t in np.setdiff1d(np.arange(120), model.held)}

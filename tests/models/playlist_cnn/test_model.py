@@ -25,8 +25,8 @@ from segue.data.schema import TABLES, Outcome
 from segue.data.sequences import sequences
 from segue.data.writer import writing_dataset
 from segue.errors import ConfigError, DataError
-from segue.models.base.recommender import Run
-from segue.models.playlist_cnn.batches import Batch, Drawing
+from segue.models.base.recommender import TrainingOptions
+from segue.models.playlist_cnn.batches import Batch, Sampler
 from segue.models.playlist_cnn.config import PlaylistCnnConfig
 from segue.models.playlist_cnn.inference import Layers, encode
 from segue.models.playlist_cnn.model import PlaylistCnn
@@ -231,7 +231,7 @@ def test_later_tracks_are_positives_and_own_tracks_never_negatives(seed: int, le
     tracks = np.concatenate(lists).astype(np.int32)
     plays = np.bincount(tracks, minlength=40).astype(np.int32)
     of = config(length=length, cuts=3, negatives=20, batch=2)
-    drawing = Drawing(offsets, tracks, plays, of, rng)
+    drawing = Sampler(offsets, tracks, plays, of, rng)
     steps = drawing.epoch()
     assert set(steps.ravel()) == set(range(5))
     for which in steps:
@@ -254,7 +254,7 @@ def test_later_tracks_are_positives_and_own_tracks_never_negatives(seed: int, le
 def test_the_chance_of_being_drawn_is_that_of_the_draws() -> None:
     plays = np.array([1, 16, 81], np.int32)  # to the power of ¾: 1, 8, 27
     of = config(negatives=3)
-    drawing = Drawing(np.array([0, 2]), np.array([0, 1], np.int32), plays, of, None)
+    drawing = Sampler(np.array([0, 2]), np.array([0, 1], np.int32), plays, of, None)
     assert drawing.likely == pytest.approx([1 - (1 - share / 36) ** 3 for share in (1, 8, 27)])
 
 
@@ -270,7 +270,7 @@ def test_a_dataset_without_sequences_is_refused(tmp_path: Path) -> None:
 def test_the_order_of_a_history_decides_where_it_decides_in_the_playlists(tmp_path: Path) -> None:
     lists = [[0, 1, 2, 3], [1, 0, 4, 5]] * 40
     data = worlds.make(tmp_path / "d", lists)
-    model = PlaylistCnn(**SMALL, epochs=40, dropout=0.1).fit(data, Run(seed=1))
+    model = PlaylistCnn(**SMALL, epochs=40, dropout=0.1).fit(data, TrainingOptions(seed=1))
     slates = model.recommend(Queries.of([Query(tracks=(0, 1)), Query(tracks=(1, 0))]), 2)
     assert [set(slate.tracks) for slate in slates] == [{2, 3}, {4, 5}]
 
@@ -278,7 +278,7 @@ def test_the_order_of_a_history_decides_where_it_decides_in_the_playlists(tmp_pa
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> PlaylistCnn:
     data = worlds.genres(tmp_path_factory.mktemp("genres") / "d")
-    return PlaylistCnn(**SMALL, epochs=10, length=5).fit(data, Run(seed=1))
+    return PlaylistCnn(**SMALL, epochs=10, length=5).fit(data, TrainingOptions(seed=1))
 
 
 def test_the_last_tracks_of_a_long_history_are_read(trained: PlaylistCnn) -> None:
@@ -319,7 +319,7 @@ def test_a_placed_track_is_answered_and_histories_are_read_past_it(trained: Play
 def test_training_leaves_torch_as_it_was(tmp_path: Path) -> None:
     data = worlds.checkerboard(tmp_path / "d")
     before = torch.random.get_rng_state()
-    PlaylistCnn(**SMALL, epochs=1).fit(data, Run(seed=7))
+    PlaylistCnn(**SMALL, epochs=1).fit(data, TrainingOptions(seed=7))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert not torch.are_deterministic_algorithms_enabled()
 

@@ -11,7 +11,7 @@ from support.optional import optional
 from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
 from segue.errors import UsageError
-from segue.models.base.recommender import RECOMMENDERS, Run
+from segue.models.base.recommender import RECOMMENDERS, TrainingOptions
 from segue.models.sequential.batches import Batches, Windows, next_positive
 from segue.models.sequential.config import TransformerConfig
 from segue.queries import Queries, Query
@@ -264,7 +264,7 @@ def test_what_always_follows_is_what_comes_next(name, tmp_path):
 def _fit(dataset, name="sasrec", checkpoint=None, **settings):
     small = {"factors": 8, "batch": 32, "negatives": 32, "patience": 0}
     model = RECOMMENDERS[name](**{**small, **settings})
-    return model.fit(dataset, Run(seed=3, checkpoint=checkpoint))
+    return model.fit(dataset, TrainingOptions(seed=3, checkpoint=checkpoint))
 
 
 class _Stopped(Exception):

@@ -13,7 +13,7 @@ from support import worlds
 
 from segue.data.dataset import Dataset
 from segue.errors import DataError
-from segue.models.base.recommender import Run
+from segue.models.base.recommender import TrainingOptions
 from segue.models.title.kernels import add_products
 from segue.models.title.model import Title
 from segue.numeric.svd import right_vectors
@@ -97,13 +97,13 @@ def test_parts_of_a_title_add_up_to_its_vector() -> None:
 
 
 def test_a_known_word_brings_its_playlists_tracks(ten: Dataset) -> None:
-    title = Title(smoothing=0).fit(ten, Run(seed=1))
+    title = Title(smoothing=0).fit(ten, TrainingOptions(seed=1))
     assert top(title, "chill", 3) == {0, 1, 2}
     assert top(title, "🔥", 2) == {6, 7}
 
 
 def test_names_never_seen_find_names_that_look_like_them(ten: Dataset) -> None:
-    title = Title(smoothing=0, artists=0, popularity=0).fit(ten, Run(seed=1))
+    title = Title(smoothing=0, artists=0, popularity=0).fit(ten, TrainingOptions(seed=1))
     assert top(title, "chillin' 2024", 3) == {0, 1, 2}
     assert top(title, "rocks", 3) == {3, 4, 5}
     assert top(title, "🔥 mix", 2) == {6, 7}
@@ -112,14 +112,14 @@ def test_names_never_seen_find_names_that_look_like_them(ten: Dataset) -> None:
 
 
 def test_the_name_of_an_artist_brings_the_artists_tracks(ten: Dataset) -> None:
-    title = Title(smoothing=0).fit(ten, Run(seed=1))
+    title = Title(smoothing=0).fit(ten, TrainingOptions(seed=1))
     assert top(title, "best of Cleo", 2) == {6, 7}
     assert top(title, "BOB", 3) == {3, 4, 5}
 
 
 def test_words_score_is_votes_and_smoothing_and_popularity(ten: Dataset) -> None:
     title = Title(factors=2, artists=0, smoothing=0.7, popularity=0.3, sharpness=2)
-    title.fit(ten, Run(seed=1))
+    title.fit(ten, TrainingOptions(seed=1))
     names = ["chill", "chill vibes", "españøl", "rock", "rock roll", "中文歌", "🔥"]
     counts = np.array([2, 1, 1, 1, 1, 1, 1, 0, 0, 0])
     texts = [name.split() for name in names] + [["ann"], ["bob"], ["cleo"]]
@@ -144,7 +144,7 @@ def test_words_score_is_votes_and_smoothing_and_popularity(ten: Dataset) -> None
 def test_scores_of_a_batch_are_those_of_its_queries_whatever_the_threads(
     features: str, ten: Dataset
 ) -> None:
-    title = Title(features=features, factors=3).fit(ten, Run(seed=1))
+    title = Title(features=features, factors=3).fit(ten, TrainingOptions(seed=1))
     asked = [Query(title=text) for text in ("chill", None, "rock & roll", "salsa", "🔥", "chill")]
     batch = title.scores(Queries.of(asked * 12))
     before = get_num_threads()
@@ -166,14 +166,14 @@ def test_products_are_added_for_all_tracks_beyond_a_tile_too() -> None:
 
 
 def test_reasons_name_the_words_that_found_something(ten: Dataset) -> None:
-    title = Title(factors=2).fit(ten, Run(seed=1))
+    title = Title(factors=2).fit(ten, TrainingOptions(seed=1))
     (some,) = title.reasons(Query(title="chill rock"), np.array([4], np.int32))
     amounts = {reason.what: reason.amount for reason in some}
     assert amounts["rock"] > 5 * abs(amounts["chill"])
 
 
 def test_the_whole_name_is_the_truncated_svd_of_the_stacked_matrix(ten: Dataset) -> None:
-    title = Title(features="name", factors=3).fit(ten, Run(seed=1))
+    title = Title(features="name", factors=3).fit(ten, TrainingOptions(seed=1))
     names = ["chill", "chill vibes", "rock", "rock roll", "🔥", "españøl", "中文歌"]
     titled = [" ".join(words(text or "")) for text in TITLES]
     one_hot = np.array([[name == own for name in names] for own in titled], float)
@@ -186,13 +186,13 @@ def test_the_whole_name_is_the_truncated_svd_of_the_stacked_matrix(ten: Dataset)
 
 
 def test_the_whole_name_does_not_answer_names_never_seen(ten: Dataset) -> None:
-    title = Title(features="name", factors=3).fit(ten, Run(seed=1))
+    title = Title(features="name", factors=3).fit(ten, TrainingOptions(seed=1))
     asked = [Query(title=text) for text in ("chill", "CHILL!", "chillin", "", None)]
     assert title.answerable(Queries.of(asked)).tolist() == [True, True, False, False, False]
 
 
 def test_words_do_not_answer_what_has_nothing_known(ten: Dataset) -> None:
-    title = Title(smoothing=0).fit(ten, Run(seed=1))
+    title = Title(smoothing=0).fit(ten, TrainingOptions(seed=1))
     asked = [Query(title=text) for text in ("chillin", "xyz 123", "???", None, "🎷")]
     assert title.answerable(Queries.of(asked)).tolist() == [True, False, False, False, False]
 
@@ -216,7 +216,7 @@ def test_words_do_not_answer_what_has_nothing_known(ten: Dataset) -> None:
 def test_a_title_is_known_only_if_a_word_of_it_is_or_looks_like_one(
     text: str, known: bool, ten: Dataset
 ) -> None:
-    title = Title(smoothing=0).fit(ten, Run(seed=1))
+    title = Title(smoothing=0).fit(ten, TrainingOptions(seed=1))
     query = Query(title=text)
     assert title.answerable(Queries.of([query])).tolist() == [known]
     slate = title.recommend(Queries.of([query]), 10)[0]
@@ -245,7 +245,7 @@ def test_the_title_of_a_playlist_whose_tracks_are_held_out_is_not_known(
     settings: dict[str, Any], tmp_path: Path
 ) -> None:
     data = worlds.make(tmp_path / "d", [[0, 1], [], [1, 2]], ["rock", "salsa", "rock"])
-    title = Title(factors=1, **settings).fit(data, Run(seed=1))
+    title = Title(factors=1, **settings).fit(data, TrainingOptions(seed=1))
     asked = [Query(title=text) for text in ("rock", "salsa")]
     assert title.answerable(Queries.of(asked)).tolist() == [True, False]
 

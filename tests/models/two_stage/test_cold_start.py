@@ -15,8 +15,8 @@ from segue.bundle import Bundle, Manifest
 from segue.data.dataset import Dataset
 from segue.data.schema import TABLES, Outcome
 from segue.errors import BundleError, UsageError
-from segue.models.base.recommender import Run
-from segue.models.two_stage.cold_start import Cold
+from segue.models.base.recommender import TrainingOptions
+from segue.models.two_stage.cold_start import ColdTracks
 from segue.models.two_stage.model import TwoStage
 from segue.queries import Queries, Query, Slate
 
@@ -52,7 +52,10 @@ def cold_genres(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture(scope="module")
 def models(cold_genres: Dataset) -> dict[str, TwoStage]:
     settings = {"all": SETTINGS, "few": FEW}
-    return {name: TwoStage(**some).fit(cold_genres, Run(seed=1)) for name, some in settings.items()}
+    return {
+        name: TwoStage(**some).fit(cold_genres, TrainingOptions(seed=1))
+        for name, some in settings.items()
+    }
 
 
 def fresh(count: int) -> pa.Table:
@@ -160,7 +163,7 @@ def dealt(
     """Tracks 0, 2, 3, ... have the scores in falling order; 1 and those from 8 on are cold."""
     mask = np.arange(12) >= 8
     mask[1] = True
-    cold = Cold(None, mask, 8)  # type: ignore[arg-type]
+    cold = ColdTracks(None, mask, 8)  # type: ignore[arg-type]
     learned = np.array([0, *range(2, 8)][: len(scores)], np.int32)
     tracks, values = cold._merged(
         learned, np.array(scores, np.float32), np.array(ranked, np.int32), known, n

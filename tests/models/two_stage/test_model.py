@@ -18,8 +18,8 @@ from segue.cli import run
 from segue.config import Config
 from segue.data.dataset import Dataset
 from segue.errors import BundleError, ConfigError, UsageError
-from segue.models.base.recommender import Run
-from segue.models.base.scoring import DenseRecommender
+from segue.models.base.recommender import TrainingOptions
+from segue.models.base.scoring import ScoringModel
 from segue.models.two_stage import model as two_stage
 from segue.models.two_stage.candidates import FirstStage, Pool, find_weights
 from segue.models.two_stage.config import TwoStageConfig
@@ -44,7 +44,7 @@ def genres(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def model(genres: Dataset) -> TwoStage:
-    return TwoStage(**SMALL).fit(genres, Run(seed=1))
+    return TwoStage(**SMALL).fit(genres, TrainingOptions(seed=1))
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +108,8 @@ def test_true_labels_beat_the_blend_and_permuted_ones_do_not(
     learned, unseen = families(tmp_path / "a", 120, 0), families(tmp_path / "b", 80, 1)
     alone = {"artist_weight": 0, "album_weight": 0, "title_weight": 0}
     settings = SMALL | {"wrmf": SMALL["wrmf"] | alone, "negatives": 60}
-    with_labels = ndcg(TwoStage(**settings).fit(learned, Run(seed=1)), unseen)
-    blend = TwoStage(**settings | {"ranker": {"trees": 0}}).fit(learned, Run(seed=1))
+    with_labels = ndcg(TwoStage(**settings).fit(learned, TrainingOptions(seed=1)), unseen)
+    blend = TwoStage(**settings | {"ranker": {"trees": 0}}).fit(learned, TrainingOptions(seed=1))
     assert blend.trees.size == 0
 
     def permuted(rows: Any, *rest: Any, **more: Any) -> Any:
@@ -117,7 +117,7 @@ def test_true_labels_beat_the_blend_and_permuted_ones_do_not(
         return fit_ranker(rows._replace(labels=rows.labels[order]), *rest, **more)
 
     monkeypatch.setattr(two_stage, "fit_ranker", permuted)
-    misled = TwoStage(**settings).fit(learned, Run(seed=1))
+    misled = TwoStage(**settings).fit(learned, TrainingOptions(seed=1))
     assert misled.trees.size == 30
     assert with_labels > ndcg(blend, unseen) + 0.1
     assert ndcg(misled, unseen) <= ndcg(blend, unseen) + 0.01
@@ -138,7 +138,7 @@ def seen_by_the_trees(dataset: Dataset, learned: Dataset, cuts: Cuts) -> list[by
     model.catalog = Catalog.of(dataset.tracks, np.zeros(dataset.track_count, np.int32))
     plays = learned.plays()
     catalog = catalog_of(learned, plays)
-    model._learn(learned, plays, catalog, Run(seed=1), np.random.default_rng(6), None)
+    model._learn(learned, plays, catalog, TrainingOptions(seed=1), np.random.default_rng(6), None)
     found = []
     for q in range(len(cuts.queries)):
         query = cuts.queries[q : q + 1]
@@ -205,7 +205,7 @@ def test_names_are_gone_where_the_type_says_so(
 # Candidates and blend
 
 
-class Fixed(DenseRecommender):
+class Fixed(ScoringModel):
     """Scores that are given, for every query."""
 
     Config = Config
@@ -437,7 +437,7 @@ def test_a_title_alone_is_answered_as_title_does(model: TwoStage) -> None:
 def test_without_titles_it_trains_and_answers(genres: Dataset, tmp_path: Path) -> None:
     lists = [some.tolist() for some in np.split(genres.entries, genres.offsets[1:-1])]
     nameless = rebuilt(tmp_path, genres, lists, [None] * len(lists))
-    model = TwoStage(**SMALL).fit(nameless, Run(seed=1))
+    model = TwoStage(**SMALL).fit(nameless, TrainingOptions(seed=1))
     assert model.trees.size
     tracks, served = ask(model, Query(tracks=(61, 63), title="jazz"))
     assert served == "two-stage"
@@ -447,7 +447,7 @@ def test_without_titles_it_trains_and_answers(genres: Dataset, tmp_path: Path) -
 
 def test_too_few_playlists_for_trees_are_answered_by_the_blend(tmp_path: Path) -> None:
     few = worlds.genres(tmp_path / "few", playlists=24)
-    model = TwoStage(**SMALL).fit(few, Run(seed=1))
+    model = TwoStage(**SMALL).fit(few, TrainingOptions(seed=1))
     assert model.trees.size == 0
     assert model.first.weights.any()
     query = Query(tracks=(31, 33, 35), title="jazz")
@@ -474,7 +474,7 @@ def loose(path: Path) -> Dataset:
 
 
 def test_the_more_tracks_the_less_the_title_decides(tmp_path: Path) -> None:
-    model = TwoStage(**SMALL).fit(loose(tmp_path / "loose"), Run(seed=1))
+    model = TwoStage(**SMALL).fit(loose(tmp_path / "loose"), TrainingOptions(seed=1))
     rng = np.random.default_rng(0)
     of_title, of_tracks = [], []
     for seeds in (0, 1, 10):

@@ -11,7 +11,7 @@ from scipy.special import expit
 from segue.models.wrmf import solver as least_squares
 from segue.models.wrmf.kernels import ROOM
 from segue.models.wrmf.solver import (
-    Side,
+    Factors,
     Weighted,
     confidence,
     diagonalise,
@@ -39,7 +39,7 @@ def weighted(extra: sp.csr_matrix) -> Weighted:
     return Weighted.of(extra, lambda values: values)
 
 
-def side(extra: sp.csr_matrix, regularisation: float, exponent: float) -> Side:
+def side(extra: sp.csr_matrix, regularisation: float, exponent: float) -> Factors:
     return weighted(extra).side(regularisation, exponent)
 
 

@@ -11,9 +11,9 @@ import scipy.sparse as sp
 from segue.catalog.catalog import Catalog
 from segue.data.dataset import Dataset
 from segue.data.writer import writing_dataset
-from segue.models.base.recommender import Run
+from segue.models.base.recommender import TrainingOptions
 from segue.models.wrmf.model import WRMF
-from segue.models.wrmf.side_columns import Company
+from segue.models.wrmf.side_columns import SideInformation
 from segue.queries import Queries, Query
 from segue.text.ngrams import hashed
 
@@ -51,8 +51,8 @@ def catalog(tmp_path: Path) -> Catalog:
 
 
 @pytest.fixture
-def company(catalog: Catalog) -> Company:
-    return Company.learn(catalog, TITLES, WEIGHTS)
+def company(catalog: Catalog) -> SideInformation:
+    return SideInformation.learn(catalog, TITLES, WEIGHTS)
 
 
 PLAYS = sp.csr_matrix(
@@ -60,7 +60,7 @@ PLAYS = sp.csr_matrix(
 )
 
 
-def test_columns_by_hand(company: Company) -> None:
+def test_columns_by_hand(company: SideInformation) -> None:
     # Artists A B, albums x y(B) y(A); a word needs three titles.
     assert company.hashes.tolist() == sorted([hashed("road"), hashed("trip")])
     beside = company.beside(PLAYS, ["trip", None]).toarray()
@@ -76,7 +76,7 @@ def test_columns_by_hand(company: Company) -> None:
     assert not beside[2].any()
 
 
-def test_words_may_count_in_part(company: Company) -> None:
+def test_words_may_count_in_part(company: SideInformation) -> None:
     whole = company.beside(PLAYS, ["trip", "trip"]).toarray()
     part = company.beside(PLAYS, ["trip", "trip"], np.array([0.5, 1], np.float32)).toarray()
     assert part[0, 9:].sum() == whole[0, 9:].sum() / 2 == 1
@@ -84,7 +84,7 @@ def test_words_may_count_in_part(company: Company) -> None:
     assert (part[:, :9] == whole[:, :9]).all()
 
 
-def test_skips_bring_no_columns(company: Company) -> None:
+def test_skips_bring_no_columns(company: SideInformation) -> None:
     skipping, not_hearing = (
         company.beside(sp.csr_matrix([[1, 0, r, 0]]), [None]).toarray()[0] for r in (-2.0, 0.0)
     )
@@ -94,12 +94,12 @@ def test_skips_bring_no_columns(company: Company) -> None:
     assert shares.toarray().tolist() == [[1, 0], [0, 1], [1, 0], [1, 0]]
 
 
-def test_plays_of_artist_and_album_count_for_a_track(company: Company) -> None:
+def test_plays_of_artist_and_album_count_for_a_track(company: SideInformation) -> None:
     # Track 0: A has 3 + 1, x has 3. Track 1: nobody played B. Track 2: A 4, y by A 1.
     assert company.plays(np.array([3, 0, 1, 5], np.int32)).tolist() == [7, 0, 5, 0]
 
 
-def test_parts_of_a_column_go_to_the_tracks_that_bring_it(company: Company) -> None:
+def test_parts_of_a_column_go_to_the_tracks_that_bring_it(company: SideInformation) -> None:
     shares, said = company.sources(sp.csr_matrix([[1, 0, 2.0, 0]][:1]), "trip to nowhere")
     assert said == ["trip"]
     shares = shares.toarray()
@@ -111,9 +111,9 @@ def test_parts_of_a_column_go_to_the_tracks_that_bring_it(company: Company) -> N
 
 
 def test_without_a_weight_there_is_no_column(catalog: Catalog) -> None:
-    assert Company.learn(catalog, TITLES, (0.5, 0, 0)).size == 2
-    assert Company.learn(catalog, TITLES, (0, 0.5, 0)).size == 3
-    assert Company.learn(catalog, TITLES, (0, 0, 0.5)).size == 2
+    assert SideInformation.learn(catalog, TITLES, (0.5, 0, 0)).size == 2
+    assert SideInformation.learn(catalog, TITLES, (0, 0.5, 0)).size == 3
+    assert SideInformation.learn(catalog, TITLES, (0, 0, 0.5)).size == 2
 
 
 # In wrmf
@@ -131,8 +131,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def test_tracks_nobody_played_bring_their_artists_tracks(dataset: Dataset) -> None:
-    alone = WRMF(factors=8).fit(dataset, Run(seed=1))
-    model = WRMF(factors=8, artist_weight=0.3).fit(dataset, Run(seed=1))
+    alone = WRMF(factors=8).fit(dataset, TrainingOptions(seed=1))
+    model = WRMF(factors=8, artist_weight=0.3).fit(dataset, TrainingOptions(seed=1))
     for artist in range(6):
         query = Queries.of([Query(tracks=(artist * 10 + 8,))])
         slate = model.recommend(query, 8)[0]
@@ -142,7 +142,7 @@ def test_tracks_nobody_played_bring_their_artists_tracks(dataset: Dataset) -> No
 
 
 def test_a_word_of_a_title_brings_tracks_without_any_history(dataset: Dataset) -> None:
-    model = WRMF(factors=8, title_weight=1.0).fit(dataset, Run(seed=1))
+    model = WRMF(factors=8, title_weight=1.0).fit(dataset, TrainingOptions(seed=1))
     slate = model.recommend(Queries.of([Query(title="my CC list")]), 8)[0]
     assert slate.served_by == "wrmf"
     assert set(slate.tracks // 10) == {2}
@@ -150,7 +150,7 @@ def test_a_word_of_a_title_brings_tracks_without_any_history(dataset: Dataset) -
 
 
 def test_beside_n_tracks_a_word_counts_n_of_n_plus_one(dataset: Dataset) -> None:
-    model = WRMF(factors=8, alpha=2, title_weight=3).fit(dataset, Run(seed=1))
+    model = WRMF(factors=8, alpha=2, title_weight=3).fit(dataset, TrainingOptions(seed=1))
     counted = []
     for tracks in ((), (0,), (0, 0), (0, 1, 2)):
         rows, _ = model._histories(Queries.of([Query(tracks=tracks, title="CC")]))
@@ -160,8 +160,10 @@ def test_beside_n_tracks_a_word_counts_n_of_n_plus_one(dataset: Dataset) -> None
 
 def test_a_track_takes_a_share_of_its_artist(dataset: Dataset) -> None:
     """So one that nobody played stands where its artist does."""
-    none = WRMF(factors=8, artist_weight=0.3, company_share=0).fit(dataset, Run(seed=1))
-    some = WRMF(factors=8, artist_weight=0.3, company_share=0.5).fit(dataset, Run(seed=1))
+    none = WRMF(factors=8, artist_weight=0.3, company_share=0).fit(dataset, TrainingOptions(seed=1))
+    some = WRMF(factors=8, artist_weight=0.3, company_share=0.5).fit(
+        dataset, TrainingOptions(seed=1)
+    )
     artist = some.beside[np.arange(60) // 10]
     np.testing.assert_allclose(some.vectors, none.vectors + 0.5 * artist, rtol=1e-5, atol=1e-6)
     query = Queries.of([Query(tracks=(31, 32, 33, 34))])
@@ -169,8 +171,8 @@ def test_a_track_takes_a_share_of_its_artist(dataset: Dataset) -> None:
 
 
 def test_weights_of_zero_are_the_published_model_to_the_byte(dataset: Dataset) -> None:
-    published = WRMF(factors=8).fit(dataset, Run(seed=1)).tensors()
+    published = WRMF(factors=8).fit(dataset, TrainingOptions(seed=1)).tensors()
     off = {"artist_weight": 0.0, "album_weight": 0.0, "title_weight": 0.0, "company_share": 0.7}
-    tensors = WRMF(factors=8, **off).fit(dataset, Run(seed=1)).tensors()
+    tensors = WRMF(factors=8, **off).fit(dataset, TrainingOptions(seed=1)).tensors()
     assert tensors.keys() == published.keys() == {"vectors", "gram"}
     assert all(tensors[name].tobytes() == published[name].tobytes() for name in tensors)

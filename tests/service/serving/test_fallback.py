@@ -31,8 +31,8 @@ from segue.data.schema import Outcome
 from segue.models.base.recommender import POPULARITY
 from segue.queries import Query
 from segue.reranking.list_stage import ListStage
-from segue.service.serving.batching import Ask
-from segue.service.serving.fallback import Rung
+from segue.service.serving.batching import PendingQuery
+from segue.service.serving.fallback import FallbackLevel
 
 TWO_STAGES = ["two-stage", "first stage", "content", "title", "popularity"]
 RUNGS = {
@@ -233,7 +233,7 @@ def test_a_batch_is_planned_as_a_whole(houses: Any) -> None:
     live, answering = house.service.live, house.service.answering
     loop = asyncio.new_event_loop()
     stage, done = ListStage(), loop.create_future()
-    asks = [Ask(live, Query(), 5, stage, 1.0, done, loop) for _ in range(10)]
+    asks = [PendingQuery(live, Query(), 5, stage, 1.0, done, loop) for _ in range(10)]
     answering._seconds = {(live.name, "wrmf"): 0.11, (live.name, "content"): 0.01}
     planned = 0.0
     for ask in asks:
@@ -303,7 +303,7 @@ def test_more_questions_than_may_wait_are_refused(
 
 
 def test_a_rung_reads_nothing_of_tracks_that_it_has_not(bundles: Bundles) -> None:
-    rung = Rung("small", bundles.live("wrmf").recommender)
+    rung = FallbackLevel("small", bundles.live("wrmf").recommender)
     assert rung.tracks == TRACKS
     fits = Query(tracks=[1, 61], bans=[2])
     assert rung.reads(fits) is fits

@@ -586,10 +586,12 @@ def named(index: int) -> NamedTrack:
     return NamedTrack(index, f"u{index}", f"T{index}", "A", None, None, 0.0, [])
 
 
-def answered(*rows: int, version: str = "v", **more: object) -> wire.Answered:
+def answered(*rows: int, version: str = "v", **more: object) -> wire.ContinueResponse:
     told = {"served_by": "audio", "rung": "audio", "passed": [], "personal": True} | more
     tracks = [named(row) for row in rows]
-    return wire.Answered(version=version, simulated=False, unknown=[], tracks=tracks, **told)
+    return wire.ContinueResponse(
+        version=version, simulated=False, unknown=[], tracks=tracks, **told
+    )
 
 
 class _Catalog:
@@ -640,15 +642,17 @@ def test_reasons_are_told_with_their_share_of_what_speaks_for_a_track():
 
 def test_a_lower_rung_is_said_plainly():
     assert pages_show.served(answered(1)) == "Answered by audio."
-    passed = [wire.Passed(rung="audio", why="over budget")]
+    passed = [wire.FilteredResponse(rung="audio", why="over budget")]
     told = answered(1, served_by="content", rung="content", passed=passed)
     assert pages_show.served(told) == "Answered by content: audio would have taken too long."
     told = answered(
         1, served_by="popularity", rung="popularity",
-        passed=[wire.Passed(rung="audio", why="knows nothing")],
+        passed=[wire.FilteredResponse(rung="audio", why="knows nothing")],
     )  # fmt: skip
     assert "Nothing here to go by" in pages_show.served(told)
-    passed = [wire.Passed(rung=rung, why="knows nothing") for rung in ("two-stage", "content")]
+    passed = [
+        wire.FilteredResponse(rung=rung, why="knows nothing") for rung in ("two-stage", "content")
+    ]
     told = answered(1, served_by="title", rung="title", passed=passed)
     assert pages_show.served(told) == (
         "Answered by title: two-stage, content knew nothing of this."

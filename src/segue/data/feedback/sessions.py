@@ -15,7 +15,7 @@ STANDING = ("like", "unlike", "ban", "unban")
 """Kinds of events that hold until they are undone."""
 
 
-class Said(NamedTuple):
+class TrackFeedback(NamedTuple):
     """An event, as the log has it."""
 
     kind: str
@@ -28,7 +28,7 @@ class Said(NamedTuple):
 
 
 def heard(
-    events: Sequence[Said], rule: FeedbackRule
+    events: Sequence[TrackFeedback], rule: FeedbackRule
 ) -> tuple[list[tuple[int, Outcome]], Counter[str]]:
     """Listens of one session.
 
@@ -62,7 +62,7 @@ def heard(
     return listens, dropped
 
 
-def _ended(event: Said, rule: FeedbackRule) -> Outcome:
+def _ended(event: TrackFeedback, rule: FeedbackRule) -> Outcome:
     if event.kind == "skip":
         return Outcome.SKIPPED
     if event.outcome is not None:
@@ -70,7 +70,9 @@ def _ended(event: Said, rule: FeedbackRule) -> Outcome:
     return rule.ended(event.ms_played, event.duration_ms)
 
 
-def _standing(events: Sequence[Said]) -> tuple[dict[str, dict[str | None, int]], Counter[str]]:
+def _standing(
+    events: Sequence[TrackFeedback],
+) -> tuple[dict[str, dict[str | None, int]], Counter[str]]:
     """Where each like and ban was said that stands at the end, and what does not count."""
     standing: dict[str, dict[str | None, int]] = {"like": {}, "ban": {}}
     dropped: Counter[str] = Counter()

@@ -21,7 +21,7 @@ _DRIVE_OF_URL = re.compile(r"/[A-Za-z]:/")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-class Refused(Exception):
+class UnusablePath(Exception):
     """A track that is not taken; the text is the reason that is counted."""
 
 
@@ -43,14 +43,14 @@ def track_uri(source: Input, text: str, *, quoted: bool) -> str:
     """
     text = text.strip()
     if not text or len(text) > MAX_PATH or _CONTROL.search(text):
-        raise Refused("not a path")
+        raise UnusablePath("not a path")
     if _FILE_URL.match(text):
         try:
             parts = urlsplit(text)
         except ValueError as error:
-            raise Refused("not a path") from error
+            raise UnusablePath("not a path") from error
         if parts.netloc not in ("", "localhost"):
-            raise Refused("path on another machine")
+            raise UnusablePath("path on another machine")
         return _confined(source, unquote(parts.path))
     if _ADDRESS.match(text):
         return text
@@ -60,8 +60,8 @@ def track_uri(source: Input, text: str, *, quoted: bool) -> str:
 def _confined(source: Input, path: str) -> str:
     path = path.replace("\\", "/")
     if _CONTROL.search(path) or posixpath.basename(path) in ("", ".", ".."):
-        raise Refused("not a path")
-    outside = Refused("path outside the source folder")
+        raise UnusablePath("not a path")
+    outside = UnusablePath("path outside the source folder")
     if os.sep == "\\" and _DRIVE_OF_URL.match(path):
         path = path[1:]
     drive = os.path.splitdrive(path)[0]  # on Windows alone
@@ -84,5 +84,5 @@ def _confined(source: Input, path: str) -> str:
         real = os.path.realpath(os.path.join(source.path.parent, path))
         same_drive = os.path.splitdrive(root)[0].lower() == os.path.splitdrive(real)[0].lower()
         if not same_drive or os.path.commonpath([root, real]) != root:
-            raise Refused("link out of the source folder")
+            raise UnusablePath("link out of the source folder")
     return below

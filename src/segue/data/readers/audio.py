@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from segue.audio.decode import AudioError
-from segue.audio.files import SUFFIXES, Look, Looked
+from segue.audio.files import SUFFIXES, FileCheck, FileInfo
 from segue.audio.workers import Limits, run_files
 from segue.data.ingestion.contract import Reader, Reading
 from segue.data.ingestion.limits import Input, Tick
@@ -28,12 +28,12 @@ NOT_MUSIC = ("@eaDir", "__MACOSX")
 """Folders that devices and systems fill beside the music."""
 
 
-class Found(NamedTuple):
+class AudioTrack(NamedTuple):
     """A sound file, and what a look at it told."""
 
     uri: str
     file: str
-    looked: Looked
+    looked: FileInfo
 
     @property
     def track(self) -> Track:
@@ -54,10 +54,10 @@ def scan(
     limits: Limits,
     receipt: Receipt,
     tick: Tick,
-    look: Callable[[Path], Looked] | None = None,
+    look: Callable[[Path], FileInfo] | None = None,
     *,
     progress: bool = False,
-) -> list[Found]:
+) -> list[AudioTrack]:
     """Look at sound files; the bad ones are counted in the receipt as dropped.
 
     Args:
@@ -65,7 +65,7 @@ def scan(
         limits: of each.
         receipt: counts files.
         tick: called with the size of each file when it is done.
-        look: looks at a file, in a process; `Look` by default.
+        look: looks at a file, in a process; `FileCheck` by default.
         progress: name bad files on stderr.
 
     Returns:
@@ -77,9 +77,9 @@ def scan(
     for source in sources:
         if source.member is not None:
             raise DataError("sound is not read from a zip", where=source, do="unpack it")
-    found: dict[int, Found | str] = {}
+    found: dict[int, AudioTrack | str] = {}
     paths = [source.path for source in sources]
-    for at, looked in run_files(look or Look(limits.duration_minutes), paths, limits=limits):
+    for at, looked in run_files(look or FileCheck(limits.duration_minutes), paths, limits=limits):
         tick(sources[at].size)
         path = str(paths[at].absolute())
         if isinstance(looked, AudioError):
@@ -87,7 +87,7 @@ def scan(
         elif shown(path) != path:
             found[at] = "name is not UTF-8"
         else:
-            found[at] = Found(sources[at].name, path, looked)
+            found[at] = AudioTrack(sources[at].name, path, looked)
     kept = []
     bad: dict[str, list[str]] = {}
     for at, one in sorted(found.items()):  # in the order of the files, not as workers were done
@@ -105,7 +105,7 @@ def scan(
 def write_audio(
     writer: DatasetWriter,
     rows: Sequence[int],
-    found: Sequence[Found],
+    found: Sequence[AudioTrack],
     before: pa.Table | None = None,
 ) -> None:
     """Write the table audio.
@@ -131,14 +131,14 @@ def write_audio(
 
 
 def without_doubles(
-    found: Sequence[Found], receipt: Receipt, known: Callable[[str], bool]
-) -> list[Found]:
+    found: Sequence[AudioTrack], receipt: Receipt, known: Callable[[str], bool]
+) -> list[AudioTrack]:
     """Files whose content and path are new; the others are counted as dropped.
 
     Args:
         known: whether a uri names a track already, which keeps a file whatever its content.
     """
-    kept: dict[str, Found] = {}
+    kept: dict[str, AudioTrack] = {}
     contents: set[str] = set()
     for one in found:
         content = one.looked.sha256

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from segue.data.dataset import Dataset
-from segue.data.feedback.sessions import Said, heard
+from segue.data.feedback.sessions import TrackFeedback, heard
 from segue.data.ingestion.contract import Reader, Reading
 from segue.data.ingestion.limits import Input
 from segue.data.ingestion.playlists import ending
@@ -163,7 +163,7 @@ class _Log:
         rows: list[tuple[Any, ...]] = []
         for (listener, session), group in groupby(self._execute(wanted), lambda row: row[:2]):
             events = list(group)
-            said = [Said(*event[3:]) for event in events]
+            said = [TrackFeedback(*event[3:]) for event in events]
             listens, dropped = heard(said, settings)
             for reason, n in dropped.items():
                 receipt.drop(reason, n)

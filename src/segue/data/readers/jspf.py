@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from segue.data.ingestion.contract import JSON_ERRORS, Reader, Reading, json_error, reason
 from segue.data.ingestion.limits import Input
-from segue.data.ingestion.paths import Refused
+from segue.data.ingestion.paths import UnusablePath
 from segue.data.ingestion.playlists import Playlists, Track, ending, stem
 from segue.data.ingestion.streams import read
 from segue.data.readers.xspf import naming
@@ -98,7 +98,7 @@ def _read(sources: list[Input], reading: Reading) -> None:
                     tracks.append(_one(source, raw))
                 except msgspec.ValidationError:
                     reading.receipt.drop(reason(raw, _Track))
-                except Refused as refused:
+                except UnusablePath as refused:
                     reading.receipt.drop(str(refused))
         except JSON_ERRORS as error:
             raise json_error(error, source, content, _File) from error

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from segue.data.ingestion.contract import Reader, Reading
 from segue.data.ingestion.limits import Input
-from segue.data.ingestion.paths import Refused, track_uri
+from segue.data.ingestion.paths import UnusablePath, track_uri
 from segue.data.ingestion.playlists import Playlists, Track, ending, stem
 from segue.data.ingestion.streams import read
 from segue.errors import DataError
@@ -79,7 +79,7 @@ def _playlist(source: Input, reading: Reading) -> tuple[str, list[Track]]:
         elif line:
             try:
                 uri = track_uri(source, line, quoted=False)
-            except Refused as refused:
+            except UnusablePath as refused:
                 reading.receipt.drop(str(refused))
             else:
                 d = described

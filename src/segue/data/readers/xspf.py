@@ -11,7 +11,7 @@ from defusedxml.ElementTree import iterparse
 
 from segue.data.ingestion.contract import Reader, Reading
 from segue.data.ingestion.limits import MAX_FILE_BYTES, Input
-from segue.data.ingestion.paths import MAX_PATH, Refused, track_uri
+from segue.data.ingestion.paths import MAX_PATH, UnusablePath, track_uri
 from segue.data.ingestion.playlists import Playlists, Track, ending, name_uri, stem
 from segue.data.ingestion.streams import opened
 from segue.errors import DataError
@@ -60,13 +60,13 @@ def naming(
     for location in locations:
         try:
             return track_uri(source, location, quoted=True), None
-        except Refused as reason:
+        except UnusablePath as reason:
             refused = reason
     if refused:
         raise refused
     if artist and title:
         return name_uri(artist, title), None
-    raise Refused("no identifier, no location, and not both title and creator")
+    raise UnusablePath("no identifier, no location, and not both title and creator")
 
 
 def _track(source: Input, element: Element, namespace: str, reading: Reading) -> Track:
@@ -132,7 +132,7 @@ def _playlist(source: Input, reading: Reading) -> tuple[str | None, str | None, 
         elif len(ancestors) == 2 and element.tag == namespace + "track":
             try:
                 tracks.append(_track(source, element, namespace, reading))
-            except Refused as refused:
+            except UnusablePath as refused:
                 reading.receipt.drop(str(refused))
     return about.get("title"), about.get("annotation"), tracks
 

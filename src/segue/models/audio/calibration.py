@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from segue.models.base.scoring import DotRecommender
+from segue.models.base.scoring import EmbeddingModel
 from segue.numeric.arrays import Float32, Int32, Int64, latest, offsets_of
 from segue.queries import Queries
 
@@ -19,7 +19,7 @@ _HALVINGS = 20
 
 
 def find_scale(
-    base: DotRecommender,
+    base: EmbeddingModel,
     offsets: Int64,
     tracks: Int32,
     held: Int32,
@@ -79,9 +79,12 @@ def _histories(offsets: Int64, tracks: Int32, chosen: Int64) -> Queries:
 
 
 def _rivals(
-    base: DotRecommender, queries: Queries, vectors: Float32, away: npt.NDArray[np.bool_],
+    base: EmbeddingModel,
+    queries: Queries,
+    vectors: Float32,
+    away: npt.NDArray[np.bool_],
     n: int,
-) -> Float32:  # fmt: skip
+) -> Float32:
     """The n highest scores of played tracks that are not held, for each query. (queries, n)"""
     out = np.full((len(queries), n), -np.inf, np.float32)
     never = away | (base.catalog.plays == 0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from segue.nn.items import Arrays, Some
+from segue.nn.items import Arrays, Subset
 from segue.numeric.arrays import Float32, Int32, Int64
 
 
@@ -27,7 +27,7 @@ class Examples:
 
     def only(self, at: Int64) -> Examples:
         """Some of them."""
-        return Examples(self.tracks[at], Some(self.sounds, at), self.beside[at], self.wanted[at])
+        return Examples(self.tracks[at], Subset(self.sounds, at), self.beside[at], self.wanted[at])
 
 
 class Artists:

@@ -12,7 +12,7 @@ from segue.models.audio.config import AudioConfig
 from segue.models.audio.examples import Examples
 from segue.models.base.audio_features import levels
 from segue.models.base.net_plays import row_counts
-from segue.models.base.recommender import Run
+from segue.models.base.recommender import TrainingOptions
 from segue.models.wrmf.model import WRMF
 from segue.nn.tower import Form, Tower
 from segue.numeric.ridge import ridge
@@ -32,7 +32,7 @@ def learn_tower(
     dataset: Dataset,
     plays: sp.csr_matrix,
     unit: float,
-    run: Run,
+    run: TrainingOptions,
 ) -> Tower | None:
     """The tower that config asks for; None where the artist's mean alone is the vector.
 

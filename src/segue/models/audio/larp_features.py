@@ -17,7 +17,7 @@ from segue.catalog.catalog import CATALOG_SCHEMA, Catalog
 from segue.data.dataset import Dataset
 from segue.errors import ConfigError
 from segue.models.base.audio_features import Sounds
-from segue.models.base.recommender import Run
+from segue.models.base.recommender import TrainingOptions
 from segue.models.larp.config import LarpConfig
 from segue.models.larp.model import Larp
 from segue.nn.items import Arrays
@@ -37,9 +37,10 @@ class Content:
     def __init__(self, settings: LarpConfig) -> None:
         if settings.top != "item-knn":
             raise ConfigError(
-                f"{settings.top!r} would have nobody to answer", where="AudioConfig.larp.top",
+                f"{settings.top!r} would have nobody to answer",
+                where="AudioConfig.larp.top",
                 do="leave it out: the base answers",
-            )  # fmt: skip
+            )
         self.larp = Larp(**{name: getattr(settings, name) for name in settings.__struct_fields__})
 
     @property
@@ -48,7 +49,7 @@ class Content:
         return self.larp.placed_by
 
     def learn(
-        self, dataset: Dataset, plays: Any, catalog: Catalog, run: Run
+        self, dataset: Dataset, plays: Any, catalog: Catalog, run: TrainingOptions
     ) -> tuple[Sounds, Int64]:
         """Train the sides, as `Recommender.learn`.
 

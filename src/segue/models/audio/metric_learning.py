@@ -32,11 +32,11 @@ from segue.data.dataset import Dataset
 from segue.errors import DataError
 from segue.models.base import audio_features
 from segue.models.base.audio_features import levels
-from segue.models.base.cold_start import AudioDoor
+from segue.models.base.cold_start import ContentModel
 from segue.models.base.net_plays import query_counts
-from segue.models.base.recommender import Run
-from segue.models.base.scoring import DotRecommender
-from segue.nn.items import Arrays, Some
+from segue.models.base.recommender import TrainingOptions
+from segue.models.base.scoring import EmbeddingModel
+from segue.nn.items import Arrays, Subset
 from segue.numeric.arrays import Float32, Int32, Int64
 from segue.numeric.tensors import expect
 from segue.queries import Queries, Query, Reason
@@ -58,7 +58,7 @@ class AudioMlrConfig(Config, frozen=True):
     regularisation: Annotated[float, Meta(ge=0, description="pull of L to zero")] = 1e-4
 
 
-class AudioMlr(DotRecommender, AudioDoor):
+class AudioMlr(EmbeddingModel, ContentModel):
     """score(j) = 2 u · v_j − |v_j|², u the mean of the history's v."""
 
     name: ClassVar[str] = "audio-mlr"
@@ -74,7 +74,7 @@ class AudioMlr(DotRecommender, AudioDoor):
         sound: str = self.config.sound
         return sound
 
-    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+    def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         sounds = audio_features.extracted(dataset, self.sound, run)
         at = np.flatnonzero(self.catalog.plays[sounds.tracks] > 0)
         if not len(at):
@@ -85,9 +85,9 @@ class AudioMlr(DotRecommender, AudioDoor):
             )
         arrays = sounds.arrays
         if self.sound == "bag-of-words":
-            self.bag = Bag.learn(Some(arrays, at), run.seed)
+            self.bag = Bag.learn(Subset(arrays, at), run.seed)
             arrays = [self.bag(arrays[i]) for i in range(len(arrays))]
-        inputs = levels(Some(arrays, at), alike=self.sound == "bag-of-words")
+        inputs = levels(Subset(arrays, at), alike=self.sound == "bag-of-words")
         self.shift, self.size = inputs["shift"], inputs["scale"]
         x = self._inputs(arrays)
         near = _neighbours(plays[:, sounds.tracks[at]], self.config.neighbours)
@@ -95,7 +95,7 @@ class AudioMlr(DotRecommender, AudioDoor):
         self.vectors = np.zeros((len(self.catalog), self.metric.shape[1]), np.float32)
         self.vectors[sounds.tracks] = x @ self.metric
 
-    def _learn(self, x: Float32, near: Int64, run: Run) -> Float32:
+    def _learn(self, x: Float32, near: Int64, run: TrainingOptions) -> Float32:
         """L by Adam. x: (tracks, inputs); near: (tracks, neighbours), -1 where there are fewer."""
         config, rng = self.config, np.random.default_rng([run.seed, 4])
         inputs = x.shape[1]

@@ -31,11 +31,11 @@ from segue.models.audio.examples import Artists, Examples
 from segue.models.audio.fit import learn_tower
 from segue.models.base import audio_features
 from segue.models.base.audio_features import Sounds
-from segue.models.base.cold_start import AudioDoor
-from segue.models.base.recommender import RECOMMENDERS, Recommender, Run
-from segue.models.base.scoring import OpenRecommender
+from segue.models.base.cold_start import ContentModel
+from segue.models.base.recommender import RECOMMENDERS, Recommender, TrainingOptions
+from segue.models.base.scoring import ColdStartModel
 from segue.models.wrmf.model import WRMF
-from segue.nn.items import Arrays, Some
+from segue.nn.items import Arrays, Subset
 from segue.nn.tower import Form, Tower, lengthened
 from segue.numeric.arrays import Float32, Int32, Int64
 from segue.numeric.tensors import expect
@@ -52,13 +52,13 @@ _FEW = 200
 """Tracks below which training says that it learned from few."""
 
 
-class AudioRecommender(Recommender, AudioDoor):
+class AudioRecommender(Recommender, ContentModel):
     """The base's answers, in which tracks that nobody played have a place."""
 
     name: ClassVar[str] = "audio"
     Config = AudioConfig
     config: AudioConfig
-    base: OpenRecommender
+    base: ColdStartModel
     content: Content | None = None
     """Of the sound "larp"."""
     tower: Tower | None
@@ -87,9 +87,10 @@ class AudioRecommender(Recommender, AudioDoor):
             )
         if config.objective == "wpe" and config.base != "wrmf":
             raise ConfigError(
-                f"{config.base} has no confidence", where="AudioConfig.objective",
+                f"{config.base} has no confidence",
+                where="AudioConfig.objective",
                 do='take the base "wrmf" or another objective',
-            )  # fmt: skip
+            )
         if config.two_stage or config.base == "two-stage":
             RECOMMENDERS["two-stage"](**config.two_stage)  # which refuses what is wrong
         if config.sound == "larp":
@@ -101,15 +102,15 @@ class AudioRecommender(Recommender, AudioDoor):
     def sound(self) -> str:
         return self.config.sound if self.config.sound != "larp" else self.config.larp.sound
 
-    def _new_base(self) -> OpenRecommender:
+    def _new_base(self) -> ColdStartModel:
         settings = getattr(self.config, self.config.base.replace("-", "_"))
         base = RECOMMENDERS[self.config.base](**msgspec.to_builtins(settings))
-        assert isinstance(base, OpenRecommender)
+        assert isinstance(base, ColdStartModel)
         return base
 
     # Training
 
-    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+    def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         sounds, unseen = self._sounds(dataset, plays, run)
         self.base = self._new_base()
         self.base.learn(dataset, plays, self.catalog, run.part("base"))
@@ -123,7 +124,7 @@ class AudioRecommender(Recommender, AudioDoor):
             )
         self.bag = None
         if self.config.sound == "bag-of-words":
-            self.bag = Bag.learn(Some(sounds.arrays, at), run.seed)
+            self.bag = Bag.learn(Subset(sounds.arrays, at), run.seed)
             sounds = sounds._replace(
                 arrays=[self.bag(sounds.arrays[i]) for i in range(len(sounds.tracks))]
             )
@@ -144,18 +145,25 @@ class AudioRecommender(Recommender, AudioDoor):
             told = f"audio: only {len(learned)} tracks with sound and plays to learn from"
             note(f"{told}: what it tells of others is a guess", show=run.progress)
         self.tower = learn_tower(
-            self.config, self._form(sounds), examples.only(learned), examples.only(held),
-            self.base if isinstance(self.base, WRMF) else None, dataset, plays, self.unit, run,
-        )  # fmt: skip
+            self.config,
+            self._form(sounds),
+            examples.only(learned),
+            examples.only(held),
+            self.base if isinstance(self.base, WRMF) else None,
+            dataset,
+            plays,
+            self.unit,
+            run,
+        )
         self._calibrate(dataset, examples.only(held), rng)
         note(f"audio: predicted vectors times {self.scale:.3g}", show=run.progress)
         cold = np.flatnonzero(
             ~played[sounds.tracks] & (self.config.sound != "none" or beside[:, -1:].any(axis=1))
         )
-        vectors = self._vectors(Some(sounds.arrays, cold), beside[cold])
+        vectors = self._vectors(Subset(sounds.arrays, cold), beside[cold])
         self.base = self.base.placing(sounds.tracks[cold], vectors)
 
-    def _sounds(self, dataset: Dataset, plays: Any, run: Run) -> tuple[Sounds, Int64]:
+    def _sounds(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> tuple[Sounds, Int64]:
         """What is heard; and tracks that what hears has not learned from, where it learns."""
         if self.content is not None:
             return self.content.learn(dataset, plays, self.catalog, run.part("larp"))
@@ -242,9 +250,13 @@ class AudioRecommender(Recommender, AudioDoor):
         return self.base._best(queries, offsets, excluded, n)
 
     def _places(
-        self, queries: Queries, excluded_offsets: Int64, excluded: Int32, offsets: Int64,
+        self,
+        queries: Queries,
+        excluded_offsets: Int64,
+        excluded: Int32,
+        offsets: Int64,
         tracks: Int32,
-    ) -> Int64:  # fmt: skip
+    ) -> Int64:
         return self.base._places(queries, excluded_offsets, excluded, offsets, tracks)
 
     def _values(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:

@@ -10,7 +10,7 @@ from segue.audio.extractors import SOUNDS
 from segue.audio.features import extract
 from segue.data.dataset import Dataset
 from segue.errors import DataError
-from segue.models.base.recommender import Run
+from segue.models.base.recommender import TrainingOptions
 from segue.nn.items import Arrays
 from segue.numeric.arrays import Float32, Int32
 from segue.system.progress import note
@@ -31,7 +31,7 @@ class Sounds(NamedTuple):
     arrays: Arrays
 
 
-def extracted(dataset: Dataset, sound: str, run: Run) -> Sounds:
+def extracted(dataset: Dataset, sound: str, run: TrainingOptions) -> Sounds:
     """What a tower with the setting `sound` hears of the dataset's audio files.
 
     Raises:

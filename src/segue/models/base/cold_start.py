@@ -13,7 +13,7 @@ from segue.nn.items import Arrays
 from segue.numeric.arrays import Float32
 
 
-class AudioDoor(ABC):
+class ContentModel(ABC):
     """A recommender that places tracks by their sound, and by their artist.
 
     A file that has just arrived: extract the features that `sound` names, `place` them, and give

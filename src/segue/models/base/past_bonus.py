@@ -15,11 +15,11 @@ import numpy as np
 from numba import prange
 
 from segue.models.base.recency import habits
-from segue.models.base.scoring import DotRecommender
+from segue.models.base.scoring import EmbeddingModel
 from segue.numeric.arrays import Float32, Int32, Int64, fixed
 from segue.numeric.parallel import parallel
 from segue.queries import Queries, Query, Reason
-from segue.retrieval.ranks import Given, places_of_products
+from segue.retrieval.ranks import Targets, places_of_products
 from segue.retrieval.select_kernels import write_best
 from segue.retrieval.topk import Best, best_of_products
 
@@ -38,7 +38,7 @@ class Past(NamedTuple):
     """Added to the scores of `tracks`."""
 
 
-class PastRecommender(DotRecommender):
+class LongTermHistoryModel(EmbeddingModel):
     """A dot product with a bonus for tracks of the past; `config` has a `half_life`."""
 
     config: Any
@@ -107,7 +107,7 @@ class PastRecommender(DotRecommender):
             return super()._places(queries, excluded_offsets, excluded, offsets, tracks)
         past, vectors = self._pasts(queries), self.query_vectors(queries)
         scores = self._products(vectors, past.offsets, past.tracks) + past.bonus
-        given = Given(past.offsets, past.tracks, scores)
+        given = Targets(past.offsets, past.tracks, scores)
         return places_of_products(
             *(vectors, self.vectors, self.bias, excluded_offsets, excluded, offsets, tracks, given)
         )

@@ -29,7 +29,7 @@ _BLOCK_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingOptions:
     """Facts of one run, not part of the configuration.
 
     Attributes:
@@ -42,7 +42,7 @@ class Run:
     progress: bool = False
     checkpoint: Path | None = None
 
-    def part(self, name: str) -> Run:
+    def part(self, name: str) -> TrainingOptions:
         """The same run for a model within this one: its checkpoint is ``CHECKPOINT.name``."""
         own = self.checkpoint and self.checkpoint.with_name(f"{self.checkpoint.name}.{name}")
         return replace(self, checkpoint=own)
@@ -74,16 +74,16 @@ class Recommender(ABC):
     def __init__(self, /, **settings: Any) -> None:
         self.config = self.Config.make(settings)
 
-    def fit(self, dataset: Dataset, run: Run | None = None) -> Self:
+    def fit(self, dataset: Dataset, run: TrainingOptions | None = None) -> Self:
         """Learn from all rows of `dataset`.
 
         Raises:
             DataError: the dataset lacks what this recommender learns from.
         """
         plays = dataset.plays()
-        return self.learn(dataset, plays, catalog_of(dataset, plays), run or Run())
+        return self.learn(dataset, plays, catalog_of(dataset, plays), run or TrainingOptions())
 
-    def learn(self, dataset: Dataset, plays: Any, catalog: Catalog, run: Run) -> Self:
+    def learn(self, dataset: Dataset, plays: Any, catalog: Catalog, run: TrainingOptions) -> Self:
         """`fit` from what several models share.
 
         Args:
@@ -219,9 +219,13 @@ class Recommender(ABC):
         return self.batch or max(1, min(256, _BLOCK_BYTES // (4 * max(1, len(self.catalog)))))
 
     def _places(
-        self, queries: Queries, excluded_offsets: Int64, excluded: Int32, offsets: Int64,
+        self,
+        queries: Queries,
+        excluded_offsets: Int64,
+        excluded: Int32,
+        offsets: Int64,
         tracks: Int32,
-    ) -> Int64:  # fmt: skip
+    ) -> Int64:
         """Places as `places_of_scores` gives them, of answerable queries; here by ranking all."""
         size = len(self.catalog)
         out = np.empty(len(tracks), np.int64)
@@ -266,7 +270,7 @@ class Recommender(ABC):
     # What a model is
 
     @abstractmethod
-    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+    def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         """Learn. `plays` is ``dataset.plays()``; `catalog` is set."""
 
     @abstractmethod

@@ -19,7 +19,7 @@ from segue.retrieval.ranks import pair_scores, places_of_products, places_of_sco
 from segue.retrieval.topk import Index, best_of_products, best_of_scores
 
 
-class DenseRecommender(Recommender):
+class ScoringModel(Recommender):
     """A model that scores the whole catalog for each query."""
 
     @abstractmethod
@@ -36,9 +36,13 @@ class DenseRecommender(Recommender):
         return best_of_scores(self.scores(queries), offsets, excluded, n)
 
     def _places(
-        self, queries: Queries, excluded_offsets: Int64, excluded: Int32, offsets: Int64,
+        self,
+        queries: Queries,
+        excluded_offsets: Int64,
+        excluded: Int32,
+        offsets: Int64,
         tracks: Int32,
-    ) -> Int64:  # fmt: skip
+    ) -> Int64:
         scores = self.scores(queries)
         return places_of_scores(scores, excluded_offsets, excluded, offsets, tracks)
 
@@ -47,7 +51,7 @@ class DenseRecommender(Recommender):
         return self.scores(queries)[owners, tracks]
 
 
-class OpenRecommender(Recommender):
+class ColdStartModel(Recommender):
     """A model that takes in tracks that nobody has played, by vectors from elsewhere.
 
     They can be answered, and read in a history, like those that training knew.
@@ -55,7 +59,7 @@ class OpenRecommender(Recommender):
 
     @property
     @abstractmethod
-    def space(self) -> DotRecommender:
+    def space(self) -> EmbeddingModel:
         """The model whose vectors they have, with all that were taken in."""
 
     @abstractmethod
@@ -83,7 +87,7 @@ class OpenRecommender(Recommender):
         """
 
 
-class DotRecommender(OpenRecommender):
+class EmbeddingModel(ColdStartModel):
     """A model whose score is query vector times track vector, plus a bias of the track."""
 
     batch = 4096
@@ -120,9 +124,13 @@ class DotRecommender(OpenRecommender):
         return self._indexed[1]
 
     def _places(
-        self, queries: Queries, excluded_offsets: Int64, excluded: Int32, offsets: Int64,
+        self,
+        queries: Queries,
+        excluded_offsets: Int64,
+        excluded: Int32,
+        offsets: Int64,
         tracks: Int32,
-    ) -> Int64:  # fmt: skip
+    ) -> Int64:
         vectors = self.query_vectors(queries)
         return places_of_products(
             vectors, self.vectors, self.bias, excluded_offsets, excluded, offsets, tracks
@@ -147,7 +155,7 @@ class DotRecommender(OpenRecommender):
     # Tracks that came through another door
 
     @property
-    def space(self) -> DotRecommender:
+    def space(self) -> EmbeddingModel:
         return self
 
     def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Self:

@@ -200,9 +200,19 @@ def _longest(offsets):  # type: ignore[no-untyped-def]
 
 @parallel(cache=True)
 def _fold_in(  # type: ignore[no-untyped-def]
-    offsets, tracks, skip_offsets, skipped, share, sample, vectors, bias, reg,
-    out, shares, skip_shares,
-):  # fmt: skip
+    offsets,
+    tracks,
+    skip_offsets,
+    skipped,
+    share,
+    sample,
+    vectors,
+    bias,
+    reg,
+    out,
+    shares,
+    skip_shares,
+):
     longest, others = _longest(offsets), len(sample) + _longest(skip_offsets)
     # Neighbouring queries go to different tasks: long histories often stand together.
     for task in prange(min(_TASKS, len(out))):
@@ -232,9 +242,16 @@ def _fold_in(  # type: ignore[no-untyped-def]
                 derivative[:count] = 0
             else:
                 _maximise(
-                    rows[:count], biases[:count], length, skips, part, reg,
-                    weights[:length, : count - length], out[q], derivative[:count],
-                )  # fmt: skip
+                    rows[:count],
+                    biases[:count],
+                    length,
+                    skips,
+                    part,
+                    reg,
+                    weights[:length, : count - length],
+                    out[q],
+                    derivative[:count],
+                )
             shares[first : first + length] = -derivative[:length] / reg
             skip_shares[skip_offsets[q] : skip_offsets[q + 1]] = (
                 -derivative[count - skips : count] / reg
@@ -281,7 +298,17 @@ def fold_in(
     out = np.empty((len(offsets) - 1, vectors.shape[1]), np.float32)
     shares, skip_shares = np.empty(len(tracks), np.float32), np.empty(len(skips.tracks), np.float32)
     _fold_in(
-        offsets, tracks, skips.offsets, skips.tracks, skips.share, sample, vectors, bias,
-        np.float32(reg), out, shares, skip_shares,
-    )  # fmt: skip
+        offsets,
+        tracks,
+        skips.offsets,
+        skips.tracks,
+        skips.share,
+        sample,
+        vectors,
+        bias,
+        np.float32(reg),
+        out,
+        shares,
+        skip_shares,
+    )
     return out, shares, skip_shares

@@ -41,8 +41,8 @@ from segue.data.dataset import Dataset
 from segue.data.interactions import RowKind
 from segue.errors import BundleError, ConfigError
 from segue.models.base.net_plays import parted, query_counts, row_counts, skip_rates
-from segue.models.base.recommender import Run, knows_history
-from segue.models.base.scoring import DotRecommender
+from segue.models.base.recommender import TrainingOptions, knows_history
+from segue.models.base.scoring import EmbeddingModel
 from segue.models.bpr.fold_in import Skips, fold_in
 from segue.numeric.arrays import Float32, Int32, Int64, offsets_of
 from segue.numeric.tensors import expect
@@ -80,9 +80,20 @@ def _has(tracks, first, end, track):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _epoch(  # type: ignore[no-untyped-def]
-    owner, tracks, offsets, skipped, skip_offsets, share,
-    rows, vectors, bias, rate, reg, bias_reg, state,
-):  # fmt: skip
+    owner,
+    tracks,
+    offsets,
+    skipped,
+    skip_offsets,
+    share,
+    rows,
+    vectors,
+    bias,
+    rate,
+    reg,
+    bias_reg,
+    state,
+):
     """As many steps as there are entries; returns (random state, sum of differences x_ui - x_uj).
 
     owner, tracks: row and track of each entry. skipped: tracks of each row, laid out by
@@ -154,7 +165,7 @@ class BprConfig(Config, frozen=True):
     ] = "listeners"
 
 
-class Bpr(DotRecommender):
+class Bpr(EmbeddingModel):
     """score(t) = u . v_t + b_t, with u folded in from the history."""
 
     name: ClassVar[str] = "bpr"
@@ -170,7 +181,7 @@ class Bpr(DotRecommender):
     def bias(self) -> Float32:
         return self.biases
 
-    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+    def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         config = self.config
         rng = np.random.default_rng(run.seed)
         if self._skips or config.rows != "listeners":
@@ -193,9 +204,20 @@ class Bpr(DotRecommender):
         with task("fitting bpr", config.epochs, "epochs", show=run.progress) as advance:
             for epoch in range(config.epochs):
                 state, total = _epoch(
-                    owner, tracks, offsets, skipped, skip_offsets, config.skip_share,
-                    rows, vectors, biases, rate, reg, bias_reg, np.uint64(state),
-                )  # fmt: skip
+                    owner,
+                    tracks,
+                    offsets,
+                    skipped,
+                    skip_offsets,
+                    config.skip_share,
+                    rows,
+                    vectors,
+                    biases,
+                    rate,
+                    reg,
+                    bias_reg,
+                    np.uint64(state),
+                )
                 if not np.isfinite(total):
                     raise ConfigError(
                         f"diverged in epoch {epoch + 1}", where="bpr", do="lower learning_rate"

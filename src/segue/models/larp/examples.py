@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from segue.nn.items import Arrays, Some
+from segue.nn.items import Arrays, Subset
 from segue.numeric.arrays import Int32, Int64, offsets_of
 
 Bools = npt.NDArray[np.bool_]
@@ -60,9 +60,12 @@ class Playlists:
         tracks = tracks[kept]
         entries = np.argsort(tracks, kind="stable")
         return cls(
-            offsets_of(np.bincount(owners)), tracks,
-            offsets_of(np.bincount(tracks, minlength=count)), entries, owners.astype(np.int64),
-        )  # fmt: skip
+            offsets_of(np.bincount(owners)),
+            tracks,
+            offsets_of(np.bincount(tracks, minlength=count)),
+            entries,
+            owners.astype(np.int64),
+        )
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -138,7 +141,7 @@ def _below(bounds: Int64, rng: np.random.Generator) -> Int64:
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingExamples:
     """Tracks that every side knows something of.
 
     Attributes:
@@ -154,7 +157,7 @@ class Material:
     def __len__(self) -> int:
         return len(self.tracks)
 
-    def only(self, at: Int64, owners: Int64, tracks: Int64) -> Material:
+    def only(self, at: Int64, owners: Int64, tracks: Int64) -> TrainingExamples:
         """Some of the tracks, and what playlists have of them.
 
         Args:
@@ -165,7 +168,7 @@ class Material:
         place[at] = np.arange(len(at))
         kept = place[tracks] >= 0
         shared = Playlists.of(owners[kept], place[tracks[kept]], len(at))
-        return Material(self.tracks[at], tuple(Some(s, at) for s in self.items), shared)
+        return TrainingExamples(self.tracks[at], tuple(Subset(s, at) for s in self.items), shared)
 
 
 def halves(

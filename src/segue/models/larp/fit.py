@@ -12,12 +12,12 @@ import numpy.typing as npt
 from segue.data.dataset import Dataset
 from segue.data.sequences import sequences
 from segue.errors import DataError
-from segue.models.base.recommender import Run
+from segue.models.base.recommender import TrainingOptions
 from segue.models.larp.config import LarpConfig
-from segue.models.larp.encoders.contract import Side
-from segue.models.larp.examples import Material, Playlists, halves
+from segue.models.larp.encoders.contract import Encoder
+from segue.models.larp.examples import Playlists, TrainingExamples, halves
 from segue.models.larp.pooling import Pooling
-from segue.nn.items import Arrays, Some
+from segue.nn.items import Arrays, Subset
 from segue.numeric.arrays import Float32, Int64
 from segue.system.extras import needs
 from segue.system.progress import note
@@ -27,11 +27,11 @@ _HELD = 0.1
 _HELD_PLAYLISTS = 500
 _NEEDED = {"sound": "sound", "text": "titles"}
 
-Sided = dict[str, tuple[Int64, Arrays]]
+ItemsByEncoder = dict[str, tuple[Int64, Arrays]]
 """By side, rows of the tracks that it knows and their items."""
 
 
-class Learned(NamedTuple):
+class TrainedEncoders(NamedTuple):
     """What the stages have left.
 
     Attributes:
@@ -50,8 +50,12 @@ class Learned(NamedTuple):
 
 
 def learn_sides(
-    sides: Mapping[str, Side], known: Sided, dataset: Dataset, config: LarpConfig, run: Run
-) -> Learned:
+    sides: Mapping[str, Encoder],
+    known: ItemsByEncoder,
+    dataset: Dataset,
+    config: LarpConfig,
+    run: TrainingOptions,
+) -> TrainedEncoders:
     """Train sides on the tracks that all of them know.
 
     A tenth of the tracks and of the playlists is kept aside; a held playlist has held tracks only,
@@ -96,10 +100,10 @@ def learn_sides(
     lists = np.flatnonzero(held_lists)
     if not len(dataset.entries):  # listeners, which come after the playlists
         lists += dataset.playlist_count
-    return Learned(arrays, vectors, stages.pooling(), held.tracks.astype(np.int64), lists)
+    return TrainedEncoders(arrays, vectors, stages.pooling(), held.tracks.astype(np.int64), lists)
 
 
-def needed(sides: Mapping[str, Side]) -> ModuleType:
+def needed(sides: Mapping[str, Encoder]) -> ModuleType:
     """`segue.models.larp.stages`, which needs torch.
 
     Raises:
@@ -114,7 +118,7 @@ def needed(sides: Mapping[str, Side]) -> ModuleType:
     return stages
 
 
-def _material(dataset: Dataset, known: Sided) -> tuple[Material, Int64, Int64]:
+def _material(dataset: Dataset, known: ItemsByEncoder) -> tuple[TrainingExamples, Int64, Int64]:
     """Tracks that every side knows; and the rows of playlists, in places among them.
 
     Raises:
@@ -130,7 +134,7 @@ def _material(dataset: Dataset, known: Sided) -> tuple[Material, Int64, Int64]:
         else:
             told, do = f"{count}, two are needed", f"give more tracks {_NEEDED[next(iter(known))]}"
         raise DataError(told, where=dataset.path, do=do)
-    items = tuple(Some(found, np.searchsorted(own, rows)) for own, found in known.values())
+    items = tuple(Subset(found, np.searchsorted(own, rows)) for own, found in known.values())
     owners, tracks = dataset.entry_playlists.astype(np.int64), dataset.entries
     if not len(tracks):  # who listened stands for a playlist, as in the paper's second dataset
         offsets, tracks = sequences(dataset)
@@ -139,5 +143,5 @@ def _material(dataset: Dataset, known: Sided) -> tuple[Material, Int64, Int64]:
     place[rows] = np.arange(len(rows))
     kept = place[tracks] >= 0
     owners, at = owners[kept], place[tracks[kept]]
-    material = Material(rows.astype(np.int32), items, Playlists.of(owners, at, len(rows)))
+    material = TrainingExamples(rows.astype(np.int32), items, Playlists.of(owners, at, len(rows)))
     return material, owners, at

@@ -27,13 +27,13 @@ import scipy.sparse as sp
 from segue.data.dataset import Dataset
 from segue.errors import ConfigError, DataError
 from segue.models.base import audio_features
-from segue.models.base.cold_start import AudioDoor
-from segue.models.base.recommender import Run
-from segue.models.base.scoring import DotRecommender
+from segue.models.base.cold_start import ContentModel
+from segue.models.base.recommender import TrainingOptions
+from segue.models.base.scoring import EmbeddingModel
 from segue.models.larp.config import LarpConfig
-from segue.models.larp.encoders.contract import Side, sides_of
-from segue.models.larp.fit import Sided, learn_sides, needed
-from segue.models.larp.heads.base import TOPS, Top
+from segue.models.larp.encoders.contract import Encoder, sides_of
+from segue.models.larp.fit import ItemsByEncoder, learn_sides, needed
+from segue.models.larp.heads.base import HEADS, Head
 from segue.models.larp.heads.nearest import Nearest
 from segue.models.larp.pooling import Pooling
 from segue.nn.items import Arrays
@@ -45,7 +45,7 @@ from segue.retrieval.topk import Best
 from segue.text.captions import captions
 
 
-class Larp(DotRecommender, AudioDoor):
+class Larp(EmbeddingModel, ContentModel):
     """Content of all tracks, aligned by playlists, and a top that answers from it."""
 
     name: ClassVar[str] = "larp"
@@ -59,7 +59,7 @@ class Larp(DotRecommender, AudioDoor):
     """Arrays of each side; none where sides are taken as they are."""
     pooling: Pooling | None
     """What makes a query of its tracks; None: the mean."""
-    top: Top
+    top: Head
     told: dict[str, tuple[Int64, Float32]]
     """After `fit`: by side, rows of the tracks that it knows and their vectors of length 1."""
     held: Int64 | None
@@ -69,31 +69,35 @@ class Larp(DotRecommender, AudioDoor):
 
     def __init__(self, /, **settings: Any) -> None:
         super().__init__(**settings)
-        self.sides: dict[str, Side] = sides_of(self.config)
+        self.sides: dict[str, Encoder] = sides_of(self.config)
         stages = self.config.stages
         if not self.sides:
             raise ConfigError("neither sound nor text is known", where="LarpConfig")
         if list(stages) != sorted(set(stages), key=("wtc", "ttc", "tpc").index):
             raise ConfigError(
-                f"stages are {', '.join(stages)}", where="LarpConfig",
+                f"stages are {', '.join(stages)}",
+                where="LarpConfig",
                 do='name each once, in the order "wtc", "ttc", "tpc"',
-            )  # fmt: skip
+            )
         if len(self.sides) == 1 and "wtc" in stages:
             raise ConfigError(
-                'stage "wtc" needs two sides', where="LarpConfig.stages",
+                'stage "wtc" needs two sides',
+                where="LarpConfig.stages",
                 do='take "ttc" and "tpc", or another side',
-            )  # fmt: skip
+            )
         trained = [name for name, side in self.sides.items() if side.trainable]
         if len(self.sides) > 1 and not stages:
             raise ConfigError(
-                "nothing brings the two sides together", where="LarpConfig.stages",
+                "nothing brings the two sides together",
+                where="LarpConfig.stages",
                 do="name a stage, or take one side",
-            )  # fmt: skip
+            )
         if trained and not stages:
             raise ConfigError(
-                f"nothing trains the side of {trained[0]}", where="LarpConfig.stages",
+                f"nothing trains the side of {trained[0]}",
+                where="LarpConfig.stages",
                 do='name a stage, or take "musicnn" and "minilm", which are trained already',
-            )  # fmt: skip
+            )
 
     @property
     def sound(self) -> str:
@@ -105,7 +109,7 @@ class Larp(DotRecommender, AudioDoor):
 
     # Training
 
-    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+    def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         if self.config.stages:
             needed(self.sides)  # what is missing is said before hours of listening
         known = self._known(dataset, run)
@@ -124,36 +128,37 @@ class Larp(DotRecommender, AudioDoor):
         self.content = self._evened(content, sides)
         self._learn_top(plays, run)
 
-    def _learn_top(self, plays: Any, run: Run) -> None:
+    def _learn_top(self, plays: Any, run: TrainingOptions) -> None:
         """Let a top learn from the content; held tracks tell when it has."""
-        top = TOPS[self.config.top]
+        top = HEADS[self.config.top]
         if top is Nearest and self.lists is not None:
             # Tracks of playlists that content has learned from lie nearer than those of new ones.
             plays = plays[self.lists]
         self.top = top.learn(self.content, plays, self._top_settings, run.part("top"), self.held)
         self.vectors = self._tracks(self.content)
 
-    def with_top(self, top: str, plays: Any, run: Run) -> Larp:
+    def with_top(self, top: str, plays: Any, run: TrainingOptions) -> Larp:
         """The same content, answered from by another top, right after `fit`."""
         other = copy.copy(self)
         other.config = msgspec.structs.replace(self.config, top=top)
         other._learn_top(plays, run)
         return other
 
-    def _known(self, dataset: Dataset, run: Run) -> Sided:
+    def _known(self, dataset: Dataset, run: TrainingOptions) -> ItemsByEncoder:
         """Rows of the tracks that each side knows, and their items.
 
         Raises:
             DataError: a side knows of no track.
         """
-        known: Sided = {}
+        known: ItemsByEncoder = {}
         if "text" in self.sides:  # first: what is wrong is found in no time
             known["text"] = self._read(self.catalog.table)
             if not len(known["text"][0]):
                 raise DataError(
-                    "no track has a title, an artist or an album", where=dataset.path,
+                    "no track has a title, an artist or an album",
+                    where=dataset.path,
                     do='take text = "none"' if len(self.sides) > 1 else "give tracks titles",
-                )  # fmt: skip
+                )
         if "sound" in self.sides:
             sounds = audio_features.extracted(dataset, self.sound, run)
             known["sound"] = (
@@ -198,7 +203,7 @@ class Larp(DotRecommender, AudioDoor):
 
     def _placed(self, sounds: Arrays, tracks: pa.Table) -> Float32:
         """Content of new tracks, from which `with_tracks` makes the rest."""
-        known: Sided = {}
+        known: ItemsByEncoder = {}
         if "sound" in self.sides:
             known["sound"] = np.arange(len(tracks)), self.sides["sound"].items(sounds)
         if "text" in self.sides:
@@ -262,9 +267,13 @@ class Larp(DotRecommender, AudioDoor):
         return super()._best(queries, offsets, excluded, n)
 
     def _places(
-        self, queries: Queries, excluded_offsets: Int64, excluded: Int32, offsets: Int64,
+        self,
+        queries: Queries,
+        excluded_offsets: Int64,
+        excluded: Int32,
+        offsets: Int64,
         tracks: Int32,
-    ) -> Int64:  # fmt: skip
+    ) -> Int64:
         wanted = (excluded_offsets, excluded, offsets, tracks)
         if isinstance(self.top, Nearest):
             return self.top.places(self.vectors, self._known_seeds(queries)[:2], *wanted)
@@ -320,7 +329,7 @@ class Larp(DotRecommender, AudioDoor):
         width = self.config.dimensions if self.config.stages else None
         self.content = expect(tensors, "content", np.float32, count, width)
         c = self.content.shape[1]
-        self.top = TOPS[self.config.top].restore(tensors, "top.", c, self._top_settings)
+        self.top = HEADS[self.config.top].restore(tensors, "top.", c, self._top_settings)
         self.vectors = expect(tensors, "vectors", np.float32, count, self.top.outputs(c))
         self.length = float(expect(tensors, "length", np.float32, 1)[0])
         config = self.config

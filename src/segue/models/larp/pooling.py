@@ -58,9 +58,14 @@ class Pooling:
 
     @classmethod
     def restore(
-        cls, tensors: Mapping[str, npt.NDArray[Any]], prefix: str, kind: str, sides: int, d: int,
+        cls,
+        tensors: Mapping[str, npt.NDArray[Any]],
+        prefix: str,
+        kind: str,
+        sides: int,
+        d: int,
         most: int,
-    ) -> Self:  # fmt: skip
+    ) -> Self:
         """From tensors named by prefix, side and array.
 
         Raises:

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from segue.models.base.recommender import Run
+from segue.models.base.recommender import TrainingOptions
 from segue.models.larp.config import LarpConfig, Stage
-from segue.models.larp.encoders.contract import Side
-from segue.models.larp.examples import Material
+from segue.models.larp.encoders.contract import Encoder
+from segue.models.larp.examples import TrainingExamples
 from segue.models.larp.network import LarpNetwork, pooling_of
 from segue.models.larp.pooling import Pooling
-from segue.models.larp.training import Held as Held
+from segue.models.larp.training import HeldOut as HeldOut
 from segue.models.larp.training import StageTraining, embedded
 from segue.nn.devices import reproducible
 from segue.nn.items import Arrays
@@ -39,9 +39,14 @@ class Stages:
     """
 
     def __init__(
-        self, sides: Sequence[Side], learned: Material, held: Held, config: LarpConfig, run: Run,
+        self,
+        sides: Sequence[Encoder],
+        learned: TrainingExamples,
+        held: HeldOut,
+        config: LarpConfig,
+        run: TrainingOptions,
         fingerprint: str = "",
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.learned, self.held, self.config, self.run = learned, held, config, run
         self.fingerprint = fingerprint
         with torch.random.fork_rng():
@@ -65,9 +70,14 @@ class Stages:
                 reproducible(warn_only=True),
             ):
                 training = StageTraining(
-                    self.network, self.learned, self.held, self.config,
-                    self.config.stages[:number], self.run.seed, self._identity(number),
-                )  # fmt: skip
+                    self.network,
+                    self.learned,
+                    self.held,
+                    self.config,
+                    self.config.stages[:number],
+                    self.run.seed,
+                    self._identity(number),
+                )
                 training.run(
                     advance,
                     partial(self._say, stage),

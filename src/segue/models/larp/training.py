@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from segue.metrics.recall import HITS, recall, recalls_by
 from segue.models.larp.config import LarpConfig, Stage
-from segue.models.larp.examples import Bools, Material
+from segue.models.larp.examples import Bools, TrainingExamples
 from segue.models.larp.heads.nearest import CHOICES
 from segue.models.larp.losses import across, track_playlist
 from segue.models.larp.network import LarpNetwork, pooling_of
@@ -30,7 +30,7 @@ _LAST = 0.02
 _AT_ONCE = 64
 
 
-class Held(NamedTuple):
+class HeldOut(NamedTuple):
     """Playlists of tracks that training never sees; they tell when a stage ends.
 
     Attributes:
@@ -38,7 +38,7 @@ class Held(NamedTuple):
         shown, wanted: places of its tracks for each playlist: seeds, and what they should find.
     """
 
-    material: Material
+    material: TrainingExamples
     shown: list[Int64]
     wanted: list[Int64]
 
@@ -71,9 +71,15 @@ class StageTraining(Training):
     network: LarpNetwork
 
     def __init__(
-        self, network: LarpNetwork, learned: Material, held: Held, config: LarpConfig,
-        stages: Sequence[Stage], seed: int, identity: str,
-    ) -> None:  # fmt: skip
+        self,
+        network: LarpNetwork,
+        learned: TrainingExamples,
+        held: HeldOut,
+        config: LarpConfig,
+        stages: Sequence[Stage],
+        seed: int,
+        identity: str,
+    ) -> None:
         super().__init__("larp", seed + len(stages), config.epochs, config.patience)
         self.network = network.to(self.device)
         if stages[-1] == "tpc":
@@ -82,9 +88,11 @@ class StageTraining(Training):
         self.learned, self.held, self.config, self.stages = learned, held, config, stages
         self.identity = identity
         self.optimiser = RowAdamW(
-            network.learned(), lr=config.learning_rate, weight_decay=config.weight_decay,
+            network.learned(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
             betas=(0.9, 0.99),
-        )  # fmt: skip
+        )
 
     # Steps
 
@@ -179,10 +187,14 @@ class StageTraining(Training):
     def _across(self, batch: _Batch, rows: Int64, positive: Int64, spared: Bools | None) -> Tensor:
         at = self._on(rows)
         return across(
-            [features[at] for features in batch.fast], batch.slow_candidates, self._on(positive),
-            self.network.tau, self._maybe(spared), batch.soft,
+            [features[at] for features in batch.fast],
+            batch.slow_candidates,
+            self._on(positive),
+            self.network.tau,
+            self._maybe(spared),
+            batch.soft,
             [features[at] for features in batch.slow],
-        )  # fmt: skip
+        )
 
     def _inside(self, playlists: Int64, tracks: Int64) -> Bools:
         """Which of some tracks, -1 is none, each playlist has."""

@@ -34,7 +34,7 @@ class Batch(NamedTuple):
     """Which columns were drawn and are not in the playlist. (playlists, columns)"""
 
 
-class Drawing:
+class Sampler:
     """Draws batches."""
 
     def __init__(

@@ -21,8 +21,8 @@ import numpy.typing as npt
 from segue.data.dataset import Dataset
 from segue.data.sequences import sequences
 from segue.errors import DataError
-from segue.models.base.recommender import Run, knows_history
-from segue.models.base.scoring import DotRecommender
+from segue.models.base.recommender import TrainingOptions, knows_history
+from segue.models.base.scoring import EmbeddingModel
 from segue.models.playlist_cnn.config import PlaylistCnnConfig
 from segue.models.playlist_cnn.inference import Layers, encode, parts_of
 from segue.models.wrmf.model import WRMF
@@ -33,7 +33,7 @@ from segue.system.extras import needs
 from segue.system.progress import task
 
 
-class PlaylistCnn(DotRecommender):
+class PlaylistCnn(EmbeddingModel):
     """score(j) = u · v_j, with u from convolutions over the history."""
 
     name: ClassVar[str] = "playlist-cnn"
@@ -43,7 +43,7 @@ class PlaylistCnn(DotRecommender):
     """Embeddings of the tracks in a history. (tracks, factors)"""
     layers: Layers
 
-    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+    def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         try:
             from segue.models.playlist_cnn.training import train
         except ImportError as error:

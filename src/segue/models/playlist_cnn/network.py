@@ -93,9 +93,14 @@ class Network(nn.Module):
         pooled = self.pooled.weight.T.reshape(shapes[4])
         rest = torch.stack(convolutions[1:]) if len(convolutions) > 1 else torch.zeros(shapes[1])
         parts = (
-            convolutions[0], rest, torch.stack(biases), torch.stack(shifts),
-            pooled, self.pooled.bias, self.mean.weight.T,
-        )  # fmt: skip
+            convolutions[0],
+            rest,
+            torch.stack(biases),
+            torch.stack(shifts),
+            pooled,
+            self.pooled.bias,
+            self.mean.weight.T,
+        )
         return Layers(*(np.array(part.numpy(), np.float32, order="C") for part in parts))
 
 

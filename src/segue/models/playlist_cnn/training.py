@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segue.errors import ConfigError
-from segue.models.playlist_cnn.batches import Drawing
+from segue.models.playlist_cnn.batches import Sampler
 from segue.models.playlist_cnn.config import PlaylistCnnConfig
 from segue.models.playlist_cnn.inference import Layers
 from segue.models.playlist_cnn.network import Network, loss
@@ -64,12 +64,12 @@ def train(
     """
     with reproducible():
         torch.manual_seed(seed)
-        drawing = Drawing(offsets, tracks, plays, config, np.random.default_rng(seed))
+        drawing = Sampler(offsets, tracks, plays, config, np.random.default_rng(seed))
         return _train(drawing, start, plays, config, advance)
 
 
 def _train(
-    drawing: Drawing,
+    drawing: Sampler,
     start: Float32,
     plays: Int32,
     config: PlaylistCnnConfig,

@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from segue.data.dataset import Dataset
 from segue.errors import DataError
-from segue.models.base.past_bonus import PAST_WEIGHT, PastRecommender
-from segue.models.base.recommender import Run
+from segue.models.base.past_bonus import PAST_WEIGHT, LongTermHistoryModel
+from segue.models.base.recommender import TrainingOptions
 from segue.models.sequential import config as sequential_config
 from segue.models.sequential import parameters as layers
 from segue.models.sequential.batches import Windows
@@ -40,8 +40,8 @@ class _Histories(NamedTuple):
     negative: npt.NDArray[np.bool_]
 
 
-class SequenceRecommender(PastRecommender):
-    """score(t) = ŷ · e_t, and more for what the listener plays (`PastRecommender`).
+class SequenceRecommender(LongTermHistoryModel):
+    """score(t) = ŷ · e_t, and more for what the listener plays (`LongTermHistoryModel`).
 
     A subclass gives the trunk.
     """
@@ -66,7 +66,7 @@ class SequenceRecommender(PastRecommender):
     def _make_trunk(cls, config: Any) -> Any:
         """The trunk in torch."""
 
-    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+    def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         try:
             from segue.models.sequential.training import Trainer
             from segue.nn.devices import reproducible

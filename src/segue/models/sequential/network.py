@@ -138,9 +138,7 @@ class Gru(Trunk):
     def forward(self, x: Tensor, there: Tensor) -> Tensor:
         x = self.drop(x)
         for b in range(self.config.blocks):
-            weights = [
-                self.input[b].T, self.hidden[b].T, self.input_bias[b], self.hidden_bias[b]
-            ]  # fmt: skip
+            weights = [self.input[b].T, self.hidden[b].T, self.input_bias[b], self.hidden_bias[b]]
             start = x.new_zeros(1, len(x), x.shape[2])
             x = torch.gru(x, start, weights, True, 1, 0.0, self.training, False, True)[0]
             x = self.drop(x)

@@ -45,9 +45,19 @@ class Transformer(NamedTuple):
         """Shape of each parameter."""
         b, d, w = c.blocks, c.factors, c.width * c.factors
         return (
-            (c.length + 1, d), (d,), (b, 2, 2, d), (b, d, 3 * d), (b, 3 * d), (b, d, d), (b, d),
-            (b, d, w), (b, w), (b, w, d), (b, d), (2, d),
-        )  # fmt: skip
+            (c.length + 1, d),
+            (d,),
+            (b, 2, 2, d),
+            (b, d, 3 * d),
+            (b, 3 * d),
+            (b, d, d),
+            (b, d),
+            (b, d, w),
+            (b, w),
+            (b, w, d),
+            (b, d),
+            (2, d),
+        )
 
 
 class Gru(NamedTuple):
@@ -88,9 +98,12 @@ class Caser(NamedTuple):
         """Shape of each parameter."""
         w, d = c.window, c.factors
         return (
-            (w, w, d, c.horizontal), (w, c.horizontal), (w, c.vertical),
-            (w * c.horizontal + c.vertical * d, d), (d,),
-        )  # fmt: skip
+            (w, w, d, c.horizontal),
+            (w, c.horizontal),
+            (w, c.vertical),
+            (w * c.horizontal + c.vertical * d, d),
+            (d,),
+        )
 
 
 class Head(NamedTuple):

@@ -38,8 +38,8 @@ from segue.catalog.catalog import first_of_each
 from segue.config import Config
 from segue.data.dataset import Dataset
 from segue.errors import DataError
-from segue.models.base.recommender import Run
-from segue.models.base.scoring import DenseRecommender
+from segue.models.base.recommender import TrainingOptions
+from segue.models.base.scoring import ScoringModel
 from segue.models.title.kernels import add_products, cosines, vote
 from segue.models.title.titles import by_name
 from segue.numeric.arrays import Float32, Int32
@@ -80,7 +80,7 @@ class TitleConfig(Config, frozen=True):
     ] = 0.3
 
 
-class Title(DenseRecommender):
+class Title(ScoringModel):
     """Tracks by the title alone: the history is not looked at.
 
     `Title(features=...)` makes one of the two models below.
@@ -100,7 +100,7 @@ class Title(DenseRecommender):
     def reads_titles(self) -> bool:
         return True
 
-    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+    def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         binary = sp.csr_matrix(
             (np.ones(plays.nnz, np.float32), plays.indices, plays.indptr), plays.shape
         )

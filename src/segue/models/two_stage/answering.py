@@ -1,6 +1,6 @@
 """How two stages answer: candidates, their features, trees, order, and why.
 
-What training gave is in `TwoStage`. Tracks that nobody has played are in `Cold`.
+What training gave is in `TwoStage`. Tracks that nobody has played are in `ColdTracks`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import pyarrow as pa
 from numba import get_num_threads
 
 from segue.models.base.recommender import POPULARITY, knows_history
-from segue.models.base.scoring import DotRecommender, OpenRecommender
+from segue.models.base.scoring import ColdStartModel, EmbeddingModel
 from segue.models.two_stage.candidates import FirstStage, Pool
-from segue.models.two_stage.cold_start import Cold
+from segue.models.two_stage.cold_start import ColdTracks
 from segue.models.two_stage.config import TwoStageConfig
 from segue.models.two_stage.features.compute import Feature, FeatureTables, features_of
 from segue.models.two_stage.trees import Trees
@@ -37,7 +37,7 @@ _RECENT = 64
 """Queries whose candidates are remembered."""
 
 
-class Known(NamedTuple):
+class KnownQuery(NamedTuple):
     """Candidates of a query in the second stage.
 
     Attributes:
@@ -51,7 +51,7 @@ class Known(NamedTuple):
     scores: Float32
 
 
-class Stages(OpenRecommender):
+class Stages(ColdStartModel):
     """Both stages as they answer.
 
     Tracks that nobody has played are taken in by vectors of the first stage's `wrmf`.
@@ -61,11 +61,11 @@ class Stages(OpenRecommender):
     first: FirstStage
     tables: FeatureTables
     trees: Trees
-    cold: Cold
+    cold: ColdTracks
 
     def __init__(self, /, **settings: Any) -> None:
         super().__init__(**settings)
-        self._recent: OrderedDict[bytes, Known] = OrderedDict()
+        self._recent: OrderedDict[bytes, KnownQuery] = OrderedDict()
 
     @property
     def names(self) -> list[str]:
@@ -190,15 +190,15 @@ class Stages(OpenRecommender):
                 list(threads.map(order, range(len(queries)), pools))  # raises what they raise
         return tracks, scores, counts
 
-    def _known(self, query: Queries, pool: Pool) -> Known:
+    def _known(self, query: Queries, pool: Pool) -> KnownQuery:
         """Candidates of one query with their features and scores."""
         rows = self._features(query, pool)
         scores = pool.blend
         if self.trees.size:
             scores = self.trees.score(rows) + _TIE * pool.blend
-        return Known(pool, rows, scores)
+        return KnownQuery(pool, rows, scores)
 
-    def _remember(self, key: bytes, known: Known) -> None:
+    def _remember(self, key: bytes, known: KnownQuery) -> None:
         """Reasons are asked for right after an answer, for the same query."""
         self._recent[key] = known
         while len(self._recent) > _RECENT:
@@ -305,7 +305,7 @@ class Stages(OpenRecommender):
     # Tracks that came through another door
 
     @property
-    def space(self) -> DotRecommender:
+    def space(self) -> EmbeddingModel:
         return self.cold.wrmf
 
     def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Self:
@@ -314,7 +314,7 @@ class Stages(OpenRecommender):
     def placing(self, tracks: Int32, vectors: Float32) -> Self:
         return self._taking(self.cold.placing(tracks, vectors))
 
-    def _taking(self, cold: Cold) -> Self:
+    def _taking(self, cold: ColdTracks) -> Self:
         more = copy.copy(self)
         more.cold, more.catalog, more._recent = cold, cold.wrmf.catalog, OrderedDict()
         return more

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segue.models.base.recommender import Recommender
-from segue.models.base.scoring import DenseRecommender, DotRecommender
+from segue.models.base.scoring import EmbeddingModel, ScoringModel
 from segue.models.title.kernels import add_products
 from segue.numeric.arrays import Float32, Int32, Int64
 from segue.queries import Queries
@@ -138,7 +138,7 @@ class FirstStage:
         of_wrmf = np.zeros((len(queries), 0), np.float32)
         for m, name in enumerate(self.names):
             model = self.models.get(name)
-            if isinstance(model, DotRecommender):
+            if isinstance(model, EmbeddingModel):
                 known[m] = model.answerable(queries)
                 own = name == "wrmf"
                 vectors = given if own and given is not None else model.query_vectors(queries)
@@ -146,7 +146,7 @@ class FirstStage:
                 add_products(model.vectors, np.ones(shape[2], np.float32), vectors, scores[m])
                 if own:
                     of_wrmf = vectors
-            elif isinstance(model, DenseRecommender):
+            elif isinstance(model, ScoringModel):
                 known[m], scores[m] = model.known_scores(queries)
             scores[m, ~known[m]] = 0
         return scores, known, of_wrmf

@@ -30,7 +30,7 @@ _STEP = 2.0**-22
 """Between the scores of cold tracks in one place, as a share: two steps of float32."""
 
 
-class Cold:
+class ColdTracks:
     """Tracks that came by their vectors.
 
     Args:
@@ -49,16 +49,16 @@ class Cold:
         size = len(wrmf.catalog)
         return cls(wrmf, np.zeros(size, np.bool_), size)
 
-    def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Cold:
+    def with_tracks(self, tracks: pa.Table, vectors: Float32) -> ColdTracks:
         """As `OpenRecommender.with_tracks`."""
         wrmf = self.wrmf.with_tracks(tracks, vectors)
-        return Cold(wrmf, np.append(self.mask, np.ones(len(tracks), np.bool_)), self.learned)
+        return ColdTracks(wrmf, np.append(self.mask, np.ones(len(tracks), np.bool_)), self.learned)
 
-    def placing(self, tracks: Int32, vectors: Float32) -> Cold:
+    def placing(self, tracks: Int32, vectors: Float32) -> ColdTracks:
         """As `OpenRecommender.placing`."""
         mask = self.mask.copy()
         mask[tracks] = True
-        return Cold(self.wrmf.placing(tracks, vectors), mask, self.learned)
+        return ColdTracks(self.wrmf.placing(tracks, vectors), mask, self.learned)
 
     def __bool__(self) -> bool:
         return bool(self.mask.any())
@@ -148,7 +148,9 @@ class Cold:
         return {"tracks": tracks, "vectors": self.wrmf.vectors[tracks]} if len(tracks) else {}
 
     @classmethod
-    def restore(cls, tensors: Mapping[str, npt.NDArray[Any]], wrmf: WRMF, catalog: Catalog) -> Cold:
+    def restore(
+        cls, tensors: Mapping[str, npt.NDArray[Any]], wrmf: WRMF, catalog: Catalog
+    ) -> ColdTracks:
         """Take what `tensors` gave.
 
         Args:

@@ -22,10 +22,10 @@ import numpy.typing as npt
 from segue.catalog.catalog import Catalog, catalog_of
 from segue.data.dataset import Dataset
 from segue.errors import ConfigError, DataError
-from segue.models.base.recommender import RECOMMENDERS, Recommender, Run
+from segue.models.base.recommender import RECOMMENDERS, Recommender, TrainingOptions
 from segue.models.two_stage.answering import Stages
 from segue.models.two_stage.candidates import FirstStage, find_weights
-from segue.models.two_stage.cold_start import Cold
+from segue.models.two_stage.cold_start import ColdTracks
 from segue.models.two_stage.config import TwoStageConfig
 from segue.models.two_stage.examples import cut_fold, deal, labels_of, sample, without
 from segue.models.two_stage.features.compute import FeatureTables
@@ -57,7 +57,7 @@ class TwoStage(Stages):
 
     # Training
 
-    def _fit(self, dataset: Dataset, plays: Any, run: Run) -> None:
+    def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         if self.config.ranker.trees:
             library()  # what is not there is said before the work, not after
         rng = np.random.default_rng([run.seed, 2])
@@ -91,7 +91,7 @@ class TwoStage(Stages):
         dataset: Dataset,
         plays: Any,
         catalog: Catalog,
-        run: Run,
+        run: TrainingOptions,
         rng: np.random.Generator,
         like: FeatureTables | None,
     ) -> FeatureTables:
@@ -109,16 +109,22 @@ class TwoStage(Stages):
         wrmf = self._wrmf
         near = slice(-self.config.feature_factors, None)
         self.tables = FeatureTables.learn(
-            dataset, plays, catalog,
+            dataset,
+            plays,
+            catalog,
             np.ascontiguousarray(wrmf.vectors[:, near]),
             np.ascontiguousarray(wrmf.row_vectors[:, near]),
-            self.config.name_factors, self.config.side_factors, self.config.albums,
-            rng, self.config.families, like,
-        )  # fmt: skip
+            self.config.name_factors,
+            self.config.side_factors,
+            self.config.albums,
+            rng,
+            self.config.families,
+            like,
+        )
         return self.tables
 
     def _fitted(
-        self, name: str, dataset: Dataset, plays: Any, catalog: Catalog, run: Run
+        self, name: str, dataset: Dataset, plays: Any, catalog: Catalog, run: TrainingOptions
     ) -> Recommender:
         """A model of the first stage that has learned from these rows."""
         return self._new(name).learn(dataset, plays, catalog, run)
@@ -133,7 +139,7 @@ class TwoStage(Stages):
         self.first = FirstStage(
             self.names, models, config.candidates, config.retrieved, config.reranked, weights
         )
-        self.cold = Cold.none(self._wrmf)
+        self.cold = ColdTracks.none(self._wrmf)
         self._recent.clear()
 
     def _weigh(self, cuts: Cuts, rng: np.random.Generator) -> Float32:
@@ -166,7 +172,7 @@ class TwoStage(Stages):
             advance(1)
         return blocks
 
-    def _rank(self, blocks: list[Rows], run: Run) -> Trees:
+    def _rank(self, blocks: list[Rows], run: TrainingOptions) -> Trees:
         """Trees, or none where there is too little to learn them from."""
         if len(blocks) < _LEAST:
             if self.config.ranker.trees:
@@ -205,4 +211,4 @@ class TwoStage(Stages):
             parts.get("tables", {}), catalog, self.config.albums, self.config.families
         )
         self.trees = Trees.restore(tensors, "trees", len(self.features))
-        self.cold = Cold.restore(cold, self._wrmf, self.catalog)
+        self.cold = ColdTracks.restore(cold, self._wrmf, self.catalog)

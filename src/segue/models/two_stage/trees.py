@@ -174,12 +174,17 @@ def _score(rows, ways, threshold, value, roots, depths, out):  # type: ignore[no
             root, depth = roots[tree], depths[tree]
             for i in range(0, size - size % 8, 8):
                 r0, r1, r2, r3 = (
-                    rows[start + i], rows[start + i + 1], rows[start + i + 2], rows[start + i + 3]
-                )  # fmt: skip
+                    rows[start + i],
+                    rows[start + i + 1],
+                    rows[start + i + 2],
+                    rows[start + i + 3],
+                )
                 r4, r5, r6, r7 = (
-                    rows[start + i + 4], rows[start + i + 5],
-                    rows[start + i + 6], rows[start + i + 7],
-                )  # fmt: skip
+                    rows[start + i + 4],
+                    rows[start + i + 5],
+                    rows[start + i + 6],
+                    rows[start + i + 7],
+                )
                 n0 = n1 = n2 = n3 = n4 = n5 = n6 = n7 = root
                 for _ in range(depth):
                     n0 = _step(n0, r0, ways, threshold)

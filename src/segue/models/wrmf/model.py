@@ -30,12 +30,12 @@ import scipy.sparse as sp
 
 from segue.data.dataset import Dataset
 from segue.models.base.net_plays import query_counts, row_counts, skip_rates
-from segue.models.base.recommender import Run, knows_history
-from segue.models.base.scoring import DotRecommender
+from segue.models.base.recommender import TrainingOptions, knows_history
+from segue.models.base.scoring import EmbeddingModel
 from segue.models.wrmf.config import WRMFConfig
-from segue.models.wrmf.side_columns import Company
+from segue.models.wrmf.side_columns import SideInformation
 from segue.models.wrmf.solver import (
-    Side,
+    Factors,
     Weighted,
     confidence,
     diagonalise,
@@ -54,7 +54,7 @@ _FOLD_IN_STEPS = 64
 _FOLD_IN_TOLERANCE = 1e-6
 
 
-class WRMF(DotRecommender):
+class WRMF(EmbeddingModel):
     """score(q, j) = u_q · v_j + b_j, where u_q solves the row equation for the query's history.
 
     b_j is −`skip_rate_weight` times how much more often than others track j is skipped.
@@ -69,13 +69,15 @@ class WRMF(DotRecommender):
     row_vectors: Float32
     """Vectors of the rows of ``dataset.plays(rows)``; after `fit` only. (rows, factors)"""
 
-    def _fit(self, dataset: Dataset, plays: sp.csr_matrix, run: Run) -> None:
+    def _fit(self, dataset: Dataset, plays: sp.csr_matrix, run: TrainingOptions) -> None:
         if self._skips or self.config.rows != "listeners":
             plays = row_counts(dataset, self.config.rows, self._skips)
         weights = self._weights()
         filled = np.diff(plays.indptr) > 0
         titles = [title if some else None for title, some in zip(dataset.titles, filled)]  # noqa: B905
-        self.company = Company.learn(self.catalog, titles, weights) if any(weights) else None
+        self.company = (
+            SideInformation.learn(self.catalog, titles, weights) if any(weights) else None
+        )
         columns = self.company.beside(plays, titles) if self.company else plays
         sweeps = self.config.sweeps
         with progress.task("fitting wrmf", sweeps, "sweeps", show=run.progress) as advance:
@@ -168,7 +170,7 @@ class WRMF(DotRecommender):
         super()._place(tracks, vectors)
         self.__dict__.pop("heard", None)  # which the copy has taken over
 
-    def _histories(self, queries: Queries) -> tuple[Side, Float32]:
+    def _histories(self, queries: Queries) -> tuple[Factors, Float32]:
         """The queries' row equations, and the vectors that they are about.
 
         Their λ falls with the number n of tracks that the history played, λ (16/n)^κ. The
@@ -255,5 +257,5 @@ class WRMF(DotRecommender):
             self.skip_bias = expect(tensors, "bias", np.float32, len(self.catalog))
         self.company, self.beside = None, self.vectors[:0]
         if any(weights):
-            self.company = Company.restore(tensors, self.catalog, weights)
+            self.company = SideInformation.restore(tensors, self.catalog, weights)
             self.beside = expect(tensors, "beside", np.float32, self.company.size, factors)

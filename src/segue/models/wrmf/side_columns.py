@@ -23,7 +23,7 @@ _LEAST = 3
 """Playlists that have a word in their titles; a rarer word is not a column."""
 
 
-class Company:
+class SideInformation:
     """Columns beside the tracks: artists, albums, words of titles.
 
     Args:
@@ -118,7 +118,7 @@ class Company:
         shares = sp.block_diag([sp.vstack(blocks), sp.eye_array(len(order))], format="csr")
         return shares, [said[i] for i in order]
 
-    def over(self, catalog: Catalog) -> tuple[Company, npt.NDArray[np.int64]]:
+    def over(self, catalog: Catalog) -> tuple[SideInformation, npt.NDArray[np.int64]]:
         """The same over a catalog with further tracks at its end.
 
         Artists and albums that are new become columns that nothing was learned for.
@@ -126,7 +126,7 @@ class Company:
         Returns:
             the company, and where each column of before is now. (size,)
         """
-        more = Company(catalog, self.hashes, self.weights)
+        more = SideInformation(catalog, self.hashes, self.weights)
         columns = np.arange(self.size)
         place = columns.copy()
         for end, before, now in zip(np.cumsum(self.widths), self.widths, more.widths, strict=True):

@@ -35,7 +35,7 @@ _START_COLUMNS = 0.2
 _START_SCALE = 0.1
 
 
-class Side(NamedTuple):
+class Factors(NamedTuple):
     """One side's rows: their entries, and what regularises them."""
 
     offsets: npt.NDArray[np.int64]
@@ -96,7 +96,7 @@ class Weighted(NamedTuple):
         preference = (values >= 0).astype(np.float32) if low else None
         return cls(entries, shape(values), preference)
 
-    def side(self, regularisation: float, exponent: float) -> Side:
+    def side(self, regularisation: float, exponent: float) -> Factors:
         """The rows as the side to solve for.
 
         The regularisation of row i is ``λ (Σ_j c_ij)^ν``, the sum over all columns: λ as published
@@ -107,7 +107,7 @@ class Weighted(NamedTuple):
             (self.extra[entries.data], entries.indices, entries.indptr), entries.shape
         )
         weight = np.asarray(c.sum(axis=1)).ravel() + entries.shape[1]
-        return Side(
+        return Factors(
             entries.indptr.astype(np.int64),
             entries.indices.astype(np.int32, copy=False),
             entries.data,
@@ -135,7 +135,7 @@ def diagonalise(fixed: Float32, *with_it: Float32) -> Float32:
 
 
 def solve(
-    of: Side,
+    of: Factors,
     fixed: Float32,
     gram: Float32,
     solved: Float32,
@@ -179,7 +179,7 @@ def inverse_times(diagonal: Float64, weights: Float64, rows: Float64) -> Float64
 
 
 def sweep(
-    rows: Side, columns: Side, u: Float32, v: Float32, steps: int, cold: bool = False
+    rows: Factors, columns: Factors, u: Float32, v: Float32, steps: int, cold: bool = False
 ) -> None:
     """Solve for u with v fixed, then for v with u fixed, in place."""
     gram = diagonalise(v, *(() if cold else (u,)))

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from segue.service.access.rate_limit import Buckets
 from segue.service.access.tokens import Tokens
-from segue.service.api.problems import Refused, response
+from segue.service.api.problems import HTTPProblem, response
 from segue.service.serving.limits import ServiceSettings
 
 _LOG = logging.getLogger("segue.service")
@@ -91,9 +91,9 @@ class Gate:
         except Exception as error:
             if begun:
                 raise
-            if not isinstance(error, Refused):
+            if not isinstance(error, HTTPProblem):
                 _LOG.exception("%s %s", scope["method"], scope["path"])
-                error = Refused(500, "unexpected; the log of the service says more")
+                error = HTTPProblem(500, "unexpected; the log of the service says more")
             await response(error)(scope, receive, guarded)
 
     def _admit(self, scope: Scope) -> None:
@@ -112,7 +112,7 @@ class Gate:
         if given is not None or not near:
             owner = self.tokens.owner(given) if given is not None else None
             if owner is None:
-                raise Refused(
+                raise HTTPProblem(
                     401,
                     "a token is needed; segue token makes one",
                     headers={"WWW-Authenticate": 'Bearer realm="segue", Basic realm="segue"'},
@@ -120,16 +120,16 @@ class Gate:
             scope["token"] = owner
             wait = self.buckets.wait(owner)
             if wait:
-                raise Refused(
+                raise HTTPProblem(
                     429,
                     f"more than {self.settings.rate:g} requests a second",
                     headers={"Retry-After": str(int(wait) + 1)},
                 )
         elif not is_loopback(_name_of(headers.get("host", ""))):
             # Another site may have its name point here, to read what only this machine may.
-            raise Refused(421, "without a token the service is called localhost")
+            raise HTTPProblem(421, "without a token the service is called localhost")
         if scope["method"] not in _SAFE and _foreign(headers):
-            raise Refused(403, "sent by the page of another site")
+            raise HTTPProblem(403, "sent by the page of another site")
 
     def _limit(self, scope: Scope) -> int:
         """Bytes that the body may have.
@@ -161,8 +161,8 @@ def _counted(receive: Receive, limit: int) -> Receive:
     return counted
 
 
-def _too_large(limit: int) -> Refused:
-    return Refused(413, f"more than {limit:,} bytes")
+def _too_large(limit: int) -> HTTPProblem:
+    return HTTPProblem(413, f"more than {limit:,} bytes")
 
 
 def _token_of(headers: Headers) -> str | None:

@@ -13,10 +13,24 @@ from segue.service.api import problems, wire
 
 _REF = "#/components/schemas/{name}"
 _TYPES = (
-    wire.ContinueRequest, wire.NextRequest, wire.Answered, wire.Found, wire.Track, wire.Placed,
-    wire.FeedbackRequest, wire.Stored, wire.PlaylistRequest, wire.PlaylistChange, wire.Kept,
-    wire.Playlists, wire.BundleRequest, wire.BundleState, wire.Live, wire.Ready, problems.Problem,
-)  # fmt: skip
+    wire.ContinueRequest,
+    wire.NextRequest,
+    wire.ContinueResponse,
+    wire.SearchResponse,
+    wire.Track,
+    wire.UploadResponse,
+    wire.FeedbackRequest,
+    wire.StoredResponse,
+    wire.PlaylistRequest,
+    wire.PlaylistChange,
+    wire.PlaylistResponse,
+    wire.Playlists,
+    wire.BundleRequest,
+    wire.BundleState,
+    wire.Live,
+    wire.ReadyResponse,
+    problems.Problem,
+)
 
 SAYS = {
     401: "a token is needed",

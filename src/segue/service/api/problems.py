@@ -48,7 +48,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     errors: list[Fault] = []
 
 
-class Refused(HTTPException):
+class HTTPProblem(HTTPException):
     """A request that is answered with a problem.
 
     FastAPI lets this kind of exception through where it reads a form.
@@ -72,7 +72,7 @@ class Refused(HTTPException):
         self.status, self.errors = status, errors or []
 
 
-def response(refused: Refused) -> Response:
+def response(refused: HTTPProblem) -> Response:
     """The problem as a response."""
     title = http.HTTPStatus(refused.status).phrase
     problem = Problem(title, refused.status, refused.detail, errors=refused.errors)
@@ -82,12 +82,12 @@ def response(refused: Refused) -> Response:
     )
 
 
-def at(path: str, what: str) -> Refused:
+def at(path: str, what: str) -> HTTPProblem:
     """A field that cannot be taken as it is."""
-    return Refused(422, f"{path}: {what}", [Fault(path, what)])
+    return HTTPProblem(422, f"{path}: {what}", [Fault(path, what)])
 
 
-def refused_by_schema(value: Any, kind: Any) -> Refused:
+def refused_by_schema(value: Any, kind: Any) -> HTTPProblem:
     """A body of valid JSON, decoded, that is not of the kind that it has to be."""
     wrong = mismatch_of(value, kind)
     what = f"{wrong.what}; {wrong.remedy}" if wrong.choices else wrong.what
@@ -97,19 +97,19 @@ def refused_by_schema(value: Any, kind: Any) -> Refused:
 _HTTP = {404: "nothing is at this address", 405: "this address takes other methods: see Allow"}
 
 
-def refused_by_http(error: HTTPException) -> Refused:
+def refused_by_http(error: HTTPException) -> HTTPProblem:
     """What the framework answers of itself, in words of our own."""
     known = _HTTP.get(error.status_code)
-    return Refused(error.status_code, known or f"cannot be answered ({error.detail})")
+    return HTTPProblem(error.status_code, known or f"cannot be answered ({error.detail})")
 
 
-def refused_by_parameters(error: RequestValidationError) -> Refused:
+def refused_by_parameters(error: RequestValidationError) -> HTTPProblem:
     """Parts of an address or a form that cannot be taken; why, is told by the framework."""
     errors = [
         Fault(".".join(map(str, one["loc"])), f"cannot be taken as it is ({one['msg']})")
         for one in error.errors()
     ]
-    return Refused(422, "; ".join(f"{fault.path}: {fault.what}" for fault in errors), errors)
+    return HTTPProblem(422, "; ".join(f"{fault.path}: {fault.what}" for fault in errors), errors)
 
 
 STATUS: dict[type[SegueError], int] = {
@@ -123,17 +123,17 @@ STATUS: dict[type[SegueError], int] = {
 """How errors of segue are answered; others are the service's own fault."""
 
 
-def of_error(error: SegueError) -> Refused:
+def of_error(error: SegueError) -> HTTPProblem:
     """An error of segue as a problem."""
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
-    return Refused(status, str(error))
+    return HTTPProblem(status, str(error))
 
 
 def install(app: FastAPI) -> None:
     """Make every error of an app a problem."""
 
-    @app.exception_handler(Refused)
-    async def refused(request: Request, error: Refused) -> Response:
+    @app.exception_handler(HTTPProblem)
+    async def refused(request: Request, error: HTTPProblem) -> Response:
         return response(error)
 
     @app.exception_handler(SegueError)
@@ -148,7 +148,7 @@ def install(app: FastAPI) -> None:
         if error.status_code == 405:
             headers["Allow"] = ", ".join(_allowed(request))
         refused = refused_by_http(error)
-        return response(Refused(refused.status, refused.detail, headers=headers))
+        return response(HTTPProblem(refused.status, refused.detail, headers=headers))
 
     @app.exception_handler(RequestValidationError)
     async def of_parameters(request: Request, error: RequestValidationError) -> Response:

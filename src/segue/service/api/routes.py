@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from segue.data.playlist_export import PLAYLIST_FORMATS
 from segue.service.api import wire
 from segue.service.api.openapi import files, replies, takes
-from segue.service.api.problems import Refused, refused_by_schema
+from segue.service.api.problems import HTTPProblem, refused_by_schema
 from segue.service.serving.service import ARRIVING, Service
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
@@ -36,10 +36,12 @@ _TEXT = r"^[^\x00-\x1f\x7f]*$"
 Uri = Annotated[
     str,
     InPath(
-        min_length=1, max_length=wire.MOST_LETTERS, description="uri of a track",
+        min_length=1,
+        max_length=wire.MOST_LETTERS,
+        description="uri of a track",
         examples=["spotify:track:0UaMYEvWZi0ZqiDOoHU3YI"],
     ),
-]  # fmt: skip
+]
 Id = Annotated[str, InPath(pattern=r"^[0-9A-Za-z_-]{1,64}$", description="of a playlist")]
 Count = Annotated[int, Query(ge=1, le=wire.MOST_TRACKS, description="how many tracks, at most")]
 Named = Annotated[str | None, Form(max_length=wire.MOST_LETTERS, pattern=_TEXT)]
@@ -61,12 +63,12 @@ async def sent(request: Request, kind: type[Kind]) -> Kind:
         Refused: it is no JSON, or not of this kind; the problem names the field.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
-        raise Refused(415, f"the body must be {JSON}")
+        raise HTTPProblem(415, f"the body must be {JSON}")
     body = await request.body()
     try:
         return read(body, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(400, f"the body is no JSON: {error}") from error
+        raise HTTPProblem(400, f"the body is no JSON: {error}") from error
 
 
 def read(body: bytes, kind: type[Kind]) -> Kind:
@@ -106,7 +108,7 @@ _TWO = ["spotify:track:0UaMYEvWZi0ZqiDOoHU3YI", "spotify:track:6I9VzXrHxO9rA9A5e
 
 @v1.post(
     "/continue",
-    responses=replies(wire.Answered, 415, 503),
+    responses=replies(wire.ContinueResponse, 415, 503),
     openapi_extra=takes(
         wire.ContinueRequest,
         a_title={"title": "sunday morning coffee", "n": 30},
@@ -127,7 +129,7 @@ async def continue_(request: Request) -> Response:
 
 @v1.post(
     "/next",
-    responses=replies(wire.Answered, 415, 503),
+    responses=replies(wire.ContinueResponse, 415, 503),
     openapi_extra=takes(
         wire.NextRequest,
         a_session={
@@ -145,13 +147,13 @@ async def next_(request: Request) -> Response:
     return reply(await service_of(request).next(await sent(request, wire.NextRequest)))
 
 
-@v1.get("/similar/{track:path}", responses=replies(wire.Answered, 404, 503))
+@v1.get("/similar/{track:path}", responses=replies(wire.ContinueResponse, 404, 503))
 async def similar(request: Request, track: Uri, n: Count = 20) -> Response:
     """What goes with one track."""
     return reply(await service_of(request).similar(track, n))
 
 
-@v1.get("/search", responses=replies(wire.Found))
+@v1.get("/search", responses=replies(wire.SearchResponse))
 async def search(
     request: Request,
     q: Annotated[
@@ -164,10 +166,13 @@ async def search(
 
 
 @v1.post(
-    "/tracks", status_code=201,
-    responses=replies(wire.Placed, 409, 503, 507, status=201, says="the track can be recommended")
-    | {200: replies(wire.Placed)[200] | {"description": "the catalog has this recording"}},
-)  # fmt: skip
+    "/tracks",
+    status_code=201,
+    responses=replies(
+        wire.UploadResponse, 409, 503, 507, status=201, says="the track can be recommended"
+    )
+    | {200: replies(wire.UploadResponse)[200] | {"description": "the catalog has this recording"}},
+)
 async def upload(
     request: Request,
     file: UploadFile,
@@ -202,20 +207,21 @@ async def receive(service: Service, file: UploadFile) -> Path:
     except BaseException as error:
         path.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Refused(507, "no room on disk for this file") from error
+            raise HTTPProblem(507, "no room on disk for this file") from error
         raise
     return path
 
 
 @v1.get(
-    "/tracks/{track:path}/audio", response_class=FileResponse,
+    "/tracks/{track:path}/audio",
+    response_class=FileResponse,
     responses=replies(None, 404) | {200: files("audio/*"), 206: files("audio/*")},
-)  # fmt: skip
+)
 async def audio(request: Request, track: Uri) -> Response:
     """The sound of a track, where its file is here. Ranges are answered."""
     path = service_of(request).sounds.get(track)
     if path is None or not path.is_file():
-        raise Refused(404, f"no sound of {track!r}")
+        raise HTTPProblem(404, f"no sound of {track!r}")
     return FileResponse(path)
 
 
@@ -228,7 +234,7 @@ async def track(request: Request, track: Uri) -> Response:
 
 @v1.post(
     "/feedback",
-    responses=replies(wire.Stored, 409, 415, 503, 507),
+    responses=replies(wire.StoredResponse, 409, 415, 503, 507),
     openapi_extra=takes(
         wire.FeedbackRequest,
         a_skip={
@@ -252,10 +258,11 @@ _PLAYLIST = {"title": "sunday", "tracks": _TWO}
 
 
 @v1.post(
-    "/playlists", status_code=201,
-    responses=replies(wire.Kept, 415, 503, 507, status=201),
+    "/playlists",
+    status_code=201,
+    responses=replies(wire.PlaylistResponse, 415, 503, 507, status=201),
     openapi_extra=takes(wire.PlaylistRequest, a_playlist=_PLAYLIST | {"listener": "ada"}),
-)  # fmt: skip
+)
 async def new_playlist(request: Request) -> Response:
     """Keep a playlist."""
     kept = await service_of(request).new_playlist(await sent(request, wire.PlaylistRequest))
@@ -275,7 +282,7 @@ async def playlists(
     return reply(await service_of(request).playlists(listener, after, n))
 
 
-@v1.get("/playlists/{id}", responses=replies(wire.Kept, 404, 503))
+@v1.get("/playlists/{id}", responses=replies(wire.PlaylistResponse, 404, 503))
 async def playlist(request: Request, id: Id) -> Response:
     """One playlist."""
     return reply(await service_of(request).playlist(id))
@@ -283,7 +290,7 @@ async def playlist(request: Request, id: Id) -> Response:
 
 @v1.put(
     "/playlists/{id}",
-    responses=replies(wire.Kept, 404, 409, 415, 503, 507),
+    responses=replies(wire.PlaylistResponse, 404, 409, 415, 503, 507),
     openapi_extra=takes(wire.PlaylistChange, a_change=_PLAYLIST | {"version": 1}),
 )
 async def change_playlist(request: Request, id: Id) -> Response:
@@ -300,9 +307,10 @@ async def remove_playlist(request: Request, id: Id) -> Response:
 
 
 @v1.get(
-    "/playlists/{id}/export", response_class=Response,
+    "/playlists/{id}/export",
+    response_class=Response,
     responses=replies(None, 404, 503) | {200: files(*EXPORTS.values())},
-)  # fmt: skip
+)
 async def export(
     request: Request,
     id: Id,
@@ -341,7 +349,7 @@ async def live() -> Response:
     return reply(wire.Live())
 
 
-@health.get("/health/ready", responses=replies(wire.Ready))
+@health.get("/health/ready", responses=replies(wire.ReadyResponse))
 async def ready(request: Request) -> Response:
     """Whether requests are answered, and what is amiss where not all is well."""
     return reply(await service_of(request).ready())

@@ -28,18 +28,23 @@ _TEXT = rf"^[^\x00-\x1f\x7f]*{_END}"
 Uri = Annotated[
     str,
     Meta(
-        min_length=1, max_length=MOST_LETTERS, pattern=_TEXT,
+        min_length=1,
+        max_length=MOST_LETTERS,
+        pattern=_TEXT,
         description="what the outside calls a track",
         examples=["spotify:track:0UaMYEvWZi0ZqiDOoHU3YI"],
     ),
-]  # fmt: skip
+]
 Name = Annotated[
     str,
     Meta(
-        min_length=1, max_length=200, pattern=rf"^[!-~]+{_END}",
-        description="an id of your own: printable ASCII without spaces", examples=["ada"],
+        min_length=1,
+        max_length=200,
+        pattern=rf"^[!-~]+{_END}",
+        description="an id of your own: printable ASCII without spaces",
+        examples=["ada"],
     ),
-]  # fmt: skip
+]
 Title = Annotated[
     str, Meta(max_length=MAX_TITLE, pattern=_TEXT, examples=["sunday morning coffee"])
 ]
@@ -56,7 +61,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What a client sends."""
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
+class Response(msgspec.Struct, frozen=True, kw_only=True):
     """What it is answered."""
 
 
@@ -76,7 +81,7 @@ class Bans(Request, frozen=True, kw_only=True):
     ] = []
 
 
-class Wanted(Request, frozen=True, kw_only=True):
+class ListOptions(Request, frozen=True, kw_only=True):
     """What every question may say."""
 
     n: Count = 20
@@ -97,7 +102,7 @@ class Wanted(Request, frozen=True, kw_only=True):
     ] = None
 
 
-class ContinueRequest(Wanted, frozen=True, kw_only=True):
+class ContinueRequest(ListOptions, frozen=True, kw_only=True):
     """A playlist to continue: its tracks, its title, or both."""
 
     tracks: Annotated[
@@ -116,7 +121,7 @@ class Listen(Request, frozen=True, kw_only=True):
     outcome: Ended = "unknown"
 
 
-class NextRequest(Wanted, frozen=True, kw_only=True):
+class NextRequest(ListOptions, frozen=True, kw_only=True):
     """A session whose next tracks are asked for."""
 
     listens: Annotated[
@@ -127,20 +132,20 @@ class NextRequest(Wanted, frozen=True, kw_only=True):
 Why = Literal["knows nothing", "over budget", "failed"]
 
 
-class Passed(Reply, frozen=True, kw_only=True):
+class FilteredResponse(Response, frozen=True, kw_only=True):
     """A rung of the ladder that did not answer."""
 
     rung: str
     why: Why
 
 
-class Answered(Reply, frozen=True, kw_only=True):
+class ContinueResponse(Response, frozen=True, kw_only=True):
     """A list of tracks."""
 
     version: Annotated[str, Meta(description="the one bundle that it came from")]
     served_by: Annotated[str, Meta(description="the model that ranked it")]
     rung: Annotated[str, Meta(description="of the ladder, that this model stands on")]
-    passed: Annotated[list[Passed], Meta(description="better rungs that did not answer")]
+    passed: Annotated[list[FilteredResponse], Meta(description="better rungs that did not answer")]
     personal: Annotated[
         bool, Meta(description="whether the listener's feedback counted; false without the log")
     ]
@@ -149,7 +154,7 @@ class Answered(Reply, frozen=True, kw_only=True):
     tracks: Annotated[list[NamedTrack], Meta(description="best first")]
 
 
-class Track(Reply, frozen=True, kw_only=True):
+class Track(Response, frozen=True, kw_only=True):
     """A track of the catalog."""
 
     uri: str
@@ -161,14 +166,14 @@ class Track(Reply, frozen=True, kw_only=True):
     playable: Annotated[bool, Meta(description="whether its sound can be had here")]
 
 
-class Found(Reply, frozen=True, kw_only=True):
+class SearchResponse(Response, frozen=True, kw_only=True):
     """What a search found."""
 
     version: str
     tracks: list[Track]
 
 
-class Placed(Reply, frozen=True, kw_only=True):
+class UploadResponse(Response, frozen=True, kw_only=True):
     """An uploaded track."""
 
     version: str
@@ -180,7 +185,7 @@ class Placed(Reply, frozen=True, kw_only=True):
     track: Track
 
 
-class Told(Request, frozen=True, kw_only=True, tag_field="kind"):
+class FeedbackEvent(Request, frozen=True, kw_only=True, tag_field="kind"):
     """Something that a listener did."""
 
     at: Annotated[
@@ -189,7 +194,7 @@ class Told(Request, frozen=True, kw_only=True, tag_field="kind"):
     ] = None
 
 
-class Play(Told, frozen=True, kw_only=True, tag="play"):
+class Play(FeedbackEvent, frozen=True, kw_only=True, tag="play"):
     """Heard, to its end or in part."""
 
     track: Uri
@@ -199,44 +204,44 @@ class Play(Told, frozen=True, kw_only=True, tag="play"):
     ms_played: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
 
 
-class Skip(Told, frozen=True, kw_only=True, tag="skip"):
+class Skip(FeedbackEvent, frozen=True, kw_only=True, tag="skip"):
     """Left for the next one."""
 
     track: Uri
     ms_played: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
 
 
-class Like(Told, frozen=True, kw_only=True, tag="like"):
+class Like(FeedbackEvent, frozen=True, kw_only=True, tag="like"):
     """Said to be good."""
 
     track: Uri
 
 
-class Unlike(Told, frozen=True, kw_only=True, tag="unlike"):
+class Unlike(FeedbackEvent, frozen=True, kw_only=True, tag="unlike"):
     """A like taken back."""
 
     track: Uri
 
 
-class Ban(Told, frozen=True, kw_only=True, tag="ban"):
+class Ban(FeedbackEvent, frozen=True, kw_only=True, tag="ban"):
     """Never to come again."""
 
     track: Uri
 
 
-class Unban(Told, frozen=True, kw_only=True, tag="unban"):
+class Unban(FeedbackEvent, frozen=True, kw_only=True, tag="unban"):
     """A ban taken back."""
 
     track: Uri
 
 
-class BanArtist(Told, frozen=True, kw_only=True, tag="ban_artist"):
+class BanArtist(FeedbackEvent, frozen=True, kw_only=True, tag="ban_artist"):
     """Never to come again, none of theirs."""
 
     artist: Artist
 
 
-class UnbanArtist(Told, frozen=True, kw_only=True, tag="unban_artist"):
+class UnbanArtist(FeedbackEvent, frozen=True, kw_only=True, tag="unban_artist"):
     """A ban of an artist taken back."""
 
     artist: Artist
@@ -254,7 +259,7 @@ class FeedbackRequest(Request, frozen=True, kw_only=True):
     events: Annotated[list[Event], Meta(min_length=1, max_length=MOST_EVENTS)]
 
 
-class Stored(Reply, frozen=True, kw_only=True):
+class StoredResponse(Response, frozen=True, kw_only=True):
     """Feedback that is on disk."""
 
     stored: Annotated[int, Meta(description="events; 0 where the key had come before")]
@@ -279,7 +284,7 @@ class PlaylistChange(Request, frozen=True, kw_only=True):
     ]
 
 
-class Kept(Reply, frozen=True, kw_only=True):
+class PlaylistResponse(Response, frozen=True, kw_only=True):
     """A playlist."""
 
     id: str
@@ -291,10 +296,10 @@ class Kept(Reply, frozen=True, kw_only=True):
     changed: datetime
 
 
-class Playlists(Reply, frozen=True, kw_only=True):
+class Playlists(Response, frozen=True, kw_only=True):
     """Some playlists, newest first."""
 
-    playlists: list[Kept]
+    playlists: list[PlaylistResponse]
     after: Annotated[
         str | None, Meta(description="ask for the next ones with this; null at the end")
     ]
@@ -310,7 +315,7 @@ class BundleRequest(Request, frozen=True, kw_only=True):
     rollback: Annotated[bool, Meta(description="back to the one before")] = False
 
 
-class BundleState(Reply, frozen=True, kw_only=True):
+class BundleState(Response, frozen=True, kw_only=True):
     """The bundle that answers."""
 
     version: str
@@ -321,13 +326,13 @@ class BundleState(Reply, frozen=True, kw_only=True):
     rungs: list[str]
 
 
-class Live(Reply, frozen=True, kw_only=True):
+class Live(Response, frozen=True, kw_only=True):
     """The process runs."""
 
     status: Literal["live"] = "live"
 
 
-class Ready(Reply, frozen=True, kw_only=True):
+class ReadyResponse(Response, frozen=True, kw_only=True):
     """Whether requests can be answered, and how well."""
 
     status: Annotated[

@@ -20,8 +20,8 @@ from segue.models.base.recommender import POPULARITY
 from segue.operations.answers import MOST_REASONS, Answer, answers
 from segue.queries import Queries, Query
 from segue.reranking.list_stage import ListStage, continue_playlists
-from segue.service.api.wire import Passed, Why
-from segue.service.serving.fallback import Rung
+from segue.service.api.wire import FilteredResponse, Why
+from segue.service.serving.fallback import FallbackLevel
 from segue.service.serving.live_bundle import Live, scoring
 
 _LOG = logging.getLogger("segue.service")
@@ -36,7 +36,7 @@ Clock = Callable[[], float]
 
 
 @dataclass(eq=False)
-class Ask:
+class PendingQuery:
     """A question on its way.
 
     Attributes:
@@ -44,7 +44,7 @@ class Ask:
         query: in rows of its catalog.
         n: tracks, at most.
         stage: what the list must be.
-        deadline: by the clock of `Answering`.
+        deadline: by the clock of `BatchScorer`.
     """
 
     live: Live
@@ -52,26 +52,26 @@ class Ask:
     n: int
     stage: ListStage
     deadline: float
-    done: asyncio.Future[Told]
+    done: asyncio.Future[BatchState]
     loop: asyncio.AbstractEventLoop
-    passed: list[Passed] = field(default_factory=list)
+    passed: list[FilteredResponse] = field(default_factory=list)
     rung: int = 0
 
 
 @dataclass(frozen=True)
-class Told:
+class BatchState:
     """An answer with names and reasons, and which rungs did not give it."""
 
     rung: str
     answer: Answer
-    passed: list[Passed]
+    passed: list[FilteredResponse]
 
 
-class Crowded(Exception):
+class QueueFull(Exception):
     """More questions wait than may."""
 
 
-class Answering:
+class BatchScorer:
     """The thread, and what it knows of how long rungs take.
 
     Args:
@@ -89,12 +89,14 @@ class Answering:
         clock: Clock = time.perf_counter,
     ) -> None:
         self.batch, self.observe, self.clock = batch, observe, clock
-        self._asked: queue.Queue[Ask | None] = queue.Queue(waiting)
+        self._asked: queue.Queue[PendingQuery | None] = queue.Queue(waiting)
         self._seconds: dict[tuple[str, str], float] = {}
         self._thread = threading.Thread(target=self._run, name="answering", daemon=True)
         self._thread.start()
 
-    async def ask(self, live: Live, query: Query, n: int, stage: ListStage, budget: float) -> Told:
+    async def ask(
+        self, live: Live, query: Query, n: int, stage: ListStage, budget: float
+    ) -> BatchState:
         """The answer to a question.
 
         Args:
@@ -104,11 +106,11 @@ class Answering:
             Crowded: too many wait already.
         """
         loop = asyncio.get_running_loop()
-        ask = Ask(live, query, n, stage, self.clock() + budget, loop.create_future(), loop)
+        ask = PendingQuery(live, query, n, stage, self.clock() + budget, loop.create_future(), loop)
         try:
             self._asked.put_nowait(ask)
         except queue.Full:
-            raise Crowded from None
+            raise QueueFull from None
         return await ask.done
 
     def close(self) -> None:
@@ -139,7 +141,7 @@ class Answering:
             if ends:
                 return
 
-    def _answer(self, asks: list[Ask]) -> None:
+    def _answer(self, asks: list[PendingQuery]) -> None:
         """Answer all of them, rung after rung."""
         planned = self.clock()
         for ask in asks:
@@ -151,7 +153,7 @@ class Answering:
             served = self._serve(live.rungs[top], now)
             asks = [ask for ask in asks if ask not in served]
 
-    def _pick(self, ask: Ask, planned: float) -> float:
+    def _pick(self, ask: PendingQuery, planned: float) -> float:
         """Choose the first rung that there is time for; when it will be done."""
         last = len(ask.live.rungs) - 1
         while True:
@@ -164,11 +166,11 @@ class Answering:
             self._seconds[ask.live.name, rung.name] = seconds * (1 - _FORGETTING)
             self._down(ask, "over budget")
 
-    def _estimate(self, live: Live, rung: Rung) -> float:
+    def _estimate(self, live: Live, rung: FallbackLevel) -> float:
         known = self._seconds.get((live.name, rung.name))
         return live.seconds.get(rung.name, 0.0) if known is None else known
 
-    def _serve(self, rung: Rung, asks: list[Ask]) -> list[Ask]:
+    def _serve(self, rung: FallbackLevel, asks: list[PendingQuery]) -> list[PendingQuery]:
         """Answer those that the rung can answer; the others go one rung down."""
         live = asks[0].live
         last = rung is live.rungs[-1]
@@ -202,13 +204,17 @@ class Answering:
             _call(ask, _give, ask.done, one)
         return some
 
-    def _down(self, ask: Ask, why: Why) -> None:
-        ask.passed.append(Passed(rung=ask.live.rungs[ask.rung].name, why=why))
+    def _down(self, ask: PendingQuery, why: Why) -> None:
+        ask.passed.append(FilteredResponse(rung=ask.live.rungs[ask.rung].name, why=why))
         ask.rung += 1
 
     def _told(
-        self, live: Live, rung: Rung, queries: Sequence[Query], asks: Sequence[Ask]
-    ) -> list[Told]:
+        self,
+        live: Live,
+        rung: FallbackLevel,
+        queries: Sequence[Query],
+        asks: Sequence[PendingQuery],
+    ) -> list[BatchState]:
         if not asks:
             return []
         slates = continue_playlists(
@@ -216,30 +222,30 @@ class Answering:
         )
         bundle = Bundle(rung.recommender, live.bundle.manifest, live.bundle.learned)
         told = answers(bundle, queries, slates, MOST_REASONS)
-        return [Told(rung.name, one, ask.passed) for ask, one in zip(asks, told, strict=True)]
+        return [BatchState(rung.name, one, ask.passed) for ask, one in zip(asks, told, strict=True)]
 
-    def _learn(self, live: Live, rung: Rung, seconds: float) -> None:
+    def _learn(self, live: Live, rung: FallbackLevel, seconds: float) -> None:
         key = (live.name, rung.name)
         before = self._seconds.get(key, seconds)
         self._seconds[key] = before + _MEMORY * (seconds - before)
 
-    def _fail(self, asks: list[Ask]) -> list[Ask]:
+    def _fail(self, asks: list[PendingQuery]) -> list[PendingQuery]:
         for ask in asks:
             _call(ask, _refuse, ask)
         return asks
 
 
-def _call(ask: Ask, what: Callable[..., None], *values: object) -> None:
+def _call(ask: PendingQuery, what: Callable[..., None], *values: object) -> None:
     """Do something where the question came from, unless it has ended."""
     with contextlib.suppress(RuntimeError):
         ask.loop.call_soon_threadsafe(what, *values)
 
 
-def _give(done: asyncio.Future[Told], told: Told) -> None:
+def _give(done: asyncio.Future[BatchState], told: BatchState) -> None:
     if not done.done():  # whoever asked may have gone
         done.set_result(told)
 
 
-def _refuse(ask: Ask) -> None:
+def _refuse(ask: PendingQuery) -> None:
     if not ask.done.done():
         ask.done.set_exception(RuntimeError("no rung could answer"))

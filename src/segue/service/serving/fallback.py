@@ -12,12 +12,12 @@ from typing import NamedTuple
 from segue.data.schema import Outcome
 from segue.models.audio.model import AudioRecommender
 from segue.models.base.recommender import POPULARITY, RECOMMENDERS, Recommender
-from segue.models.base.scoring import DotRecommender, OpenRecommender
+from segue.models.base.scoring import ColdStartModel, EmbeddingModel
 from segue.models.two_stage.answering import Stages
 from segue.queries import Query
 
 
-class Rung(NamedTuple):
+class FallbackLevel(NamedTuple):
     """One step of the ladder.
 
     Attributes:
@@ -51,27 +51,27 @@ class Rung(NamedTuple):
         )
 
 
-def ladder_of(recommender: Recommender) -> list[Rung]:
+def ladder_of(recommender: Recommender) -> list[FallbackLevel]:
     """The rungs of a bundle, best first."""
-    rungs = [Rung(recommender.name, recommender)]
+    rungs = [FallbackLevel(recommender.name, recommender)]
     if recommender.name == POPULARITY:
         return rungs
     stages = stages_of(recommender)
     if stages is not None:
-        rungs.append(Rung("first stage", stages.cold.wrmf))
+        rungs.append(FallbackLevel("first stage", stages.cold.wrmf))
     if recommender.name != "content":
         rungs.append(_plain("content", recommender))
     title = stages and stages.first.models.get("title")
     if title:
-        rungs.append(Rung("title", title))
+        rungs.append(FallbackLevel("title", title))
     return [*rungs, _plain(POPULARITY, recommender)]
 
 
-def _plain(name: str, recommender: Recommender) -> Rung:
+def _plain(name: str, recommender: Recommender) -> FallbackLevel:
     """A model that needs nothing but the catalog."""
     plain = RECOMMENDERS[name]()
     plain.catalog = recommender.catalog
-    return Rung(name, plain)
+    return FallbackLevel(name, plain)
 
 
 def stages_of(recommender: Recommender) -> Stages | None:
@@ -80,7 +80,7 @@ def stages_of(recommender: Recommender) -> Stages | None:
     return inner if isinstance(inner, Stages) else None
 
 
-def space_of(recommender: Recommender) -> DotRecommender | None:
+def space_of(recommender: Recommender) -> EmbeddingModel | None:
     """The model whose vectors place the tracks; None where there is none."""
     inner = recommender.base if isinstance(recommender, AudioRecommender) else recommender
-    return inner.space if isinstance(inner, OpenRecommender) else None
+    return inner.space if isinstance(inner, ColdStartModel) else None

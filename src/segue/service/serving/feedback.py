@@ -31,7 +31,7 @@ _KINDS: dict[type, Literal["play", "skip", "like", "unlike", "ban", "unban"]] = 
 }
 
 
-class Keeping(ABC):
+class FeedbackKeeping(ABC):
     """The part of a service that its log keeps.
 
     Args:
@@ -112,7 +112,7 @@ class Keeping(ABC):
             return str(error)
         return "ok"
 
-    async def feedback(self, request: wire.FeedbackRequest) -> wire.Stored:
+    async def feedback(self, request: wire.FeedbackRequest) -> wire.StoredResponse:
         """Put what a listener did into the log; it is on disk when this returns."""
         events = [_event(event) for event in request.events]
         named = {event.track for event in events if event.track is not None}
@@ -124,11 +124,11 @@ class Keeping(ABC):
         )
         if new:
             self.metrics.fed(event.kind for event in events)
-        return wire.Stored(stored=len(events) if new else 0, duplicate=not new)
+        return wire.StoredResponse(stored=len(events) if new else 0, duplicate=not new)
 
     # Playlists
 
-    async def new_playlist(self, request: wire.PlaylistRequest) -> wire.Kept:
+    async def new_playlist(self, request: wire.PlaylistRequest) -> wire.PlaylistResponse:
         """Keep a playlist."""
         about = self.about(request.tracks)
         return _kept(
@@ -139,7 +139,7 @@ class Keeping(ABC):
             )
         )
 
-    async def playlist(self, id: str) -> wire.Kept:
+    async def playlist(self, id: str) -> wire.PlaylistResponse:
         """One playlist."""
         return _kept(await self.log(lambda store: store.playlist(id)))
 
@@ -149,17 +149,20 @@ class Keeping(ABC):
         last = some[n - 1].id if len(some) > n else None
         return wire.Playlists(playlists=[_kept(one) for one in some[:n]], after=last)
 
-    async def change_playlist(self, id: str, request: wire.PlaylistChange) -> wire.Kept:
+    async def change_playlist(self, id: str, request: wire.PlaylistChange) -> wire.PlaylistResponse:
         """Put another title and other tracks in place of what a playlist has."""
         about = self.about(request.tracks)
         return _kept(
             await self.log(
                 lambda store: store.change_playlist(
-                    id, title=request.title, tracks=request.tracks, version=request.version,
+                    id,
+                    title=request.title,
+                    tracks=request.tracks,
+                    version=request.version,
                     rows=about,
                 )
             )
-        )  # fmt: skip
+        )
 
     async def remove_playlist(self, id: str) -> None:
         """Remove a playlist."""
@@ -171,6 +174,6 @@ def _event(event: wire.Event) -> Event:
     return Event(kind=_KINDS[type(event)], **msgspec.structs.asdict(event))
 
 
-def _kept(playlist: Playlist) -> wire.Kept:
+def _kept(playlist: Playlist) -> wire.PlaylistResponse:
     fields = msgspec.structs.asdict(playlist)
-    return wire.Kept(listener=fields.pop("owner"), **fields)
+    return wire.PlaylistResponse(listener=fields.pop("owner"), **fields)

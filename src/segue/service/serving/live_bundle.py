@@ -16,13 +16,13 @@ from segue.bundle import MANIFEST, Bundle
 from segue.catalog.catalog import Catalog
 from segue.data.schema import Outcome
 from segue.errors import BundleError, UsageError
-from segue.models.base.cold_start import AudioDoor
+from segue.models.base.cold_start import ContentModel
 from segue.models.base.recommender import Recommender
-from segue.models.base.scoring import OpenRecommender
+from segue.models.base.scoring import ColdStartModel
 from segue.numeric.arrays import Float32
 from segue.queries import Query
 from segue.reranking.list_stage import continue_playlist
-from segue.service.serving.fallback import Rung, ladder_of, space_of
+from segue.service.serving.fallback import FallbackLevel, ladder_of, space_of
 
 scoring = threading.Lock()
 """Held while a model computes: not every system lets two threads into its parallel loops."""
@@ -86,7 +86,7 @@ class Live:
             TakesNone: the bundle's model takes in no tracks.
         """
         taking = self.recommender
-        if not isinstance(taking, OpenRecommender | AudioDoor):
+        if not isinstance(taking, ColdStartModel | ContentModel):
             raise TakesNone(taking)
         more = taking.with_tracks(tracks, vectors)
         assert isinstance(more, Recommender)
@@ -108,7 +108,7 @@ class Live:
         return self.bundle.recommender
 
     @cached_property
-    def rungs(self) -> list[Rung]:
+    def rungs(self) -> list[FallbackLevel]:
         """Of the ladder, best first."""
         return ladder_of(self.recommender)
 
@@ -168,7 +168,7 @@ class Live:
             Query(past=spread, bans=popular[:5]),
         ]
 
-    def _try(self, rung: Rung, query: Query) -> None:
+    def _try(self, rung: FallbackLevel, query: Query) -> None:
         asked = rung.reads(query)
         with scoring:
             slate = continue_playlist(rung.recommender, asked, _CANARY)

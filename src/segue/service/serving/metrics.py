@@ -15,7 +15,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from segue.service.api.wire import Passed
+from segue.service.api.wire import FilteredResponse
 from segue.service.serving.live_bundle import Live
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 10)
@@ -29,9 +29,12 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self.seconds = Histogram(
-            "segue_request_seconds", "From the request's head to the end of its response.",
-            ["route", "method", "status"], buckets=_SECONDS, registry=self.registry,
-        )  # fmt: skip
+            "segue_request_seconds",
+            "From the request's head to the end of its response.",
+            ["route", "method", "status"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
         self.answers = self._counter(
             "segue_answers", "Answers, by the rung that gave them.", "rung"
         )
@@ -52,13 +55,19 @@ class Metrics:
         self.tracks = Gauge("segue_catalog_tracks", "Tracks it knows.", registry=self.registry)
         self.uploads = Gauge("segue_catalog_uploads", "Uploaded ones.", registry=self.registry)
         self.batches = Histogram(
-            "segue_batch_answers", "Answers that were computed together.", ["rung"],
-            buckets=(1, 2, 4, 8, 16, 32, 64, 128), registry=self.registry,
-        )  # fmt: skip
-        self.scoring = Histogram(
-            "segue_batch_seconds", "Time that this took.", ["rung"], buckets=_SECONDS,
+            "segue_batch_answers",
+            "Answers that were computed together.",
+            ["rung"],
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128),
             registry=self.registry,
-        )  # fmt: skip
+        )
+        self.scoring = Histogram(
+            "segue_batch_seconds",
+            "Time that this took.",
+            ["rung"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
         return Counter(name, what, labels, registry=self.registry)
@@ -68,7 +77,7 @@ class Metrics:
         self.batches.labels(rung).observe(size)
         self.scoring.labels(rung).observe(seconds)
 
-    def answered(self, rung: str, passed: Iterable[Passed], tracks: int) -> None:
+    def answered(self, rung: str, passed: Iterable[FilteredResponse], tracks: int) -> None:
         """An answer was given."""
         self.answers.labels(rung).inc()
         for one in passed:

@@ -22,10 +22,10 @@ from segue.errors import SegueError
 from segue.queries import MAX_HISTORY, MAX_TITLE, Query
 from segue.reranking.list_stage import ListStage
 from segue.service.api import wire
-from segue.service.api.problems import Refused, at
+from segue.service.api.problems import HTTPProblem, at
 from segue.service.serving import uploads
-from segue.service.serving.batching import Answering, Crowded
-from segue.service.serving.feedback import Keeping
+from segue.service.serving.batching import BatchScorer, QueueFull
+from segue.service.serving.feedback import FeedbackKeeping
 from segue.service.serving.limits import ServiceSettings
 from segue.service.serving.live_bundle import Live, TakesNone
 from segue.service.serving.metrics import Metrics
@@ -47,7 +47,7 @@ MOST_ARRIVING = 16
 _OUTCOMES = {outcome.name.lower(): outcome for outcome in Outcome}
 
 
-class Service(Keeping):
+class Service(FeedbackKeeping):
     """A bundle that answers, a log that remembers, and the files that are played.
 
     Args:
@@ -71,7 +71,7 @@ class Service(Keeping):
         super().__init__(address, Metrics())
         self.live, self.folder, self.settings, self.report = live, folder, settings, report
         self.previous: Live | None = None
-        self.answering = Answering(settings.batch, settings.waiting, self.metrics.batch)
+        self.answering = BatchScorer(settings.batch, settings.waiting, self.metrics.batch)
         self.sounds = dict(sounds or {})
         self._changing = asyncio.Lock()
         self._behind = False
@@ -96,29 +96,29 @@ class Service(Keeping):
 
     # Answers
 
-    async def continued(self, request: wire.ContinueRequest) -> wire.Answered:
+    async def continued(self, request: wire.ContinueRequest) -> wire.ContinueResponse:
         """The continuation of a playlist."""
         heard = [(uri, Outcome.FINISHED) for uri in request.tracks]
         heard += [(uri, Outcome.SKIPPED) for uri in request.skipped]
         return await self._answered(request, heard, request.title)
 
-    async def next(self, request: wire.NextRequest) -> wire.Answered:
+    async def next(self, request: wire.NextRequest) -> wire.ContinueResponse:
         """The next tracks of a session."""
         heard = [(listen.track, _OUTCOMES[listen.outcome]) for listen in request.listens]
         return await self._answered(request, heard, None)
 
-    async def similar(self, uri: str, n: int) -> wire.Answered:
+    async def similar(self, uri: str, n: int) -> wire.ContinueResponse:
         """What goes with one track.
 
         Raises:
             Refused: it is not in the catalog.
         """
         self.row(uri)
-        return await self._answered(wire.Wanted(n=n), [(uri, Outcome.FINISHED)], None)
+        return await self._answered(wire.ListOptions(n=n), [(uri, Outcome.FINISHED)], None)
 
     async def _answered(
-        self, request: wire.Wanted, heard: Sequence[tuple[str, Outcome]], title: str | None
-    ) -> wire.Answered:
+        self, request: wire.ListOptions, heard: Sequence[tuple[str, Outcome]], title: str | None
+    ) -> wire.ContinueResponse:
         start = time.perf_counter()
         personal, known = (
             Personal(
@@ -172,12 +172,12 @@ class Service(Keeping):
         budget = self.settings.budget_ms / 1000 - (time.perf_counter() - start)
         try:
             told = await self.answering.ask(live, query, request.n, stage, budget)
-        except Crowded:
-            raise Refused(
+        except QueueFull:
+            raise HTTPProblem(
                 503, "too many questions wait; ask again in a second", headers={"Retry-After": "1"}
             ) from None
         self.metrics.answered(told.rung, told.passed, len(told.answer.tracks))
-        return wire.Answered(
+        return wire.ContinueResponse(
             version=live.version,
             served_by=told.answer.model,
             rung=told.rung,
@@ -198,7 +198,7 @@ class Service(Keeping):
         """
         row = self.live.rows.get(uri)
         if row is None:
-            raise Refused(404, f"no track {uri!r} in the catalog")
+            raise HTTPProblem(404, f"no track {uri!r} in the catalog")
         return row
 
     def track(self, row: int, live: Live | None = None) -> wire.Track:
@@ -207,12 +207,14 @@ class Service(Keeping):
         names = ("uri", "title", "artist", "album", "duration_ms", "plays")
         return wire.Track(**{name: one[name] for name in names}, playable=one["uri"] in self.sounds)
 
-    async def search(self, text: str, n: int) -> wire.Found:
+    async def search(self, text: str, n: int) -> wire.SearchResponse:
         """Tracks by words of their names, or by uri."""
         live = self.live
         at = live.rows.get(text)
         rows = [at] if at is not None else await run_in_threadpool(live.catalog.search, text, n)
-        return wire.Found(version=live.version, tracks=[self.track(row, live) for row in rows])
+        return wire.SearchResponse(
+            version=live.version, tracks=[self.track(row, live) for row in rows]
+        )
 
     def known(self, uris: Iterable[str]) -> Set[str]:
         return self.live.rows.keys() & set(uris)
@@ -239,7 +241,7 @@ class Service(Keeping):
                 self.live = await run_in_threadpool(self._with_uploads, self.live)
                 self.metrics.live(self.live)
 
-    async def upload(self, file: Path, said: dict[str, str]) -> wire.Placed:
+    async def upload(self, file: Path, said: dict[str, str]) -> wire.UploadResponse:
         """Take in a sound file, which can be recommended from the next answer on.
 
         Args:
@@ -251,7 +253,7 @@ class Service(Keeping):
         """
         if self._arriving >= MOST_ARRIVING:
             file.unlink(missing_ok=True)
-            raise Refused(
+            raise HTTPProblem(
                 503, "too many files wait; send it again in a minute", headers={"Retry-After": "60"}
             )
         self._arriving += 1
@@ -262,24 +264,24 @@ class Service(Keeping):
             self._arriving -= 1
             file.unlink(missing_ok=True)
 
-    async def _placed(self, file: Path, said: dict[str, str]) -> wire.Placed:
+    async def _placed(self, file: Path, said: dict[str, str]) -> wire.UploadResponse:
         live = self.live
         content = await run_in_threadpool(sha256, file)
         there = live.rows.get(f"upload:{content}")
         if there is not None:
-            return wire.Placed(
+            return wire.UploadResponse(
                 version=live.version, new=False, door=None, track=self.track(there, live)
             )
         kept = self.folder / f"{content}{file.suffix}"
         there_before = kept.exists()  # from another bundle, or a log that is out of reach
         try:
             found = await run_in_threadpool(uploads.listen, live, file, self.settings)
-        except uploads.Unheard as error:
+        except uploads.UnreadableUpload as error:
             raise at("file", str(error)) from error
         row = await run_in_threadpool(uploads.row_of, live, found, said)
         there = await run_in_threadpool(uploads.known, live, row)
         if there is not None:
-            return wire.Placed(
+            return wire.UploadResponse(
                 version=live.version, new=False, door=None, track=self.track(there, live)
             )
         file.replace(kept)
@@ -296,13 +298,13 @@ class Service(Keeping):
             if not there_before:
                 kept.unlink(missing_ok=True)
             if isinstance(error, TakesNone):
-                raise Refused(409, str(error)) from error
+                raise HTTPProblem(409, str(error)) from error
             raise
         await run_in_threadpool(lambda: more.rows)
         self.live = more
         self.sounds[row["uri"]] = kept
         self.metrics.live(more)
-        return wire.Placed(
+        return wire.UploadResponse(
             version=more.version, new=True, door=door, track=self.track(len(more.catalog) - 1, more)
         )
 
@@ -339,7 +341,7 @@ class Service(Keeping):
         async with self._changing:
             if request.rollback:
                 if self.previous is None:
-                    raise Refused(409, "there is no bundle before this one")
+                    raise HTTPProblem(409, "there is no bundle before this one")
                 live = await run_in_threadpool(self._with_uploads, self.previous)
             else:
                 live = await self._loaded(Path(request.path or self.live.path))
@@ -358,7 +360,7 @@ class Service(Keeping):
             self.metrics.swaps.labels("refused").inc()
             _LOG.error("%s is not taken: %s", path, error)
             missing = not os.path.isdir(path)  # Path.is_dir raises where a name is too long
-            raise Refused(
+            raise HTTPProblem(
                 404 if missing else 409, f"{error}; {self.live.version} goes on"
             ) from error
 
@@ -375,11 +377,11 @@ class Service(Keeping):
             rungs=[rung.name for rung in live.rungs],
         )
 
-    async def ready(self) -> wire.Ready:
+    async def ready(self) -> wire.ReadyResponse:
         """How well requests can be answered."""
         log = await self.log_state()
         live = self.live
-        return wire.Ready(
+        return wire.ReadyResponse(
             status="ready" if log == "ok" else "degraded",
             version=live.version,
             rungs=[rung.name for rung in live.rungs],

@@ -13,17 +13,17 @@ import pyarrow as pa
 
 from segue.audio.decode import AudioError, Excerpt, decode
 from segue.audio.extractors import SOUNDS
-from segue.audio.files import Looked
+from segue.audio.files import FileInfo
 from segue.audio.tags import named_by_file
 from segue.audio.workers import Limits, run_files
 from segue.catalog.catalog import Catalog
 from segue.catalog.matching import artists_of
-from segue.data.readers.audio import Found
+from segue.data.readers.audio import AudioTrack
 from segue.data.schema import TABLES
 from segue.models.audio.examples import Artists
-from segue.models.base.cold_start import AudioDoor
+from segue.models.base.cold_start import ContentModel
 from segue.numeric.arrays import Float32
-from segue.operations.add_tracks import Ears, table_of
+from segue.operations.add_tracks import FeatureExtraction, table_of
 from segue.reranking.recordings import Recordings
 from segue.service.serving.fallback import space_of
 from segue.service.serving.limits import ServiceSettings
@@ -36,11 +36,11 @@ _NOBODY = np.zeros(1, np.int32)
 _LOG = logging.getLogger("segue.service")
 
 
-class Unheard(Exception):
+class UnreadableUpload(Exception):
     """A file that is no sound, or costs too much; the text says why."""
 
 
-def listen(live: Live, path: Path, settings: ServiceSettings) -> Found:
+def listen(live: Live, path: Path, settings: ServiceSettings) -> AudioTrack:
     """Look at a file, and hear what the bundle's model hears.
 
     Raises:
@@ -50,8 +50,8 @@ def listen(live: Live, path: Path, settings: ServiceSettings) -> Found:
     work = ears.look if ears.extractor else _Played(ears.look, ears.longest_minutes)
     ((_, looked),) = run_files(work, [path], limits=_limits(settings))
     if isinstance(looked, AudioError):
-        raise Unheard(looked.reason)
-    return Found(f"upload:{looked.sha256}", str(path), looked)
+        raise UnreadableUpload(looked.reason)
+    return AudioTrack(f"upload:{looked.sha256}", str(path), looked)
 
 
 def again(live: Live, kept: Sequence[Upload], settings: ServiceSettings) -> Live:
@@ -60,13 +60,13 @@ def again(live: Live, kept: Sequence[Upload], settings: ServiceSettings) -> Live
     Raises:
         TakesNone: the bundle's model takes in no tracks.
     """
-    files: dict[int, Found] = {}
+    files: dict[int, AudioTrack] = {}
     paths = [Path(one.file) for one in kept]
     for at, looked in run_files(_ears(live, settings).look, paths, limits=_limits(settings)):
         if isinstance(looked, AudioError):
             _LOG.warning("%s: %s", kept[at].file, looked.reason)
         else:
-            files[at] = Found(kept[at].uri, kept[at].file, looked)
+            files[at] = AudioTrack(kept[at].uri, kept[at].file, looked)
     order = sorted(files)
     more, _ = place(live, [files[i] for i in order], [dict(kept[i].row) for i in order], settings)
     return more
@@ -76,10 +76,10 @@ def again(live: Live, kept: Sequence[Upload], settings: ServiceSettings) -> Live
 class _Played:
     """Looks at a file and plays its middle to nobody: what cannot be played is no track."""
 
-    look: Callable[[Path], Looked]
+    look: Callable[[Path], FileInfo]
     longest_minutes: float
 
-    def __call__(self, path: Path) -> Looked:
+    def __call__(self, path: Path) -> FileInfo:
         decode(path, _RATE, Excerpt(), self.longest_minutes)
         return self.look(path)
 
@@ -88,13 +88,13 @@ def _limits(settings: ServiceSettings) -> Limits:
     return Limits(duration_minutes=settings.upload_minutes, seconds=settings.upload_seconds)
 
 
-def _ears(live: Live, settings: ServiceSettings) -> Ears:
+def _ears(live: Live, settings: ServiceSettings) -> FeatureExtraction:
     door = live.recommender
-    sound = door.sound if isinstance(door, AudioDoor) else "none"
-    return Ears(SOUNDS.get(sound), settings.upload_minutes)
+    sound = door.sound if isinstance(door, ContentModel) else "none"
+    return FeatureExtraction(SOUNDS.get(sound), settings.upload_minutes)
 
 
-def row_of(live: Live, found: Found, said: dict[str, str]) -> dict[str, Any]:
+def row_of(live: Live, found: AudioTrack, said: dict[str, str]) -> dict[str, Any]:
     """The track that a file is: its tags, and what who sent it says.
 
     An artist whom the catalog knows is called as there.
@@ -133,7 +133,10 @@ def _table(rows: Sequence[dict[str, Any]]) -> pa.Table:
 
 
 def place(
-    live: Live, files: Sequence[Found], rows: Sequence[dict[str, Any]], settings: ServiceSettings
+    live: Live,
+    files: Sequence[AudioTrack],
+    rows: Sequence[dict[str, Any]],
+    settings: ServiceSettings,
 ) -> tuple[Live, list[Door | None]]:
     """Take files in as tracks.
 
@@ -160,7 +163,7 @@ def place(
 
 
 def _vectors(
-    live: Live, files: Sequence[Found], table: pa.Table, settings: ServiceSettings
+    live: Live, files: Sequence[AudioTrack], table: pa.Table, settings: ServiceSettings
 ) -> tuple[Float32, list[Door | None]]:
     """Of tracks, and through which door they came."""
     space = space_of(live.recommender)
@@ -171,7 +174,7 @@ def _vectors(
     beside = artists.beside(artists_of(catalog, table))
     vectors: Float32 = beside[:, :-1].copy()
     doors: list[Door | None] = ["text" if told else None for told in beside[:, -1]]
-    if isinstance(door, AudioDoor):
+    if isinstance(door, ContentModel):
         heard = door.place(_ears(live, settings).features(files), table)
         for at in np.flatnonzero(heard.any(axis=1)):
             vectors[at] = heard[at]

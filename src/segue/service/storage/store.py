@@ -29,7 +29,7 @@ from segue.data.feedback.database import (
     refuse_unwritable,
     telling,
 )
-from segue.data.feedback.sessions import STANDING, Said, heard
+from segue.data.feedback.sessions import STANDING, TrackFeedback, heard
 from segue.data.outcomes import FeedbackRule
 from segue.errors import UsageError
 from segue.queries import MAX_HISTORY, MAX_PAST
@@ -241,7 +241,7 @@ class Store(Playlists):
         return standing, disliked
 
     @staticmethod
-    def _said(connection: Connection, listener: str, session: str) -> list[Said]:
+    def _said(connection: Connection, listener: str, session: str) -> list[TrackFeedback]:
         """Events of a session, in order."""
         at, known = tables.events.c, tables.tracks.c
         wanted = (
@@ -251,7 +251,7 @@ class Store(Playlists):
             .order_by(at.id.desc())
             .limit(MAX_HISTORY)
         )
-        return [Said(*row) for row in connection.execute(wanted)][::-1]
+        return [TrackFeedback(*row) for row in connection.execute(wanted)][::-1]
 
     @staticmethod
     def _past(

@@ -14,9 +14,9 @@ from segue.service.serving.service import Service
 from segue.service.storage.store import StaleVersion
 
 Kind = TypeVar("Kind")
-Said = Callable[[str, FormData], dict[str, Any]]
+Action = Callable[[str, FormData], dict[str, Any]]
 """Makes an event of what it is about, and of the form."""
-Change = Callable[[wire.Kept, str], dict[str, Any]]
+Change = Callable[[wire.PlaylistResponse, str], dict[str, Any]]
 """Makes fields of a playlist from those it has, and from what is to change."""
 
 
@@ -34,11 +34,11 @@ def text_of(form: FormData, name: str) -> str:
     return given.strip() if isinstance(given, str) else ""
 
 
-def _track_event(kind: str, **more: Any) -> Said:
+def _track_event(kind: str, **more: Any) -> Action:
     return lambda uri, form: {"kind": kind, "track": uri} | more
 
 
-def _artist_event(kind: str) -> Said:
+def _artist_event(kind: str) -> Action:
     return lambda name, form: {"kind": kind, "artist": name}
 
 
@@ -48,7 +48,7 @@ def _skip(uri: str, form: FormData) -> dict[str, Any]:
     return {"kind": "skip", "track": uri, "ms_played": int(heard) if known else None}
 
 
-EVENTS: dict[str, Said] = {
+EVENTS: dict[str, Action] = {
     "skip": _skip,
     "played": _track_event("play", outcome="finished"),
     "ban": _track_event("ban"),
@@ -59,16 +59,16 @@ EVENTS: dict[str, Said] = {
 """What is said of a track or an artist: into the log."""
 
 
-def _add(kept: wire.Kept, uri: str) -> dict[str, Any]:
+def _add(kept: wire.PlaylistResponse, uri: str) -> dict[str, Any]:
     return {"tracks": kept.tracks if uri in kept.tracks else [*kept.tracks, uri]}
 
 
-def _without(kept: wire.Kept, uri: str) -> dict[str, Any]:
+def _without(kept: wire.PlaylistResponse, uri: str) -> dict[str, Any]:
     return {"tracks": [one for one in kept.tracks if one != uri]}
 
 
 def _moved(by: int) -> Change:
-    def change(kept: wire.Kept, uri: str) -> dict[str, Any]:
+    def change(kept: wire.PlaylistResponse, uri: str) -> dict[str, Any]:
         tracks = list(kept.tracks)
         if uri in tracks:
             at = tracks.index(uri)

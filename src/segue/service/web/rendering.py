@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 
 from segue.errors import SegueError
 from segue.service.api.problems import (
-    Refused,
+    HTTPProblem,
     of_error,
     refused_by_http,
     refused_by_parameters,
@@ -32,9 +32,12 @@ _LOG = logging.getLogger("segue.service")
 
 def _environment() -> Environment:
     made = Environment(
-        loader=PackageLoader("segue.service.web"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=PackageLoader("segue.service.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     seal = hashlib.sha256()
     for name in FILES:
         seal.update((STATIC / name).read_bytes())
@@ -61,7 +64,7 @@ class PageRoute(APIRoute):
         async def handled(request: Request) -> Response:
             try:
                 return await handle(request)
-            except Refused as error:
+            except HTTPProblem as error:
                 return _problem(error)
             except SegueError as error:
                 return _problem(of_error(error))
@@ -71,12 +74,12 @@ class PageRoute(APIRoute):
                 return _problem(refused_by_parameters(error))
             except Exception as error:
                 _LOG.exception("%s %s", request.method, request.url.path, exc_info=error)
-                return _problem(Refused(500, "unexpected; the log of the service says more"))
+                return _problem(HTTPProblem(500, "unexpected; the log of the service says more"))
 
         return handled
 
 
-def _problem(refused: Refused) -> Response:
+def _problem(refused: HTTPProblem) -> Response:
     response = page("problem.html", refused.status, number=refused.status, detail=refused.detail)
     response.headers.update(refused.headers)
     return response

@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile as Sent
 
 from segue.service.api import wire
-from segue.service.api.problems import Refused
+from segue.service.api.problems import HTTPProblem
 from segue.service.api.routes import Id, Uri, receive, service_of
 from segue.service.serving.service import Service
 from segue.service.storage.store import StoreGone
@@ -85,9 +85,13 @@ async def start(request: Request, q: Words = "") -> Response:
     kept = await _log_or(service, service.playlists(_listener(request), None, _KEPT), None)
     found = await _found(service, q)
     return page(
-        "start.html", **_frame(service), q=q, found=found, log=kept is not None,
+        "start.html",
+        **_frame(service),
+        q=q,
+        found=found,
+        log=kept is not None,
         kept=kept.playlists if kept else [],
-    )  # fmt: skip
+    )
 
 
 def _frame(service: Service) -> dict[str, Any]:
@@ -114,11 +118,13 @@ async def new_playlist(request: Request) -> Response:
     """Keep a new playlist: from a title, a track, or both."""
     service, form = service_of(request), await request.form()
     asked = made(
-        wire.PlaylistRequest, title=text_of(form, "title"), tracks=form.getlist("track"),
+        wire.PlaylistRequest,
+        title=text_of(form, "title"),
+        tracks=form.getlist("track"),
         listener=_listener(request),
-    )  # fmt: skip
+    )
     if not asked.title and not asked.tracks:
-        raise Refused(422, "Say something to begin with: a title or a track.")
+        raise HTTPProblem(422, "Say something to begin with: a title or a track.")
     return _to(f"/playlists/{(await service.new_playlist(asked)).id}")
 
 
@@ -127,34 +133,54 @@ async def new_playlist(request: Request) -> Response:
 
 @pages.get("/playlists/{id}")
 async def playlist(
-    request: Request, id: Id, q: Words = "", adventure: Adventure = 0.0,
-    was: Words = "", did: Words = "", what: Words = "",
-) -> Response:  # fmt: skip
+    request: Request,
+    id: Id,
+    q: Words = "",
+    adventure: Adventure = 0.0,
+    was: Words = "",
+    did: Words = "",
+    what: Words = "",
+) -> Response:
     """A playlist, what comes next, and how that moved by the last action."""
     service, listener = service_of(request), _listener(request)
     kept = await service.playlist(id)
     told = await service.continued(
         made(
-            wire.ContinueRequest, tracks=kept.tracks[-wire.MOST_HISTORY :], title=kept.title,
-            listener=listener, session=id, adventure=adventure, n=_ASKED,
+            wire.ContinueRequest,
+            tracks=kept.tracks[-wire.MOST_HISTORY :],
+            title=kept.title,
+            listener=listener,
+            session=id,
+            adventure=adventure,
+            n=_ASKED,
             spacing={"artist": 2},
         )
-    )  # fmt: skip
+    )
     said = await service.log(lambda store: store.personal(listener, id))
     live = service.live
     rows = pages_show.rows(service, told, SHOWN, was)
     have = pages_show.names(service, kept.tracks[-_HAVE:])
     picture = await run_in_threadpool(
-        pages_map.picture, live,
+        pages_map.picture,
+        live,
         {"playlist": kept.tracks, "next": [row.track.uri for row in rows.shown]},
-    )  # fmt: skip
+    )
     return page(
-        "playlist.html", **_frame(service), kept=kept, have=have, q=q, adventure=adventure,
+        "playlist.html",
+        **_frame(service),
+        kept=kept,
+        have=have,
+        q=q,
+        adventure=adventure,
         found=[track for track in await _found(service, q) if track.uri not in kept.tracks],
-        told=told, because=pages_show.served(told), rows=rows, map=picture,
-        said=pages_show.said(service, said), flash=pages_show.flash(service, did, what),
+        told=told,
+        because=pages_show.served(told),
+        rows=rows,
+        map=picture,
+        said=pages_show.said(service, said),
+        flash=pages_show.flash(service, did, what),
         query=urlencode({"adventure": adventure}) if adventure else "",
-    )  # fmt: skip
+    )
 
 
 @pages.post("/playlists/{id}")
@@ -167,17 +193,20 @@ async def act(request: Request, id: Id, adventure: Adventure = 0.0) -> Response:
         event = EVENTS[do](what, form)
         await service.feedback(
             made(
-                wire.FeedbackRequest, key=secrets.token_hex(16), listener=_listener(request),
-                session=id, events=[event],
+                wire.FeedbackRequest,
+                key=secrets.token_hex(16),
+                listener=_listener(request),
+                session=id,
+                events=[event],
             )
-        )  # fmt: skip
+        )
     elif do == "delete":
         await service.remove_playlist(id)
         return _to("/")
     elif do in CHANGES:
         await change_playlist(service, id, CHANGES[do], what or text_of(form, "title"))
     else:
-        raise Refused(422, f"Nothing is called {do!r} here.")
+        raise HTTPProblem(422, f"Nothing is called {do!r} here.")
     return _to(path, adventure=adventure, was=text_of(form, "was")[:200], did=do, what=what[:200])
 
 
@@ -192,13 +221,20 @@ async def track(request: Request, track: Uri, new: Words = "") -> Response:
     told = await service.similar(track, _NEAR)
     rows = pages_show.rows(service, told, _NEAR)
     picture = await run_in_threadpool(
-        pages_map.picture, service.live,
+        pages_map.picture,
+        service.live,
         {"this": [track], "next": [row.track.uri for row in rows.shown]},
-    )  # fmt: skip
+    )
     return page(
-        "track.html", **_frame(service), track=one, told=told, rows=rows, map=picture, new=new,
+        "track.html",
+        **_frame(service),
+        track=one,
+        told=told,
+        rows=rows,
+        map=picture,
+        new=new,
         because=pages_show.served(told),
-    )  # fmt: skip
+    )
 
 
 @pages.post("/upload")
@@ -208,12 +244,12 @@ async def upload(request: Request) -> Response:
     async with request.form(max_files=1, max_fields=20) as form:
         file = form.get("file")
         if not isinstance(file, Sent) or not file.filename:
-            raise Refused(422, "Choose a sound file first.")
+            raise HTTPProblem(422, "Choose a sound file first.")
         names = ("title", "artist", "album")
         said = {name: text_of(form, name) for name in names if text_of(form, name)}
         long = [name for name, text in said.items() if len(text) > wire.MOST_LETTERS]
         if long:
-            raise Refused(422, f"The {long[0]} is longer than {wire.MOST_LETTERS} letters.")
+            raise HTTPProblem(422, f"The {long[0]} is longer than {wire.MOST_LETTERS} letters.")
         kept = await receive(service, UploadFile(file.file, filename=file.filename))
         said["file"] = file.filename
     placed = await service.upload(kept, said)
@@ -228,10 +264,15 @@ async def health(request: Request) -> Response:
     """How the service is."""
     service = service_of(request)
     return page(
-        "health.html", **_frame(service), ready=await service.ready(), bundle=service.bundle(),
-        age=pages_health.age(service.bundle().trained_at), report=_report_of(service),
-        requests=pages_health.requests(service.metrics), answers=pages_health.answers(service),
-    )  # fmt: skip
+        "health.html",
+        **_frame(service),
+        ready=await service.ready(),
+        bundle=service.bundle(),
+        age=pages_health.age(service.bundle().trained_at),
+        report=_report_of(service),
+        requests=pages_health.requests(service.metrics),
+        answers=pages_health.answers(service),
+    )
 
 
 def _report_of(service: Service) -> Path | None:
@@ -243,7 +284,7 @@ async def report(request: Request) -> Response:
     """The report of `segue evaluate`."""
     path = _report_of(service_of(request))
     if path is None:
-        raise Refused(404, "There is no report; segue serve --report FILE.html shows one.")
+        raise HTTPProblem(404, "There is no report; segue serve --report FILE.html shows one.")
     return FileResponse(path, media_type="text/html", headers=_REPORT)
 
 
@@ -251,8 +292,9 @@ async def report(request: Request) -> Response:
 async def static(name: str) -> Response:
     """Style and script."""
     if name not in FILES:
-        raise Refused(404, "There is no such file.")
+        raise HTTPProblem(404, "There is no such file.")
     return FileResponse(
-        STATIC / name, media_type=FILES[name],
+        STATIC / name,
+        media_type=FILES[name],
         headers={"Cache-Control": "public, max-age=31536000"},
-    )  # fmt: skip
+    )

@@ -88,9 +88,15 @@ def _spot(live: Live, places: Float32, row: int, kind: str) -> Spot:
     x, y = _point(places[row])
     across, up = (round(100 * float(share)) for share in places[row])
     return Spot(
-        live.catalog.uris[row], live.catalog.label(row).replace(" - ", " – ", 1), kind,
-        row >= live.trained, x, y, x > SIDE // 2, f"{across} % across, {up} % up",
-    )  # fmt: skip
+        live.catalog.uris[row],
+        live.catalog.label(row).replace(" - ", " – ", 1),
+        kind,
+        row >= live.trained,
+        x,
+        y,
+        x > SIDE // 2,
+        f"{across} % across, {up} % up",
+    )
 
 
 def _point(place: Float32) -> tuple[int, int]:

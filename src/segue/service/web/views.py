@@ -63,7 +63,7 @@ def _dashed(label: str) -> str:
     return label.replace(" - ", " – ", 1)
 
 
-def rows(service: Service, told: wire.Answered, shown: int, was: str = "") -> Rows:
+def rows(service: Service, told: wire.ContinueResponse, shown: int, was: str = "") -> Rows:
     """The first tracks of an answer, and how they moved.
 
     Args:
@@ -173,7 +173,7 @@ _WHY = {
 }
 
 
-def served(told: wire.Answered) -> str:
+def served(told: wire.ContinueResponse) -> str:
     """Who answered, in a sentence; said plainly where a better rung did not."""
     by = told.served_by if told.served_by == told.rung else f"{told.served_by} ({told.rung})"
     if not told.passed:
@@ -207,15 +207,18 @@ def names(service: Service, uris: Iterable[str]) -> list[Named]:
     uris = list(uris)
     return [
         Named(
-            row["uri"], row["title"] or row["uri"], row["artist"] or "",
-            row["uri"] in service.sounds, row["uri"] in service.live.rows,
+            row["uri"],
+            row["title"] or row["uri"],
+            row["artist"] or "",
+            row["uri"] in service.sounds,
+            row["uri"] in service.live.rows,
         )
         for row in service.about(uris)
-    ]  # fmt: skip
+    ]
 
 
 @dataclass(frozen=True)
-class Said:
+class Message:
     """What the listener said, that stands."""
 
     skipped: list[Named]
@@ -223,14 +226,15 @@ class Said:
     artists: list[str]
 
 
-def said(service: Service, personal: Personal) -> Said:
+def said(service: Service, personal: Personal) -> Message:
     """Skips of the session, and bans."""
     ended = zip(personal.tracks, personal.outcomes, strict=True)
     skipped = dict.fromkeys(uri for uri, outcome in ended if outcome == Outcome.SKIPPED)
-    return Said(
-        names(service, skipped), names(service, personal.banned_tracks),
+    return Message(
+        names(service, skipped),
+        names(service, personal.banned_tracks),
         list(personal.banned_artists),
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)

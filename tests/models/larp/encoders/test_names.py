@@ -7,7 +7,7 @@ import pytest
 from support.optional import optional
 
 from segue.errors import BundleError
-from segue.models.larp.encoders.names import BUCKETS, NamesSide, rarity
+from segue.models.larp.encoders.names import BUCKETS, NamesEncoder, rarity
 from segue.nn.layers import end_to_end
 from segue.text.captions import by_and_on, caption
 from segue.text.ngrams import hashed
@@ -29,15 +29,15 @@ def bucket(text: str) -> int:
 
 
 def test_features_are_words_and_pairs_of_words():
-    (item,) = NamesSide().items(["A bcd, (E)"])
+    (item,) = NamesEncoder().items(["A bcd, (E)"])
     assert item.tolist() == [bucket(feature) for feature in ("a", "bcd", "e", "a bcd", "bcd e")]
     assert item.dtype == np.uint32
 
 
 def test_artist_and_album_are_features_as_a_whole():
-    (item,) = NamesSide().items(["The track Us by A. B on album C d"])
+    (item,) = NamesEncoder().items(["The track Us by A. B on album C d"])
     assert item[-2:].tolist() == [bucket("by: a b"), bucket("on: c d, by: a b")]
-    (item,) = NamesSide().items(["The track Us on album C d"])
+    (item,) = NamesEncoder().items(["The track Us on album C d"])
     assert item[-1] == bucket("on: c d, by: ")
 
 
@@ -60,7 +60,7 @@ def test_captions_tell_their_artist_and_album(title, artist, album, template):
 
 @pytest.mark.parametrize("caption", [None, "", "...", " \n"])
 def test_a_caption_without_words_has_no_features(caption):
-    (item,) = NamesSide().items([caption])
+    (item,) = NamesEncoder().items([caption])
     assert item.shape == (0,)
 
 
@@ -79,7 +79,7 @@ def test_rare_features_are_long_at_the_start():
 
 
 def test_a_vector_is_the_sum_of_its_features_and_numpy_gives_what_torch_gives():
-    side = NamesSide()
+    side = NamesEncoder()
     items = side.items(CAPTIONS)
     torch.manual_seed(0)
     net = side.network(items, 8, 0.5).eval()
@@ -94,7 +94,7 @@ def test_a_vector_is_the_sum_of_its_features_and_numpy_gives_what_torch_gives():
 
 
 def test_dropout_leaves_out_features_in_training_alone():
-    side = NamesSide()
+    side = NamesEncoder()
     items = side.items(CAPTIONS[-1:] * 50)
     net = side.network(items, 8, 0.5)
     _, _, kept = net.collate(items, np.random.default_rng(0))
@@ -104,7 +104,7 @@ def test_dropout_leaves_out_features_in_training_alone():
 
 def test_arrays_of_another_shape_are_refused():
     with pytest.raises(BundleError, match="features"):
-        NamesSide().restore({"features": np.zeros((5, 8), np.float16)}, "", 8)
+        NamesEncoder().restore({"features": np.zeros((5, 8), np.float16)}, "", 8)
 
 
 @pytest.mark.parametrize("value", [np.inf, np.nan])
@@ -113,5 +113,5 @@ def test_arrays_that_are_not_finite_are_refused(value):
     broken = np.zeros((BUCKETS, 4), np.float16)
     broken[7, 1] = value
     with pytest.raises(BundleError, match="not finite"):
-        NamesSide().restore({"features": broken}, "", 4)
-    assert NamesSide().restore({"features": np.zeros((BUCKETS, 4), np.float16)}, "", 4)
+        NamesEncoder().restore({"features": broken}, "", 4)
+    assert NamesEncoder().restore({"features": np.zeros((BUCKETS, 4), np.float16)}, "", 4)

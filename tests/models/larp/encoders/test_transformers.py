@@ -19,7 +19,7 @@ from support.optional import optional, reason
 import segue.models.larp.encoders as encoders
 from segue.errors import BundleError, ConfigError
 from segue.models.larp.encoders.checkpoints import Checkpoint
-from segue.models.larp.encoders.transformers import BertSide, HtsatSide
+from segue.models.larp.encoders.transformers import BertEncoder, HtsatEncoder
 from segue.models.larp.encoders.transformers_config import BertConfig, HtsatConfig
 from segue.system.extras import install
 from segue.text import sentence_encoder as sentences
@@ -51,7 +51,7 @@ SOUNDS = [sound(300, 1) + np.float16(20), sound(150, 2) * np.float16(0.5)]
 def small(seed: int = 0):
     """Both sides in small, with their items and networks."""
     torch.manual_seed(seed)
-    hears, reads = HtsatSide(SMALL_HTSAT), BertSide(SMALL_BERT)
+    hears, reads = HtsatEncoder(SMALL_HTSAT), BertEncoder(SMALL_BERT)
     items = [hears.items(SOUNDS), reads.items(CAPTIONS)]
     networks = [
         side.network(some, 32, 0.1) for side, some in zip((hears, reads), items, strict=True)
@@ -91,7 +91,7 @@ def test_the_published_sizes_are_the_librarys():
 def test_the_full_size_takes_a_step_and_tells_of_tracks():
     """27.5 and 108.9 million numbers besides the layers to 256; about 2.5 GB while it learns."""
     torch.manual_seed(0)
-    hears, reads = HtsatSide(HtsatConfig()), BertSide(BertConfig())
+    hears, reads = HtsatEncoder(HtsatConfig()), BertEncoder(BertConfig())
     sounds, captions = [sound(3_001, 3), sound(3_001, 4)], reads.items(CAPTIONS)
     networks = [hears.network(sounds, 256, 0.1), reads.network(captions, 256, 0.1)]
     sizes = [sum(p.numel() for p in network.model.parameters()) for network in networks]
@@ -112,7 +112,7 @@ def test_the_full_size_takes_a_step_and_tells_of_tracks():
 def test_both_learn_which_caption_is_of_which_sound():
     """Four pairs by heart, from chance."""
     torch.manual_seed(0)
-    hears, reads = HtsatSide(SMALL_HTSAT), BertSide(SMALL_BERT)
+    hears, reads = HtsatEncoder(SMALL_HTSAT), BertEncoder(SMALL_BERT)
     rng = np.random.default_rng(0)
     sounds = [sound(64, seed) + (20 * rng.normal(size=64)).astype(np.float16) for seed in range(4)]
     captions = reads.items([f"The track {word}" for word in ("red", "blue", "ten", "moon")])
@@ -156,7 +156,7 @@ def test_a_bundle_needs_no_checkpoint(tmp_path):
     folder = tmp_path / "bert"
     save_bert(folder)
     config = msgspec.structs.replace(SMALL_BERT, checkpoint=str(folder))
-    side = BertSide(config)
+    side = BertEncoder(config)
     items = side.items(CAPTIONS)
     network = side.network(items, 32, 0.1)
     tensors = {f"text.{name}": array for name, array in network.arrays().items()}
@@ -164,7 +164,7 @@ def test_a_bundle_needs_no_checkpoint(tmp_path):
     for file in folder.iterdir():
         file.unlink()
     folder.rmdir()
-    loaded = BertSide(config)
+    loaded = BertEncoder(config)
     arrays = loaded.restore(tensors, "text.", 32)
     assert "content" not in arrays
     again = loaded.items(CAPTIONS)
@@ -204,7 +204,7 @@ def test_nothing_loads_torch_before_a_side_works():
 
 
 def test_clips_come_from_anywhere_or_from_the_middle():
-    network = HtsatSide(SMALL_HTSAT).network([], 4, 0.0)
+    network = HtsatEncoder(SMALL_HTSAT).network([], 4, 0.0)
     frames = np.repeat(np.arange(301, dtype=np.float16)[:, None], 64, axis=1)
     (clips,) = network.collate([frames, frames[:10]], None)
     assert clips.shape == (2, 1, 64, 64)
@@ -233,7 +233,7 @@ def test_the_sound_of_a_checkpoint_is_the_librarys(tmp_path):
     whole.audio_model.save_pretrained(tmp_path / "half")
     for name in ("whole", "half"):
         config = msgspec.structs.replace(SMALL_HTSAT, checkpoint=str(tmp_path / name))
-        network = HtsatSide(config).network(SOUNDS, 32, 0.1)
+        network = HtsatEncoder(config).network(SOUNDS, 32, 0.1)
         (clips,) = network.collate(SOUNDS, None)
         with torch.no_grad():
             heard = whole.audio_model.eval()(input_features=clips).pooler_output
@@ -253,7 +253,7 @@ def save_bert(folder: Path, config: BertConfig = SMALL_BERT, **others: int) -> N
 
 
 def test_tokens_are_those_of_bert():
-    side = BertSide(BertConfig())
+    side = BertEncoder(BertConfig())
     items = side.items(["The track X by Y", None, "la " * 50])
     assert items[0].tolist() == [101, 1996, 2650, 1060, 2011, 1061, 102]
     assert items[1].tolist() == [101, 102]
@@ -264,7 +264,7 @@ def test_tokens_are_those_of_bert():
 
 def test_a_caption_of_ten_thousand_characters_is_cut():
     """Before it is split into tokens, which would take its time."""
-    side = BertSide(BertConfig())
+    side = BertEncoder(BertConfig())
     short = side.items(["The track " + "word " * 50])[0]
     reader, seen = side._tokenizer, []
 
@@ -280,7 +280,7 @@ def test_a_caption_of_ten_thousand_characters_is_cut():
 
 def test_the_text_of_a_checkpoint_is_the_librarys():
     """By published weights: those of a sentence encoder, which is a BERT of six layers."""
-    side = BertSide(AS_MINILM)
+    side = BertEncoder(AS_MINILM)
     items = side.items(CAPTIONS)
     network = side.network(items, 32, 0.1)
     theirs = transformers.BertModel.from_pretrained(MINILM, local_files_only=True).eval()
@@ -310,7 +310,7 @@ def test_names_of_the_first_checkpoints_are_known(tmp_path):
     for name in ("new", "old"):
         config = msgspec.structs.replace(SMALL_BERT, checkpoint=str(tmp_path / name))
         torch.manual_seed(5)
-        arrays.append(BertSide(config).network([], 32, 0.1).arrays())
+        arrays.append(BertEncoder(config).network([], 32, 0.1).arrays())
     assert arrays[0].keys() == arrays[1].keys()
     for name, array in arrays[0].items():
         np.testing.assert_array_equal(array, arrays[1][name])
@@ -323,7 +323,7 @@ def test_a_checkpoint_is_found_by_name_in_the_cache(tmp_path, monkeypatch):
     (refs / "main").write_text("abc")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     config = msgspec.structs.replace(SMALL_BERT, checkpoint="someone/small-bert")
-    network = BertSide(config).network([], 32, 0.1)
+    network = BertEncoder(config).network([], 32, 0.1)
     saved = load_file(tmp_path / "models--someone--small-bert/snapshots/abc/model.safetensors")
     np.testing.assert_array_equal(
         network.arrays()["model.embeddings.word_embeddings.weight"],
@@ -337,8 +337,8 @@ def test_a_checkpoint_is_found_by_name_in_the_cache(tmp_path, monkeypatch):
 def test_frozen_layers_stay_as_they_are():
     """With running levels and without dropout; those above them learn."""
     torch.manual_seed(0)
-    hears = HtsatSide(msgspec.structs.replace(SMALL_HTSAT, frozen_layers=2))
-    reads = BertSide(msgspec.structs.replace(SMALL_BERT, frozen_layers=1))
+    hears = HtsatEncoder(msgspec.structs.replace(SMALL_HTSAT, frozen_layers=2))
+    reads = BertEncoder(msgspec.structs.replace(SMALL_BERT, frozen_layers=1))
     items = [SOUNDS, reads.items(CAPTIONS)]
     networks = [
         side.network(some, 32, 0.5) for side, some in zip((hears, reads), items, strict=True)
@@ -386,7 +386,7 @@ def test_without_frozen_layers_all_learn():
     ],
 )
 def test_sizes_that_do_not_fit_are_refused_at_once(config, told):
-    side = HtsatSide if isinstance(config, HtsatConfig) else BertSide
+    side = HtsatEncoder if isinstance(config, HtsatConfig) else BertEncoder
     with pytest.raises(ConfigError, match=told):
         side(config)
 
@@ -397,7 +397,10 @@ def test_a_checkpoint_that_is_not_there_is_one_line_without_a_network(name, monk
         raise AssertionError("the network was asked")
 
     monkeypatch.setattr(socket, "socket", no_network)
-    for side in (HtsatSide(HtsatConfig(checkpoint=name)), BertSide(BertConfig(checkpoint=name))):
+    for side in (
+        HtsatEncoder(HtsatConfig(checkpoint=name)),
+        BertEncoder(BertConfig(checkpoint=name)),
+    ):
         with pytest.raises(ConfigError, match="no folder and no checkpoint") as told:
             side.network([], 32, 0.1)
         assert str(told.value).endswith(f"hf download {name}")
@@ -412,7 +415,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def started(folder: Path, **changes: int) -> None:
-    BertSide(msgspec.structs.replace(SMALL_BERT, checkpoint=str(folder), **changes)).network(
+    BertEncoder(msgspec.structs.replace(SMALL_BERT, checkpoint=str(folder), **changes)).network(
         [], 32, 0.1
     )
 
@@ -425,7 +428,7 @@ def test_a_checkpoint_of_another_size_is_refused(checkpoint):
 
 
 def test_a_checkpoint_of_another_kind_is_refused(checkpoint):
-    side = HtsatSide(msgspec.structs.replace(SMALL_HTSAT, checkpoint=str(checkpoint)))
+    side = HtsatEncoder(msgspec.structs.replace(SMALL_HTSAT, checkpoint=str(checkpoint)))
     with pytest.raises(ConfigError, match="of a bert model, not of clap or clap_audio_model"):
         side.network([], 32, 0.1)
 
@@ -434,7 +437,7 @@ def test_a_fused_checkpoint_of_clap_is_refused(tmp_path):
     """It hears four pictures at once."""
     config = {"model_type": "clap", "audio_config": {**SMALL_HTSAT.form, "enable_fusion": True}}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    side = HtsatSide(msgspec.structs.replace(SMALL_HTSAT, checkpoint=str(tmp_path)))
+    side = HtsatEncoder(msgspec.structs.replace(SMALL_HTSAT, checkpoint=str(tmp_path)))
     with pytest.raises(ConfigError, match="enable_fusion is True, the settings make it False"):
         side.network([], 32, 0.1)
 
@@ -518,12 +521,12 @@ def test_a_checkpoint_is_checked_without_reading_its_weights(checkpoint, monkeyp
 
     monkeypatch.setattr(Checkpoint, "weights", read)
     good = msgspec.structs.replace(SMALL_BERT, checkpoint=str(checkpoint))
-    BertSide(good).check()
+    BertEncoder(good).check()
     with pytest.raises(ConfigError, match="num_hidden_layers is 2"):
-        BertSide(msgspec.structs.replace(good, layers=3)).check()
+        BertEncoder(msgspec.structs.replace(good, layers=3)).check()
     (checkpoint / "model.safetensors").unlink()
     with pytest.raises(ConfigError, match=r"has no model\.safetensors"):
-        BertSide(good).check()
+        BertEncoder(good).check()
 
 
 @pytest.mark.parametrize(("missing", "extra"), [("transformers", "larp"), ("torch", "deep")])
@@ -534,7 +537,7 @@ def test_missing_libraries_say_what_to_install(monkeypatch, missing, extra):
     )
     monkeypatch.delattr(encoders, "transformers_network", raising=False)
     with pytest.raises(ConfigError) as caught:
-        HtsatSide(SMALL_HTSAT).network([], 32, 0.1)
+        HtsatEncoder(SMALL_HTSAT).network([], 32, 0.1)
     assert str(caught.value) == f"larp: HTS-AT or BERT needs {missing}; {install(extra)}"
 
 
@@ -560,4 +563,4 @@ def test_a_bundle_without_a_vocabulary_is_refused():
     tensors = {f"text.{name}": array for name, array in networks[1].arrays().items()}
     del tensors["text.vocabulary"]
     with pytest.raises(BundleError, match=r"tensor text\.vocabulary: is missing"):
-        BertSide(SMALL_BERT).restore(tensors, "text.", 32)
+        BertEncoder(SMALL_BERT).restore(tensors, "text.", 32)

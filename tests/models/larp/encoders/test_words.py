@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.optional import optional
 
 from segue.errors import BundleError
-from segue.models.larp.encoders.words import WordsSide
+from segue.models.larp.encoders.words import WordsEncoder
 from segue.models.larp.encoders.words_inference import WordsForm, laid
 from segue.text.ngrams import hashed, words, words_in_order
 
@@ -32,7 +32,7 @@ CAPTIONS = [
 def network(form: WordsForm = SMALL, outputs: int = 8, dropout: float = 0.0, seed: int = 0):
     """With random numbers everywhere, also where training begins with 0 or 1."""
     torch.manual_seed(seed)
-    made = WordsSide(form).network([], outputs, dropout)
+    made = WordsEncoder(form).network([], outputs, dropout)
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape))
@@ -57,7 +57,7 @@ def test_words_stay_in_order_with_their_repeats():
 
 
 def test_a_word_is_itself_and_its_runs_of_3_to_6_characters():
-    (item,) = WordsSide(SMALL).items(["Hello"])
+    (item,) = WordsEncoder(SMALL).items(["Hello"])
     runs = [
         "<he", "hel", "ell", "llo", "lo>", "<hel", "hell", "ello", "llo>", "<hell", "hello",
         "ello>", "<hello", "hello>", "<hello>",
@@ -68,24 +68,24 @@ def test_a_word_is_itself_and_its_runs_of_3_to_6_characters():
 
 
 def test_features_are_told_their_words_place():
-    (item,) = WordsSide(SMALL).items(["A b a"])
+    (item,) = WordsEncoder(SMALL).items(["A b a"])
     assert item.tolist() == [[0, bucket("<a>")], [1, bucket("<b>")], [2, bucket("<a>")]]
 
 
 @pytest.mark.parametrize("caption", [None, "", "...", " \n"])
 def test_a_caption_without_words_has_no_features(caption):
-    (item,) = WordsSide(SMALL).items([caption])
+    (item,) = WordsEncoder(SMALL).items([caption])
     assert item.shape == (0, 2)
 
 
 def test_the_first_32_words_are_read():
-    side = WordsSide(SMALL)
+    side = WordsEncoder(SMALL)
     long, short = side.items([f"{'a ' * 31}b c", f"{'a ' * 31}b"])
     np.testing.assert_array_equal(long, short)
 
 
 def test_the_first_32_characters_of_a_word_are_read():
-    side = WordsSide(SMALL)
+    side = WordsEncoder(SMALL)
     long, short = side.items(["ab" * 5_000, "ab" * 16])
     np.testing.assert_array_equal(long, short)
 
@@ -113,12 +113,12 @@ def test_without_layers_a_vector_is_known_by_hand():
     arrays["places"][0] = [0, 1]
     arrays["projection"][:, 0] = [2, 3]
     arrays["projection_bias"][0] = 0.5
-    side = WordsSide(form)
+    side = WordsEncoder(form)
     np.testing.assert_allclose(side.embed(arrays, side.items(["ab"]), 1), [[-0.5]], atol=1e-4)
 
 
 def test_numpy_gives_what_torch_gives():
-    side, net = WordsSide(SMALL), network()
+    side, net = WordsEncoder(SMALL), network()
     items = side.items(CAPTIONS)
     made = side.embed(net.arrays(), items, 8)
     assert made.shape == (len(CAPTIONS), 8)
@@ -128,7 +128,7 @@ def test_numpy_gives_what_torch_gives():
 
 
 def test_numpy_gives_what_torch_gives_at_full_size():
-    side = WordsSide()
+    side = WordsEncoder()
     net = network(side.form, 256)
     items = side.items(CAPTIONS)
     made = side.embed(net.arrays(), items, 256)
@@ -138,7 +138,7 @@ def test_numpy_gives_what_torch_gives_at_full_size():
 
 def test_the_transformer_is_that_of_torch():
     """Its own layers, normalised before each part, with the same weights."""
-    side, net = WordsSide(SMALL), network()
+    side, net = WordsEncoder(SMALL), network()
     (item,) = side.items(["The track Hey Jude by The Beatles"])
     a = {name: torch.from_numpy(array) for name, array in net.arrays().items()}
     rows = [a["features"][item[item[:, 0] == w, 1].astype(int)].mean(0) for w in range(7)]
@@ -171,7 +171,7 @@ def test_the_transformer_is_that_of_torch():
 @settings(max_examples=25)
 @given(st.lists(st.sampled_from(CAPTIONS), min_size=1, max_size=6))
 def test_a_caption_has_the_same_vector_whatever_is_beside_it(captions):
-    side, net = WordsSide(SMALL), network()
+    side, net = WordsEncoder(SMALL), network()
     arrays = net.arrays()
     alone = np.concatenate([side.embed(arrays, side.items([one]), 8) for one in captions])
     items = side.items(captions)
@@ -180,7 +180,7 @@ def test_a_caption_has_the_same_vector_whatever_is_beside_it(captions):
 
 
 def test_captions_without_words_have_zeros_and_harm_nothing():
-    side, net = WordsSide(SMALL), network()
+    side, net = WordsEncoder(SMALL), network()
     items = side.items([None, "..."])
     assert not side.embed(net.arrays(), items, 8).any()
     assert side.embed(net.arrays(), [], 8).shape == (0, 8)
@@ -192,13 +192,13 @@ def test_captions_without_words_have_zeros_and_harm_nothing():
 
 
 def test_the_order_of_words_counts():
-    side, net = WordsSide(SMALL), network()
+    side, net = WordsEncoder(SMALL), network()
     one, other = side.embed(net.arrays(), side.items(["ann loves bob", "bob loves ann"]), 8)
     assert np.abs(one - other).max() > 0.01
 
 
 def test_every_parameter_is_learned():
-    side, net = WordsSide(SMALL), network()
+    side, net = WordsEncoder(SMALL), network()
     net.train()
     net(*net.collate(side.items(CAPTIONS), np.random.default_rng(0))).square().sum().backward()
     for name, parameter in net.named_parameters():
@@ -206,7 +206,7 @@ def test_every_parameter_is_learned():
 
 
 def test_dropout_is_of_training_alone():
-    side, net = WordsSide(SMALL), network(dropout=0.5)
+    side, net = WordsEncoder(SMALL), network(dropout=0.5)
     batch = net.collate(side.items(CAPTIONS), None)
     torch.testing.assert_close(net(*batch), net(*batch))
     net.train()
@@ -225,7 +225,7 @@ def test_arrays_are_a_copy():
 def test_words_nobody_has_seen_are_read_by_their_parts():
     """Trained to tell words on -metal from words on -jazz, it knows which new ones are which."""
     torch.manual_seed(0)
-    side = WordsSide(SMALL)
+    side = WordsEncoder(SMALL)
     net = side.network([], 2, 0.0)
     stems = ["black", "death", "doom", "folk", "free", "post", "speed", "acid", "nu", "soul"]
     items = side.items([f"{stem}{kind}" for kind in ("metal", "jazz") for stem in stems])
@@ -243,7 +243,7 @@ def test_words_nobody_has_seen_are_read_by_their_parts():
 
 
 def test_arrays_come_back_out_of_a_bundle():
-    side, net = WordsSide(SMALL), network()
+    side, net = WordsEncoder(SMALL), network()
     kept = {f"text.{name}": array for name, array in net.arrays().items()}
     arrays = side.restore(kept, "text.", 8)
     assert arrays.keys() == SMALL.shapes(8).keys()
@@ -252,7 +252,7 @@ def test_arrays_come_back_out_of_a_bundle():
 
 
 def test_arrays_of_another_shape_are_refused():
-    side, net = WordsSide(SMALL), network()
+    side, net = WordsEncoder(SMALL), network()
     kept = {f"text.{name}": array for name, array in net.arrays().items()}
     with pytest.raises(BundleError, match=r"tensor text\.projection: is float32 16x8, needs"):
         side.restore(kept, "text.", 9)

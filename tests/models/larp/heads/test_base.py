@@ -15,17 +15,17 @@ import scipy.sparse as sp
 import torch
 
 from segue.errors import BundleError, ConfigError, DataError
-from segue.models.base.recommender import Run
+from segue.models.base.recommender import TrainingOptions
 from segue.models.larp.heads import training as larp_tops_training
-from segue.models.larp.heads.base import TOPS, ClcRec, DropoutNet, ItemKnn
+from segue.models.larp.heads.base import HEADS, ClcRec, DropoutNet, ItemKnn
 from segue.models.larp.heads.config import (
     ClcRecConfig,
     DropoutNetConfig,
+    HeadConfig,
     NearestConfig,
-    TopConfig,
 )
 from segue.models.larp.heads.network import Layers, aligned, contrast, squared
-from segue.models.larp.heads.sampling import Drawing, Held
+from segue.models.larp.heads.sampling import HeldOut, Sampler
 from segue.nn.dense import Dense
 
 CONFIGS = {"dropoutnet": DropoutNetConfig, "clcrec": ClcRecConfig}
@@ -34,7 +34,7 @@ QUICK = {
 }  # fmt: skip
 
 
-def quick(name: str, **settings: object) -> TopConfig:
+def quick(name: str, **settings: object) -> HeadConfig:
     few = {"factors": 4} if name == "dropoutnet" else {}
     return CONFIGS[name].make({**QUICK, **few, **settings})
 
@@ -158,7 +158,7 @@ def test_a_step_shows_a_half_and_wants_of_the_other(seed):
     sizes = rng.integers(2, tracks + 1, size=9)
     lists = [rng.choice(tracks, size, replace=False) for size in sizes]
     content = np.eye(tracks, dtype=np.float32)  # so that a mean tells whose it is
-    drawing = Drawing(content, matrix(lists, tracks), TopConfig(positives=3, negatives=20), seed)
+    drawing = Sampler(content, matrix(lists, tracks), HeadConfig(positives=3, negatives=20), seed)
     assert drawing.held is None  # there are too few playlists
     step = drawing.step(np.arange(len(lists)), rng)
     for row, own in enumerate(drawing.lists):
@@ -176,7 +176,7 @@ def test_a_step_shows_a_half_and_wants_of_the_other(seed):
 
 def test_an_epoch_takes_every_playlist_once():
     _, plays, _ = planted(0, playlists=70)
-    drawing = Drawing(np.ones((600, 2), np.float32), plays, TopConfig(batch=16), 0)
+    drawing = Sampler(np.ones((600, 2), np.float32), plays, HeadConfig(batch=16), 0)
     parts = drawing.epoch(np.random.default_rng(0))
     assert sorted(np.concatenate(parts)) == list(range(len(drawing.lists)))
     assert len(parts) == round(len(drawing.lists) / 16)
@@ -186,7 +186,7 @@ def test_an_epoch_takes_every_playlist_once():
 def test_what_is_kept_aside_is_not_learned_from(given):
     content, plays, _ = planted(0, playlists=3000)
     held = np.arange(0, 600, 7) if given else None
-    drawing = Drawing(content, plays, TopConfig(), 0, held)
+    drawing = Sampler(content, plays, HeadConfig(), 0, held)
     assert drawing.held is not None
     kept = drawing.held.tracks
     assert not np.isin(kept, drawing.tracks).any()
@@ -197,7 +197,7 @@ def test_what_is_kept_aside_is_not_learned_from(given):
 
 
 def test_ndcg_of_the_kept_tracks_by_hand():
-    held = Held(
+    held = HeldOut(
         np.zeros((2, 1), np.float32), np.arange(3),
         np.array([[True, False, True], [False, True, False]]),
     )  # fmt: skip
@@ -215,7 +215,7 @@ def test_tracks_that_nobody_played_or_knows_are_not_learned_from(name):
     without = plays.tolil()
     without[:, 3] = 0
     first, second = (
-        TOPS[name].learn(some, rows, quick(name), Run(1)).arrays
+        HEADS[name].learn(some, rows, quick(name), TrainingOptions(1)).arrays
         for some, rows in ((content, plays), (other, without.tocsr()))
     )
     assert {key: array.tobytes() for key, array in first.items()} == {
@@ -229,14 +229,14 @@ def test_tracks_that_nobody_played_or_knows_are_not_learned_from(name):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_tops_learn_which_content_is_taste(name):
     content, plays, asked = planted(nuisance=12)
-    top = TOPS[name].learn(content, plays, CONFIGS[name](), Run(0))
+    top = HEADS[name].learn(content, plays, CONFIGS[name](), TrainingOptions(0))
     assert recall(top, content, asked) > 1.4 * recall(ItemKnn(), content, asked)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_tops_keep_up_with_content_that_is_taste_alone(name):
     content, plays, asked = planted(nuisance=0)
-    top = TOPS[name].learn(content, plays, CONFIGS[name](), Run(0))
+    top = HEADS[name].learn(content, plays, CONFIGS[name](), TrainingOptions(0))
     assert recall(top, content, asked) > 0.95 * recall(ItemKnn(), content, asked)
 
 
@@ -253,7 +253,7 @@ def test_tops_keep_up_with_content_that_is_taste_alone(name):
 def test_a_seed_decides_all(name, settings):
     content, plays, _ = planted(2)
     one, again, other = (
-        TOPS[name].learn(content, plays, quick(name, **settings), Run(seed)).arrays
+        HEADS[name].learn(content, plays, quick(name, **settings), TrainingOptions(seed)).arrays
         for seed in (1, 1, 2)
     )
     assert {n: a.tobytes() for n, a in one.items()} == {n: a.tobytes() for n, a in again.items()}
@@ -267,17 +267,17 @@ def test_a_seed_decides_all(name, settings):
 def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_ended(name, settings, tmp_path):
     content, plays, _ = planted(2)
     config = quick(name, **settings)
-    whole = TOPS[name].learn(content, plays, config, Run(1)).arrays
+    whole = HEADS[name].learn(content, plays, config, TrainingOptions(1)).arrays
     file = tmp_path / "checkpoint"
     stopped(name, content, plays, config, file)
-    resumed = TOPS[name].learn(content, plays, config, Run(1, checkpoint=file)).arrays
+    resumed = HEADS[name].learn(content, plays, config, TrainingOptions(1, checkpoint=file)).arrays
     assert {n: a.tobytes() for n, a in whole.items()} == {
         n: a.tobytes() for n, a in resumed.items()
     }
 
 
 def stopped(
-    name: str, content: np.ndarray, plays: sp.csr_matrix, config: TopConfig, file: Path
+    name: str, content: np.ndarray, plays: sp.csr_matrix, config: HeadConfig, file: Path
 ) -> None:
     """A training that ends in its second epoch."""
     kind = {
@@ -285,7 +285,7 @@ def stopped(
         "clcrec": larp_tops_training.ClcRecTraining,
     }[name]
     torch.manual_seed(1)
-    training = kind(Drawing(content, plays, config, 1), config, 1)
+    training = kind(Sampler(content, plays, config, 1), config, 1)
 
     def end(share: float) -> None:
         if training.epoch == 1:
@@ -300,7 +300,7 @@ def stopped(
 
 def test_item_knn_is_the_product_of_content():
     content = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
-    top = ItemKnn.learn(content, sp.csr_matrix((1, 2)), None, Run())
+    top = ItemKnn.learn(content, sp.csr_matrix((1, 2)), None, TrainingOptions())
     assert (top.queries(content[:1]) @ top.tracks(content).T).tolist() == [[5.0, 11.0]]
     assert top.arrays == {}
     assert top.outputs(2) == 2
@@ -309,9 +309,9 @@ def test_item_knn_is_the_product_of_content():
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_bundle_keeps_a_top(name):
     content, plays, _ = planted(2)
-    top = TOPS[name].learn(content, plays, quick(name), Run(1))
+    top = HEADS[name].learn(content, plays, quick(name), TrainingOptions(1))
     tensors = {f"top.{n}": array for n, array in top.arrays.items()}
-    again = TOPS[name].restore(tensors, "top.", content.shape[1], quick(name))
+    again = HEADS[name].restore(tensors, "top.", content.shape[1], quick(name))
     assert again.arrays.keys() == top.arrays.keys()
     assert again.outputs(content.shape[1]) == 8
     assert again.tracks(content).tobytes() == top.tracks(content).tobytes()
@@ -321,17 +321,17 @@ def test_a_bundle_keeps_a_top(name):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_batch_gives_what_its_single_rows_give_bit_for_bit(name):
     content, plays, _ = planted(2)
-    top = TOPS[name].learn(content, plays, quick(name), Run(1))
+    top = HEADS[name].learn(content, plays, quick(name), TrainingOptions(1))
     many = top.queries(content[:37])
     for row in range(37):
         assert top.queries(content[row : row + 1]).tobytes() == many[row : row + 1].tobytes()
 
 
-@pytest.mark.parametrize("name", TOPS)
+@pytest.mark.parametrize("name", HEADS)
 def test_content_of_zeros_scores_zero(name):
     content, plays, _ = planted(2)
     config = quick(name) if name in CONFIGS else NearestConfig()
-    top = TOPS[name].learn(content, plays, config, Run(1))
+    top = HEADS[name].learn(content, plays, config, TrainingOptions(1))
     nothing = np.zeros((2, content.shape[1]), np.float32)
     assert not top.tracks(nothing).any()
     assert not top.queries(nothing).any()
@@ -357,7 +357,7 @@ def test_damaged_arrays_are_refused_by_name(name, damage):
     else:
         arrays[which][0] = np.nan
     with pytest.raises(BundleError, match=which):
-        TOPS[name].restore(arrays, "", 4, quick(name))
+        HEADS[name].restore(arrays, "", 4, quick(name))
 
 
 def test_sides_of_different_lengths_are_refused():
@@ -376,14 +376,16 @@ def test_playlists_without_two_known_tracks_are_refused(name, lists):
     content = np.ones((4, 3), np.float32)
     content[3] = 0
     with pytest.raises(DataError, match="no playlist has two tracks whose content is known"):
-        TOPS[name].learn(content, matrix(lists, 4), quick(name), Run())
+        HEADS[name].learn(content, matrix(lists, 4), quick(name), TrainingOptions())
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_one_playlist_of_two_tracks_is_enough(name):
     content = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
     settings = {"normalised": True} if name == "dropoutnet" else {}
-    top = TOPS[name].learn(content, matrix([[0, 2]], 4), quick(name, **settings), Run())
+    top = HEADS[name].learn(
+        content, matrix([[0, 2]], 4), quick(name, **settings), TrainingOptions()
+    )
     assert np.isfinite(top.tracks(content)).all()
 
 
@@ -394,14 +396,16 @@ def test_training_without_torch_says_how_to_get_it(name, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     content, plays, _ = planted(0, playlists=5)
     with pytest.raises(ConfigError, match="training needs torch; pip install"):
-        TOPS[name].learn(content, plays, quick(name), Run())
+        HEADS[name].learn(content, plays, quick(name), TrainingOptions())
 
 
 def test_a_training_that_diverges_says_what_to_do():
     content, plays, _ = planted(2)
     settings = {"optimiser": "sgd", "learning_rate": 1e20, "weight_decay": 1.0}
     with pytest.raises(ConfigError, match=r"diverged in epoch .* lower learning_rate"):
-        TOPS["dropoutnet"].learn(content, plays, quick("dropoutnet", **settings), Run())
+        HEADS["dropoutnet"].learn(
+            content, plays, quick("dropoutnet", **settings), TrainingOptions()
+        )
 
 
 def test_clcrec_has_one_encoder():

@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from segue.metrics.recall import recalls_by
-from segue.models.base.recommender import Run
+from segue.models.base.recommender import TrainingOptions
 from segue.models.larp.heads.base import ItemKnn
 from segue.models.larp.heads.config import NearestConfig
 from segue.models.larp.heads.nearest import Nearest
@@ -84,22 +84,24 @@ def clusters(spread: float, groups: int = 3) -> tuple[np.ndarray, sp.csr_matrix]
 
 def test_where_the_temperature_is_not_given_it_is_what_held_tracks_are_found_by_best():
     held = np.arange(200)
-    sharp = Nearest.learn(*clusters(0.3), NearestConfig(), Run(0), held).temperature
+    sharp = Nearest.learn(*clusters(0.3), NearestConfig(), TrainingOptions(0), held).temperature
     # Much noise, which only many seeds together drown.
-    wide = Nearest.learn(*clusters(2.0, groups=1), NearestConfig(), Run(0), held).temperature
+    wide = Nearest.learn(
+        *clusters(2.0, groups=1), NearestConfig(), TrainingOptions(0), held
+    ).temperature
     assert sharp < 0.1 < wide
 
 
 def test_a_temperature_that_was_chosen_is_what_a_bundle_brings_back():
     content, plays = clusters(0.3)
-    top = Nearest.learn(content, plays, NearestConfig(), Run(1))
+    top = Nearest.learn(content, plays, NearestConfig(), TrainingOptions(1))
     back = Nearest.restore(dict(top.arrays), "", 16, NearestConfig())
     assert back.temperature == top.temperature
 
 
 def test_without_playlists_of_held_tracks_the_temperature_is_in_the_middle():
     content, plays = clusters(0.3)
-    top = Nearest.learn(content, plays, NearestConfig(), Run(1), np.arange(2))
+    top = Nearest.learn(content, plays, NearestConfig(), TrainingOptions(1), np.arange(2))
     assert top.temperature == pytest.approx(0.1)
 
 

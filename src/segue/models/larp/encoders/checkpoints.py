@@ -59,8 +59,9 @@ class Checkpoint:
             if name == _WEIGHTS and (self.folder / _PICKLED).is_file():
                 raise ConfigError(
                     f"has weights in {_PICKLED} alone, which may hold programs and is not read",
-                    where=self.folder, do=f"take one with {_WEIGHTS}",
-                )  # fmt: skip
+                    where=self.folder,
+                    do=f"take one with {_WEIGHTS}",
+                )
             raise ConfigError(
                 f"the checkpoint has no {name}", where=self.folder, do="download all of it"
             )

@@ -26,7 +26,7 @@ _CLIP_SECONDS = 10.0
 Tensors = Mapping[str, npt.NDArray[Any]]
 
 
-class Side(Protocol):
+class Encoder(Protocol):
     """A side of LARP."""
 
     @property
@@ -61,7 +61,7 @@ class Side(Protocol):
         """What the network tells of items, not of length 1. (tracks, outputs)"""
 
 
-class TowerSide:
+class TowerEncoder:
     """A tower (`audio_towers`) over frames, or over vectors of something fixed.
 
     Args:
@@ -111,7 +111,7 @@ class TowerSide:
         return tower(items, np.zeros((len(items), 0), np.float32))
 
 
-class SentenceSide(TowerSide):
+class SentenceEncoder(TowerEncoder):
     """A tower over what a frozen sentence encoder says of captions (`sentences`)."""
 
     def items(self, known: Sequence[str | None]) -> Arrays:  # type: ignore[override]
@@ -120,28 +120,28 @@ class SentenceSide(TowerSide):
         return Sentences()([caption or "" for caption in known])
 
 
-def sides_of(config: LarpConfig) -> dict[str, Side]:
+def sides_of(config: LarpConfig) -> dict[str, Encoder]:
     """The sides that a configuration has, "sound" before "text"."""
-    sides: dict[str, Side] = {}
+    sides: dict[str, Encoder] = {}
     if config.sound == "clap":
-        from segue.models.larp.encoders.transformers import HtsatSide
+        from segue.models.larp.encoders.transformers import HtsatEncoder
 
-        sides["sound"] = HtsatSide(config.htsat)
+        sides["sound"] = HtsatEncoder(config.htsat)
     elif config.sound != "none":
         channels = config.channels if config.sound == "mel" else 0
-        sides["sound"] = TowerSide(config.hidden, channels, config.precision)
+        sides["sound"] = TowerEncoder(config.hidden, channels, config.precision)
     if config.text == "bert":
-        from segue.models.larp.encoders.transformers import BertSide
+        from segue.models.larp.encoders.transformers import BertEncoder
 
-        sides["text"] = BertSide(config.bert)
+        sides["text"] = BertEncoder(config.bert)
     elif config.text == "minilm":
-        sides["text"] = SentenceSide(config.hidden)
+        sides["text"] = SentenceEncoder(config.hidden)
     elif config.text == "names":
-        from segue.models.larp.encoders.names import NamesSide
+        from segue.models.larp.encoders.names import NamesEncoder
 
-        sides["text"] = NamesSide()
+        sides["text"] = NamesEncoder()
     elif config.text == "words":
-        from segue.models.larp.encoders.words import WordsSide
+        from segue.models.larp.encoders.words import WordsEncoder
 
-        sides["text"] = WordsSide()
+        sides["text"] = WordsEncoder()
     return sides

@@ -39,7 +39,7 @@ Features = dict[str, npt.NDArray[np.float16]]
 """Vectors of all buckets, as "features"; in half precision, which is all that bundles keep."""
 
 
-class NamesSide:
+class NamesEncoder:
     """Sums over the features of captions. Numpy alone answers."""
 
     trainable = True

@@ -44,7 +44,7 @@ _AT_ONCE = 4_096
 """Captions that are split into tokens together."""
 
 
-class TransformerSide(ABC):
+class TransformerEncoder(ABC):
     """What both have in common.
 
     Attributes:
@@ -151,7 +151,7 @@ class TransformerSide(ABC):
         """The network in the size of some weights, which it does not take."""
 
 
-class HtsatSide(TransformerSide):
+class HtsatEncoder(TransformerEncoder):
     """HTS-AT; items are frames by the extractor mel-clap-1, (frames, 64) each."""
 
     _kinds = "clap", "clap_audio_model"
@@ -173,7 +173,7 @@ class HtsatSide(TransformerSide):
         return network
 
 
-class BertSide(TransformerSide):
+class BertEncoder(TransformerEncoder):
     """BERT; items are the numbers of a caption's tokens, (tokens,) int32 each."""
 
     _kinds = ("bert",)
@@ -229,8 +229,9 @@ class BertSide(TransformerSide):
             except Exception as error:  # the library has none of its own
                 raise ConfigError(
                     "the tokenizer.json of BERT is damaged",
-                    where=self.config.checkpoint or "larp", do="download it again",
-                ) from error  # fmt: skip
+                    where=self.config.checkpoint or "larp",
+                    do="download it again",
+                ) from error
             self._tokenizer.no_padding()
             self._tokenizer.enable_truncation(self.config.tokens)
         return self._tokenizer

@@ -33,7 +33,7 @@ _AT_ONCE = 2048
 """Words whose layers are computed together."""
 
 
-class WordsSide:
+class WordsEncoder:
     """The side of LARP that reads captions by a small transformer.
 
     Args:

@@ -64,7 +64,7 @@ class WordsForm(NamedTuple):
         }
 
 
-class Laid(NamedTuple):
+class PackedText(NamedTuple):
     """Captions side by side.
 
     Attributes:
@@ -78,16 +78,16 @@ class Laid(NamedTuple):
     lengths: Int64
 
 
-def laid(items: Sequence[Array]) -> Laid:
+def laid(items: Sequence[Array]) -> PackedText:
     """Items of captions, as `WordsSide.items` gives them, side by side."""
     lengths = np.array([int(item[-1, 0]) + 1 if len(item) else 0 for item in items], np.int64)
     flat = np.concatenate([*items, np.zeros((0, 2), np.uint16)]).astype(np.int64)
     before = np.repeat(np.cumsum(lengths) - lengths, [len(item) for item in items])
     starts = np.flatnonzero(np.diff(before + flat[:, 0], prepend=-1))
-    return Laid(flat[:, 1], starts, lengths)
+    return PackedText(flat[:, 1], starts, lengths)
 
 
-def embedded(form: WordsForm, a: Mapping[str, Float32], captions: Laid) -> Float32:
+def embedded(form: WordsForm, a: Mapping[str, Float32], captions: PackedText) -> Float32:
     """Vectors of captions with equally many words."""
     buckets, starts, lengths = captions
     size, length = len(lengths), int(lengths[0])

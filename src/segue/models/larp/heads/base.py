@@ -22,7 +22,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from segue.errors import BundleError
-from segue.models.base.recommender import Run
+from segue.models.base.recommender import TrainingOptions
 from segue.models.larp.heads.config import ClcRecConfig, DropoutNetConfig
 from segue.models.larp.heads.nearest import Nearest
 from segue.nn.dense import _LEAKY, _TANH, Dense
@@ -30,7 +30,7 @@ from segue.numeric.arrays import Float32, Int64
 from segue.system.extras import needs
 
 
-class Top(Protocol):
+class Head(Protocol):
     """What answers from content."""
 
     name: ClassVar[str]
@@ -50,9 +50,13 @@ class Top(Protocol):
 
     @classmethod
     def learn(
-        cls, content: Float32, plays: sp.csr_matrix, config: Any, run: Run,
+        cls,
+        content: Float32,
+        plays: sp.csr_matrix,
+        config: Any,
+        run: TrainingOptions,
         held: Int64 | None = None,
-    ) -> Self:  # fmt: skip
+    ) -> Self:
         """Learn to continue the playlists of a training side.
 
         Args:
@@ -99,9 +103,13 @@ class ItemKnn:
 
     @classmethod
     def learn(
-        cls, content: Float32, plays: sp.csr_matrix, config: None, run: Run,
+        cls,
+        content: Float32,
+        plays: sp.csr_matrix,
+        config: None,
+        run: TrainingOptions,
         held: Int64 | None = None,
-    ) -> Self:  # fmt: skip
+    ) -> Self:
         return cls()
 
     @classmethod
@@ -135,9 +143,13 @@ class DropoutNet:
 
     @classmethod
     def learn(
-        cls, content: Float32, plays: sp.csr_matrix, config: DropoutNetConfig, run: Run,
+        cls,
+        content: Float32,
+        plays: sp.csr_matrix,
+        config: DropoutNetConfig,
+        run: TrainingOptions,
         held: Int64 | None = None,
-    ) -> Self:  # fmt: skip
+    ) -> Self:
         arrays = _training().learn_dropoutnet(content, plays, config, run, held)
         return cls.restore(arrays, "", content.shape[1], config)
 
@@ -181,9 +193,13 @@ class ClcRec:
 
     @classmethod
     def learn(
-        cls, content: Float32, plays: sp.csr_matrix, config: ClcRecConfig, run: Run,
+        cls,
+        content: Float32,
+        plays: sp.csr_matrix,
+        config: ClcRecConfig,
+        run: TrainingOptions,
         held: Int64 | None = None,
-    ) -> Self:  # fmt: skip
+    ) -> Self:
         arrays = _training().learn_clcrec(content, plays, config, run, held)
         return cls.restore(arrays, "", content.shape[1], config)
 
@@ -203,5 +219,5 @@ def _training() -> ModuleType:
     return larp_tops_training
 
 
-TOPS: dict[str, type[Top]] = {top.name: top for top in (ItemKnn, Nearest, DropoutNet, ClcRec)}
+HEADS: dict[str, type[Head]] = {top.name: top for top in (ItemKnn, Nearest, DropoutNet, ClcRec)}
 """Every top by name."""

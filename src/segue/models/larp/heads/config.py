@@ -9,7 +9,7 @@ from msgspec import Meta
 from segue.config import Config
 
 
-class TopConfig(Config, frozen=True):
+class HeadConfig(Config, frozen=True):
     """What settings of the tops that learn have in common."""
 
     hidden: Annotated[
@@ -46,7 +46,7 @@ class NearestConfig(Config, frozen=True):
     ] = None
 
 
-class DropoutNetConfig(TopConfig, frozen=True):
+class DropoutNetConfig(HeadConfig, frozen=True):
     """Settings of the top "dropoutnet".
 
     Salganik et al. have hidden layers of 512 and 256, 256 outputs, `normalised`, "sgd" with a
@@ -74,7 +74,7 @@ class DropoutNetConfig(TopConfig, frozen=True):
     ] = "adamw"
 
 
-class ClcRecConfig(TopConfig, frozen=True):
+class ClcRecConfig(HeadConfig, frozen=True):
     """Settings of the top "clcrec".
 
     Published are these layers, τ, λ and share, with a regularisation of 0.1.

@@ -20,7 +20,7 @@ import scipy.sparse as sp
 from numba import njit, prange
 
 from segue.metrics.recall import HITS, recalls_by
-from segue.models.base.recommender import Run
+from segue.models.base.recommender import TrainingOptions
 from segue.models.larp.examples import LEAST, halves
 from segue.models.larp.heads.config import NearestConfig
 from segue.numeric.arrays import Float32, Int32, Int64, fixed
@@ -125,9 +125,14 @@ class Nearest:
         return tracks, values, counts
 
     def places(
-        self, units: Float32, histories: tuple[Int64, Int32], excluded_offsets: Int64,
-        excluded: Int32, offsets: Int64, tracks: Int32,
-    ) -> Int64:  # fmt: skip
+        self,
+        units: Float32,
+        histories: tuple[Int64, Int32],
+        excluded_offsets: Int64,
+        excluded: Int32,
+        offsets: Int64,
+        tracks: Int32,
+    ) -> Int64:
         """As `places_of_scores` gives them."""
         out = np.empty(len(tracks), np.int64)
         for rows, scores in self._blocks(units, *histories):
@@ -151,9 +156,14 @@ class Nearest:
         out = np.empty(len(tracks), np.float32)
         ends, seeds = fixed(histories[0], np.int64), fixed(histories[1], np.int32)
         _near_some(
-            fixed(units, np.float32), ends, seeds, fixed(offsets, np.int64),
-            fixed(tracks, np.int32), self.temperature, out,
-        )  # fmt: skip
+            fixed(units, np.float32),
+            ends,
+            seeds,
+            fixed(offsets, np.int64),
+            fixed(tracks, np.int32),
+            self.temperature,
+            out,
+        )
         return out
 
     def _blocks(self, units: Float32, ends: Int64, seeds: Int32) -> Any:
@@ -171,9 +181,13 @@ class Nearest:
 
     @classmethod
     def learn(
-        cls, content: Float32, plays: sp.csr_matrix, config: NearestConfig, run: Run,
+        cls,
+        content: Float32,
+        plays: sp.csr_matrix,
+        config: NearestConfig,
+        run: TrainingOptions,
         held: Int64 | None = None,
-    ) -> Self:  # fmt: skip
+    ) -> Self:
         if config.temperature is not None:
             return cls(config.temperature)
         return cls(_chosen(units(content), plays, held, run))
@@ -185,7 +199,9 @@ class Nearest:
         return cls(float(expect(tensors, f"{prefix}temperature", np.float32, 1)[0]))
 
 
-def _chosen(units: Float32, plays: sp.csr_matrix, held: Int64 | None, run: Run) -> float:
+def _chosen(
+    units: Float32, plays: sp.csr_matrix, held: Int64 | None, run: TrainingOptions
+) -> float:
     """θ by which held tracks of playlists find the others of the same playlist best."""
     rng = np.random.default_rng([run.seed, 7])
     known = np.flatnonzero(units.any(axis=1))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segue.models.larp.heads.config import TopConfig
+from segue.models.larp.heads.config import HeadConfig
 from segue.numeric.arrays import Float32
 
 _NEVER = -1e9
@@ -29,9 +29,13 @@ class Layers(nn.Module):
     """
 
     def __init__(
-        self, known: Float32, beside: int, config: TopConfig,
-        activation: Callable[[Tensor], Tensor], normalised: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        known: Float32,
+        beside: int,
+        config: HeadConfig,
+        activation: Callable[[Tensor], Tensor],
+        normalised: bool = False,
+    ) -> None:
         super().__init__()
         self.activation, self.extra = activation, beside
         spread = float(np.sqrt(known.var(axis=0, dtype=np.float64).mean()))

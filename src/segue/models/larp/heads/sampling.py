@@ -9,7 +9,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from segue.errors import DataError
-from segue.models.larp.heads.config import TopConfig
+from segue.models.larp.heads.config import HeadConfig
 from segue.numeric.arrays import Float32, Int64, offsets_of
 
 _HELD = 0.1
@@ -20,7 +20,7 @@ _LEAST_HELD = 100
 Bools = npt.NDArray[np.bool_]
 
 
-class Step(NamedTuple):
+class SampledStep(NamedTuple):
     """What a step learns from.
 
     Attributes:
@@ -38,7 +38,7 @@ class Step(NamedTuple):
     others: Bools
 
 
-class Held(NamedTuple):
+class HeldOut(NamedTuple):
     """Playlists and tracks that training never sees; they tell when it ends.
 
     Attributes:
@@ -60,7 +60,7 @@ class Held(NamedTuple):
         return float((hits @ discounts / best).mean())
 
 
-class Drawing:
+class Sampler:
     """Playlists of at least two tracks, and what is drawn from them for a step.
 
     Args:
@@ -74,13 +74,17 @@ class Drawing:
         DataError: no playlist has two tracks whose content is known.
     """
 
-    held: Held | None
+    held: HeldOut | None
     """None where too few playlists could be kept aside."""
 
     def __init__(
-        self, content: Float32, plays: sp.csr_matrix, config: TopConfig, seed: int,
+        self,
+        content: Float32,
+        plays: sp.csr_matrix,
+        config: HeadConfig,
+        seed: int,
         held: Int64 | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.content = np.ascontiguousarray(content, np.float32)
         self.config = config
         rng = np.random.default_rng([seed, 3])
@@ -100,17 +104,18 @@ class Drawing:
         self.lists = [tracks for tracks in lists if len(tracks) > 1]
         if not self.lists:
             raise DataError(
-                "no playlist has two tracks whose content is known", where="larp.top",
+                "no playlist has two tracks whose content is known",
+                where="larp.top",
                 do='take the top "item-knn", which learns nothing',
-            )  # fmt: skip
+            )
         self.tracks = np.unique(np.concatenate(self.lists))
         self._column = np.full(len(content), -1)
 
-    def _asked(self, lists: list[Int64], aside: Bools) -> Held:
+    def _asked(self, lists: list[Int64], aside: Bools) -> HeldOut:
         tracks = np.unique(np.concatenate(lists))
         tracks = tracks[aside[tracks]]
         seeds = np.stack([self.content[own[~aside[own]]].mean(axis=0) for own in lists])
-        return Held(seeds, tracks, np.stack([np.isin(tracks, own) for own in lists]))
+        return HeldOut(seeds, tracks, np.stack([np.isin(tracks, own) for own in lists]))
 
     def matrix(self) -> sp.csr_matrix:
         """1 where a playlist has a track. (playlists, tracks) float32"""
@@ -128,7 +133,7 @@ class Drawing:
         steps = max(1, round(len(self.lists) / self.config.batch))
         return np.array_split(rng.permutation(len(self.lists)), steps)
 
-    def step(self, playlists: Int64, rng: np.random.Generator) -> Step:
+    def step(self, playlists: Int64, rng: np.random.Generator) -> SampledStep:
         """Show a drawn half of each playlist; want `positives` of the rest."""
         seeds, wanted = [], []
         for p in playlists:
@@ -147,7 +152,7 @@ class Drawing:
             own = self._column[self.lists[p]]
             others[row, own[own >= 0]] = False
         self._column[scored] = -1
-        return Step(playlists, np.stack(seeds), scored, weights, others)
+        return SampledStep(playlists, np.stack(seeds), scored, weights, others)
 
 
 def _distinct(plays: sp.csr_matrix, content: Float32) -> list[Int64]:

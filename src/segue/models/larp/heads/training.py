@@ -38,10 +38,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segue.models.base.recommender import Run
-from segue.models.larp.heads.config import ClcRecConfig, DropoutNetConfig, TopConfig
+from segue.models.base.recommender import TrainingOptions
+from segue.models.larp.heads.config import ClcRecConfig, DropoutNetConfig, HeadConfig
 from segue.models.larp.heads.network import Layers, aligned, contrast, squared
-from segue.models.larp.heads.sampling import Drawing, Step
+from segue.models.larp.heads.sampling import SampledStep, Sampler
 from segue.models.wrmf.solver import Weighted, factorise
 from segue.nn.devices import reproducible
 from segue.nn.optim import Table
@@ -60,10 +60,10 @@ _PARTS = ("rows", "first", "second", "steps")
 """Of a `Table`, in a checkpoint."""
 
 
-class TopTraining(Training):
+class HeadTraining(Training):
     """What trainings of tops have in common."""
 
-    def __init__(self, drawing: Drawing, config: TopConfig, seed: int) -> None:
+    def __init__(self, drawing: Sampler, config: HeadConfig, seed: int) -> None:
         super().__init__("larp.top", seed, config.epochs, config.patience)
         self.drawing, self.config = drawing, config
         self.content = torch.from_numpy(drawing.content)
@@ -83,7 +83,7 @@ class TopTraining(Training):
             yield self.step(self.drawing.step(playlists, rng)), 1 / len(parts)
 
     @abstractmethod
-    def step(self, step: Step) -> Tensor:
+    def step(self, step: SampledStep) -> Tensor:
         """Take a step; its loss."""
 
     @abstractmethod
@@ -113,12 +113,12 @@ class TopTraining(Training):
         return (torch.rand(count, 1) < share).float().to(self.device)
 
 
-class DropoutNetTraining(TopTraining):
+class DropoutNetTraining(HeadTraining):
     """Training of f_p and f_s."""
 
     config: DropoutNetConfig
 
-    def __init__(self, drawing: Drawing, config: DropoutNetConfig, seed: int) -> None:
+    def __init__(self, drawing: Sampler, config: DropoutNetConfig, seed: int) -> None:
         super().__init__(drawing, config, seed)
         self.z_p, self.z_s = map(torch.from_numpy, preferences(drawing.matrix(), config, seed))
         learned = torch.from_numpy(drawing.tracks)
@@ -136,7 +136,7 @@ class DropoutNetTraining(TopTraining):
             else torch.optim.AdamW(weights, lr=rate, weight_decay=decay)
         )
 
-    def step(self, step: Step) -> Tensor:
+    def step(self, step: SampledStep) -> Tensor:
         p, s = torch.from_numpy(step.playlists), torch.from_numpy(step.tracks)
         kept = 1 - self.config.dropout
         z_p = self.known_p[p].to(self.device) * self._mask(len(p), kept)
@@ -161,13 +161,13 @@ class DropoutNetTraining(TopTraining):
         return {f"{side}.{n}": a for side, f in named for n, a in f.arrays().items()}
 
 
-class ClcRecTraining(TopTraining):
+class ClcRecTraining(HeadTraining):
     """Training of f, and of z beside it."""
 
     config: ClcRecConfig
     network: Layers
 
-    def __init__(self, drawing: Drawing, config: ClcRecConfig, seed: int) -> None:
+    def __init__(self, drawing: Sampler, config: ClcRecConfig, seed: int) -> None:
         super().__init__(drawing, config, seed)
         known = drawing.content[drawing.tracks]
         self.network = Layers(known, 0, config, functional.leaky_relu).to(self.device)
@@ -180,7 +180,7 @@ class ClcRecTraining(TopTraining):
             for name, count in (("p", len(drawing.lists)), ("s", len(drawing.content)))
         }
 
-    def step(self, step: Step) -> Tensor:
+    def step(self, step: SampledStep) -> Tensor:
         config = self.config
         at = {"p": self._on(step.playlists), "s": self._on(step.tracks)}
         z = {name: table.take(at[name]) for name, table in self.tables.items()}
@@ -225,8 +225,13 @@ def preferences(
     """Vectors of WRMF: z_p (playlists, factors) and z_s (tracks, factors)."""
     return factorise(
         Weighted.of(plays, lambda counts: (_ALPHA * counts).astype(np.float32)),
-        config.factors, _REGULARISATION, 1.0, _SWEEPS, _SOLVER_STEPS, np.random.default_rng(seed),
-    )  # fmt: skip
+        config.factors,
+        _REGULARISATION,
+        1.0,
+        _SWEEPS,
+        _SOLVER_STEPS,
+        np.random.default_rng(seed),
+    )
 
 
 def standard(z: Tensor, learned: Tensor) -> Tensor:
@@ -236,25 +241,33 @@ def standard(z: Tensor, learned: Tensor) -> Tensor:
 
 
 def learn_dropoutnet(
-    content: Float32, plays: sp.csr_matrix, config: DropoutNetConfig, run: Run,
+    content: Float32,
+    plays: sp.csr_matrix,
+    config: DropoutNetConfig,
+    run: TrainingOptions,
     held: Int64 | None = None,
-) -> dict[str, Float32]:  # fmt: skip
+) -> dict[str, Float32]:
     """Arrays of `larp_tops.DropoutNet`; arguments and errors of `larp_tops.Top.learn`."""
-    return _learn(DropoutNetTraining, Drawing(content, plays, config, run.seed, held), config, run)
+    return _learn(DropoutNetTraining, Sampler(content, plays, config, run.seed, held), config, run)
 
 
 def learn_clcrec(
-    content: Float32, plays: sp.csr_matrix, config: ClcRecConfig, run: Run,
+    content: Float32,
+    plays: sp.csr_matrix,
+    config: ClcRecConfig,
+    run: TrainingOptions,
     held: Int64 | None = None,
-) -> dict[str, Float32]:  # fmt: skip
+) -> dict[str, Float32]:
     """Arrays of `larp_tops.ClcRec`; arguments and errors of `larp_tops.Top.learn`."""
-    return _learn(ClcRecTraining, Drawing(content, plays, config, run.seed, held), config, run)
+    return _learn(ClcRecTraining, Sampler(content, plays, config, run.seed, held), config, run)
 
 
 def _learn(
-    training: Callable[[Drawing, Any, int], TopTraining], drawing: Drawing, config: TopConfig,
-    run: Run,
-) -> dict[str, Float32]:  # fmt: skip
+    training: Callable[[Sampler, Any, int], HeadTraining],
+    drawing: Sampler,
+    config: HeadConfig,
+    run: TrainingOptions,
+) -> dict[str, Float32]:
     told = "fitting larp, top", config.epochs, "epochs"
     with task(*told, show=run.progress) as advance, reproducible(warn_only=True):
         torch.manual_seed(run.seed)

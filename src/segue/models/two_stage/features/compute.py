@@ -43,8 +43,8 @@ from segue.models.two_stage.features.columns import (
 from segue.models.two_stage.features.kernels import compare, cosines, dots
 from segue.models.two_stage.features.tables import (
     Names,
-    Side,
     Texts,
+    TrackSide,
     durations,
     own_features,
 )
@@ -150,8 +150,8 @@ class FeatureTables:
         binary.data = np.ones_like(binary.data)
         rows = max(1, int((np.diff(binary.indptr) > 0).sum()))
         artist, album = catalog.artists, catalog.albums
-        by_artist = Side.learn(artist, binary, side_rank, rng)
-        by_album = Side.learn(album, binary, side_rank, rng)
+        by_artist = TrackSide.learn(artist, binary, side_rank, rng)
+        by_album = TrackSide.learn(album, binary, side_rank, rng)
         names = Names.learn(dataset.titles, binary, names_rank, rng)
         own, playlists = own_features(
             binary, durations(catalog), vectors, row_vectors, names, artist

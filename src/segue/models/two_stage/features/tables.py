@@ -44,7 +44,7 @@ def _decompose(matrix: Any, rank: int, rng: np.random.Generator) -> Float32:
     return np.ascontiguousarray(right_vectors(matrix.tocsr(), rank, rng))
 
 
-class Side(NamedTuple):
+class TrackSide(NamedTuple):
     """Artists or albums.
 
     Attributes:

@@ -39,7 +39,7 @@ def track_uri(source: Input, text: str, *, quoted: bool) -> str:
         need not exist.
 
     Raises:
-        Refused: not a path, or one that leaves the source folder by itself or by a link.
+        UnusablePath: not a path, or one that leaves the source folder by itself or by a link.
     """
     text = text.strip()
     if not text or len(text) > MAX_PATH or _CONTROL.search(text):

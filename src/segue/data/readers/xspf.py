@@ -52,7 +52,7 @@ def naming(
     """Uri and recording of a track: by identifier, else by location, else by its names.
 
     Raises:
-        Refused: it has none of them, or its only location leaves the source folder.
+        UnusablePath: it has none of them, or its only location leaves the source folder.
     """
     if named := identified(identifiers):
         return named

@@ -67,7 +67,7 @@ class Content:
         return sounds, held
 
     def __call__(self, sounds: Arrays, tracks: pa.Table) -> Float32:
-        """Content of new tracks, as `AudioDoor.place` is given them; zeros: nothing is known."""
+        """Content of new tracks, as `ContentModel.place` is given them; zeros: nothing is known."""
         return self.larp.place(sounds, tracks)
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:

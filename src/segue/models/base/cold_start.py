@@ -50,4 +50,4 @@ class ContentModel(ABC):
 
     @abstractmethod
     def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Self:
-        """The same model with further tracks, as `DotRecommender.with_tracks`."""
+        """The same model with further tracks, as `EmbeddingModel.with_tracks`."""

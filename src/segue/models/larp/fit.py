@@ -85,7 +85,7 @@ def learn_sides(
             if len(sides) > 1
             else "give it playlists of two such tracks or more",
         )
-    aside = torch_part.Held(held, *halves(held.playlists.offsets, held.playlists.tracks, rng))
+    aside = torch_part.HeldOut(held, *halves(held.playlists.offsets, held.playlists.tracks, rng))
     if not aside.shown:
         note("larp: too little to tell when a stage ends: all epochs are run", show=run.progress)
     stages = torch_part.Stages(

@@ -1,6 +1,6 @@
 """Tracks that nobody has played, in the answers of `two-stage`.
 
-They have come by vectors of the first stage's `wrmf` (`OpenRecommender`). Its other models, the
+They have come by vectors of the first stage's `wrmf` (`ColdStartModel`). Its other models, the
 tables of features and the trees have learned nothing of them, so none of these is asked about them.
 Each keeps the place that `wrmf` alone gives it among all tracks, and the tracks that were learned
 fill the places between, in the order of the two stages: the lists hold as many cold tracks as those
@@ -50,12 +50,12 @@ class ColdTracks:
         return cls(wrmf, np.zeros(size, np.bool_), size)
 
     def with_tracks(self, tracks: pa.Table, vectors: Float32) -> ColdTracks:
-        """As `OpenRecommender.with_tracks`."""
+        """As `ColdStartModel.with_tracks`."""
         wrmf = self.wrmf.with_tracks(tracks, vectors)
         return ColdTracks(wrmf, np.append(self.mask, np.ones(len(tracks), np.bool_)), self.learned)
 
     def placing(self, tracks: Int32, vectors: Float32) -> ColdTracks:
-        """As `OpenRecommender.placing`."""
+        """As `ColdStartModel.placing`."""
         mask = self.mask.copy()
         mask[tracks] = True
         return ColdTracks(self.wrmf.placing(tracks, vectors), mask, self.learned)

@@ -97,7 +97,7 @@ class Gate:
             await response(error)(scope, receive, guarded)
 
     def _admit(self, scope: Scope) -> None:
-        """Raises Refused where a request may not be answered."""
+        """Raises HTTPProblem where a request may not be answered."""
         headers = Headers(scope=scope)
         scope["token"] = None
         if scope["path"] == OPEN:
@@ -135,7 +135,7 @@ class Gate:
         """Bytes that the body may have.
 
         Raises:
-            Refused: it says that it has more.
+            HTTPProblem: it says that it has more.
         """
         upload = scope["path"] in UPLOADS
         limit = self.settings.upload_mb << 20 if upload else self.settings.body_kb << 10

@@ -60,7 +60,7 @@ async def sent(request: Request, kind: type[Kind]) -> Kind:
     """The body of a request.
 
     Raises:
-        Refused: it is no JSON, or not of this kind; the problem names the field.
+        HTTPProblem: it is no JSON, or not of this kind; the problem names the field.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
         raise HTTPProblem(415, f"the body must be {JSON}")
@@ -75,7 +75,7 @@ def read(body: bytes, kind: type[Kind]) -> Kind:
     """JSON as a struct. JSON has numbers of one kind: 2.0 is a whole one, too.
 
     Raises:
-        Refused: it is not of this kind.
+        HTTPProblem: it is not of this kind.
         msgspec.DecodeError: it is no JSON.
     """
     try:
@@ -192,7 +192,7 @@ async def receive(service: Service, file: UploadFile) -> Path:
     """A sent file, in the service's folder.
 
     Raises:
-        Refused: there is no room.
+        HTTPProblem: there is no room.
     """
     ending = Path(file.filename or "").suffix.lower()
     ending = ending if ending[1:].isalnum() and len(ending) < 8 else ""

@@ -103,7 +103,7 @@ class BatchScorer:
             budget: seconds that it may take.
 
         Raises:
-            Crowded: too many wait already.
+            QueueFull: too many wait already.
         """
         loop = asyncio.get_running_loop()
         ask = PendingQuery(live, query, n, stage, self.clock() + budget, loop.create_future(), loop)

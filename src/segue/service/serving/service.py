@@ -111,7 +111,7 @@ class Service(FeedbackKeeping):
         """What goes with one track.
 
         Raises:
-            Refused: it is not in the catalog.
+            HTTPProblem: it is not in the catalog.
         """
         self.row(uri)
         return await self._answered(wire.ListOptions(n=n), [(uri, Outcome.FINISHED)], None)
@@ -194,7 +194,7 @@ class Service(FeedbackKeeping):
         """Row of a track.
 
         Raises:
-            Refused: it is not in the catalog.
+            HTTPProblem: it is not in the catalog.
         """
         row = self.live.rows.get(uri)
         if row is None:
@@ -249,7 +249,7 @@ class Service(FeedbackKeeping):
             said: what who sent it says of title, artist and album; goes before its tags.
 
         Raises:
-            Refused: it is no sound, or nothing tells its place.
+            HTTPProblem: it is no sound, or nothing tells its place.
         """
         if self._arriving >= MOST_ARRIVING:
             file.unlink(missing_ok=True)
@@ -335,7 +335,7 @@ class Service(FeedbackKeeping):
         """Put another bundle in place of the one that answers; no answer mixes them.
 
         Raises:
-            Refused: there is none to go back to, or it is not one that answers well. What
+            HTTPProblem: there is none to go back to, or it is not one that answers well. What
                 answered before goes on.
         """
         async with self._changing:

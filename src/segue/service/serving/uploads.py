@@ -44,7 +44,7 @@ def listen(live: Live, path: Path, settings: ServiceSettings) -> AudioTrack:
     """Look at a file, and hear what the bundle's model hears.
 
     Raises:
-        Unheard: it is no sound that can be read within the limits.
+        UnreadableUpload: it is no sound that can be read within the limits.
     """
     ears = _ears(live, settings)
     work = ears.look if ears.extractor else _Played(ears.look, ears.longest_minutes)

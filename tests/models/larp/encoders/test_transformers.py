@@ -192,9 +192,9 @@ def test_a_seed_decides_the_start():
 def test_nothing_loads_torch_before_a_side_works():
     code = (
         "import sys\n"
-        "from segue.models.larp.encoders.transformers import BertSide, HtsatSide\n"
+        "from segue.models.larp.encoders.transformers import BertEncoder, HtsatEncoder\n"
         "from segue.models.larp.encoders.transformers_config import BertConfig, HtsatConfig\n"
-        "HtsatSide(HtsatConfig()); BertSide(BertConfig()).items(['The track X'])\n"
+        "HtsatEncoder(HtsatConfig()); BertEncoder(BertConfig()).items(['The track X'])\n"
         "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

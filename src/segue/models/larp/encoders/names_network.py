@@ -56,5 +56,5 @@ class NamesNetwork(nn.Module):
         )
 
     def arrays(self) -> dict[str, npt.NDArray[np.float16]]:
-        """For `larp_names.NamesSide.embed`."""
+        """For `NamesEncoder.embed`."""
         return {"features": self.features.detach().cpu().numpy().astype(np.float16)}

@@ -79,7 +79,7 @@ class PackedText(NamedTuple):
 
 
 def laid(items: Sequence[Array]) -> PackedText:
-    """Items of captions, as `WordsSide.items` gives them, side by side."""
+    """Items of captions, as `WordsEncoder.items` gives them, side by side."""
     lengths = np.array([int(item[-1, 0]) + 1 if len(item) else 0 for item in items], np.int64)
     flat = np.concatenate([*items, np.zeros((0, 2), np.uint16)]).astype(np.int64)
     before = np.repeat(np.cumsum(lengths) - lengths, [len(item) for item in items])

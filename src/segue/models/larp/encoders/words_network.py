@@ -98,7 +98,7 @@ class WordsNetwork(nn.Module):
         return functional.dropout(x, self.dropout, self.training)
 
     def arrays(self) -> dict[str, Float32]:
-        """For `larp_words.WordsSide.embed`."""
+        """For `WordsEncoder.embed`."""
         return {name: np.array(value.cpu().numpy()) for name, value in self.state_dict().items()}
 
 

@@ -29,7 +29,7 @@ from segue.metrics.ranking import per_query
 from segue.models.base.recommender import Recommender, TrainingOptions
 from segue.models.two_stage.features.compute import FAMILIES
 from segue.models.two_stage.model import TwoStage
-from segue.models.two_stage.ranker import Rows, fit_ranker
+from segue.models.two_stage.ranker import RankerRows, fit_ranker
 from segue.models.two_stage.trees import Trees
 from segue.protocols.base import Split, find_protocol
 from segue.recipe import load_recipe
@@ -41,7 +41,7 @@ Values = dict[str, np.ndarray[Any, np.dtype[np.float64]]]
 class _Keeping(TwoStage):
     """`two-stage` that keeps what its trees learned from, and the models of its first stages."""
 
-    rows: Rows
+    rows: RankerRows
     known: ClassVar[dict[tuple[Any, ...], Recommender]] = {}
     """Models by their settings and the rows that they learned from: variants share most."""
 
@@ -55,8 +55,8 @@ class _Keeping(TwoStage):
             self.known[key] = super()._fitted(name, dataset, plays, catalog, run)
         return self.known[key]
 
-    def _rank(self, blocks: list[Rows], run: TrainingOptions) -> Trees:
-        self.rows = Rows(*(np.concatenate(field) for field in zip(*blocks, strict=True)))
+    def _rank(self, blocks: list[RankerRows], run: TrainingOptions) -> Trees:
+        self.rows = RankerRows(*(np.concatenate(field) for field in zip(*blocks, strict=True)))
         return super()._rank(blocks, run)
 
 

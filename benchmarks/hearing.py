@@ -94,13 +94,13 @@ def steps(_: Path, threads: int, clips: int, turns: int) -> dict[str, Any]:
     """Seconds of a step, the best of several turns, of every way to take it."""
     import torch
 
-    from segue.nn.tower_network import Network
+    from segue.nn.tower_network import TowerLayers
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     form = _form()
     levels = {"shift": np.zeros(_BANDS, np.float32), "scale": np.ones(_BANDS, np.float32)}
-    ours = Network(form, levels, 0.3)
+    ours = TowerLayers(form, levels, 0.3)
     sounds, wanted = torch.randn(clips, _FRAMES, _BANDS), torch.randn(clips, _FACTORS)
     nothing = torch.zeros(clips, 0)
 

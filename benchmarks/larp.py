@@ -41,7 +41,7 @@ from segue.data.dataset import Dataset
 from segue.evaluation.evaluate import run_test
 from segue.evaluation.significance import estimate
 from segue.models.base.recommender import TrainingOptions
-from segue.models.larp.model import Larp
+from segue.models.larp.model import LARP
 from segue.protocols.base import find_protocol
 from segue.protocols.fingerprints import learned_hashes
 from segue.recipe import load_recipe
@@ -145,12 +145,12 @@ class Runs:
         with np.load(file) as saved:
             return {key: saved[key] for key in saved.files}
 
-    def _row(self, name: str, seed: int) -> Larp:
+    def _row(self, name: str, seed: int) -> LARP:
         """A row's model with the top of its recipe; the last one is kept."""
         if getattr(self, "_last", None) != (name, seed):
             recipe, settings = ROWS[name]
             made = load_recipe(recipe, (*self.overrides, *settings)).make()
-            assert isinstance(made, Larp)
+            assert isinstance(made, LARP)
             sides = _mark(made.config.sound, made.config.text, made.config.learning_rate)
             run = TrainingOptions(
                 seed, True, self.out / "runs" / f"stages-{sides}-{seed}.checkpoint"

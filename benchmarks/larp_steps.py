@@ -20,9 +20,9 @@ import numpy as np
 from benchmarks.common.run import asked, child, machine, peak_mb, show
 from segue.audio.extractors import MIDDLE, SOUNDS
 from segue.models.base.recommender import TrainingOptions
-from segue.models.larp.config import LarpConfig
+from segue.models.larp.config import LARPConfig
 from segue.models.larp.encoders.contract import sides_of
-from segue.models.larp.examples import Playlists, TrainingExamples
+from segue.models.larp.examples import PlaylistSets, TrainingExamples
 from segue.recipe import load_recipe
 
 SIZES = {"larp": (64, 10), "larp-full": (2, 4)}
@@ -31,7 +31,7 @@ IN_A_PLAYLIST = 10
 ONE_CORE = {f"{name}_NUM_THREADS": "1" for name in ("NUMBA", "OMP", "OPENBLAS", "MKL")}
 
 
-def _material(config: LarpConfig, batch: int, steps: int) -> TrainingExamples:
+def _material(config: LARPConfig, batch: int, steps: int) -> TrainingExamples:
     """Tracks for one step more than is timed."""
     rng = np.random.default_rng(0)
     count = batch * (steps + 1)
@@ -49,7 +49,7 @@ def _material(config: LarpConfig, batch: int, steps: int) -> TrainingExamples:
     lists = max(1, count // 4)
     tracks = [rng.choice(count, min(IN_A_PLAYLIST, count), replace=False) for _ in range(lists)]
     owners = np.repeat(np.arange(lists), [len(some) for some in tracks])
-    shared = Playlists.of(owners, np.concatenate(tracks), count)
+    shared = PlaylistSets.of(owners, np.concatenate(tracks), count)
     return TrainingExamples(np.arange(count, dtype=np.int32), items, shared)
 
 
@@ -57,17 +57,17 @@ def _steps(_: Path, number: int) -> dict[str, Any]:
     """Steps a second of each stage of a recipe."""
     import torch
 
-    from segue.models.larp.stages import Stages
-    from segue.models.larp.training import HeldOut, StageTraining
+    from segue.models.larp.stages import TrainingStages
+    from segue.models.larp.training import HeldOutPlaylists, StageTraining
 
     torch.set_num_threads(1)
     recipe = list(SIZES)[number]
     batch, steps = SIZES[recipe]
     config = load_recipe(recipe, [f"batch={batch}"]).make().config
-    assert isinstance(config, LarpConfig)
+    assert isinstance(config, LARPConfig)
     material = _material(config, batch, steps)
-    held = HeldOut(material, [], [])
-    network = Stages(
+    held = HeldOutPlaylists(material, [], [])
+    network = TrainingStages(
         list(sides_of(config).values()), material, held, config, TrainingOptions(0)
     ).network
     weights = [sum(p.numel() for p in side.parameters()) for side in network.fast]

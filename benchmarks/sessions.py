@@ -104,8 +104,8 @@ def train_segue(file: Path, epochs: int) -> Result:
     from segue.data.dataset import Dataset
     from segue.data.sessions import Sessions
     from segue.models.base.recommender import TrainingOptions
-    from segue.models.sequential.model import SasRec
-    from segue.models.sequential.training import Trainer
+    from segue.models.sequential.model import SASRec
+    from segue.models.sequential.training import SequenceTrainer
     from segue.queries import Queries
 
     data = Data.load(file)
@@ -114,14 +114,14 @@ def train_segue(file: Path, epochs: int) -> Result:
     kept = np.ones(len(world.listens), np.bool_)
     kept[made.rows[made.offsets[1:] - 1]] = False
     histories = [made.offsets[data.asked], made.offsets[data.asked + 1] - 1]
-    clock, inner = Clock(), Trainer.run
+    clock, inner = Clock(), SequenceTrainer.run
 
-    def run(self: Trainer, advance: Any, *rest: Any) -> Any:
+    def run(self: SequenceTrainer, advance: Any, *rest: Any) -> Any:
         clock.mark()
         return inner(self, lambda share: (clock.mark(), advance(share)), *rest)
 
-    Trainer.run = run  # type: ignore[method-assign]
-    model = SasRec(
+    SequenceTrainer.run = run  # type: ignore[method-assign]
+    model = SASRec(
         factors=FACTORS,
         blocks=BLOCKS,
         heads=HEADS,

@@ -29,7 +29,7 @@ from scipy.optimize import nnls
 from benchmarks.common.run import asked, child, machine, peak_mb, show
 from segue.bundle import Bundle
 from segue.data.dataset import Dataset
-from segue.models.knn import ItemKnn, UserKnn
+from segue.models.knn import ItemKNN, UserKNN
 from segue.models.two_stage import candidates as first_stage
 from segue.models.two_stage.candidates import FirstStage
 from segue.models.two_stage.features.compute import FeatureTables
@@ -186,8 +186,8 @@ def _parts(recommender: TwoStage, queries: Queries) -> dict[str, float]:
     watch = Watch()
     watch.on("query's vector (wrmf fold-in)", WRMF, "query_vectors")
     watch.on("scores of wrmf", FirstStage, "_scores")
-    watch.on("scores of user-knn", UserKnn, "known_scores")
-    watch.on("scores of item-knn", ItemKnn, "known_scores")
+    watch.on("scores of user-knn", UserKNN, "known_scores")
+    watch.on("scores of item-knn", ItemKNN, "known_scores")
     if "title" in recommender.first.models:
         watch.on("scores of title", type(recommender.first.models["title"]), "known_scores")
     watch.on("best of each model", FirstStage, "_retrieve")

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from segue.data.dataset import Dataset
-from segue.models.larp.model import Larp
+from segue.models.larp.model import LARP
 from segue.system.extras import needs
 
 DRAWN = 5_000
 """Pairs of each kind."""
 
 
-def save_agreement(folder: Path, name: str, model: Larp, dataset: Dataset) -> None:
+def save_agreement(folder: Path, name: str, model: LARP, dataset: Dataset) -> None:
     """Cosines of sound and caption of one track and of two; of a playlist's tracks and of any.
 
     Draws FOLDER/agreement-NAME.png.

@@ -18,8 +18,8 @@ from segue.data.writer import writing_dataset
 from segue.models.base.net_plays import query_counts, row_counts, skip_rates
 from segue.models.base.recommender import TrainingOptions
 from segue.models.base.scoring import EmbeddingModel
-from segue.models.bpr.fold_in import Skips, fold_in
-from segue.models.bpr.model import Bpr
+from segue.models.bpr.fold_in import SkipTerm, fold_in
+from segue.models.bpr.model import BPR
 from segue.models.wrmf.model import WRMF
 from segue.models.wrmf.solver import Weighted, diagonalise, factorise, solve
 from segue.queries import Queries, Query
@@ -226,7 +226,7 @@ def test_fold_in_with_skips_is_the_maximum_of_the_criterion(
 
     (u,), shares, skip_shares = fold_in(
         np.array([0, history]), liked.astype(np.int32),
-        Skips(np.array([0, skips]), skipped.astype(np.int32), share),
+        SkipTerm(np.array([0, skips]), skipped.astype(np.int32), share),
         sample.astype(np.int32), vectors, bias, reg,
     )  # fmt: skip
     best = minimize(criterion, np.zeros(5), method="BFGS", options={"gtol": 1e-8})
@@ -240,7 +240,7 @@ def test_fold_in_with_skips_is_the_maximum_of_the_criterion(
 def test_one_like_and_one_skip_by_hand() -> None:
     # Nothing else to compare with: u = (v_i - v_j) σ(-d) / reg, d = u · (v_i - v_j).
     vectors, bias = np.array([[1, 0], [0, 1]], np.float32), np.zeros(2, np.float32)
-    skips = Skips(np.array([0, 1]), np.array([1], np.int32), 0.3)
+    skips = SkipTerm(np.array([0, 1]), np.array([1], np.int32), 0.3)
     empty = np.zeros(0, np.int32)
     (u,), shares, skip_shares = fold_in(
         np.array([0, 1]), np.array([0], np.int32), skips, empty, vectors, bias, 1.0
@@ -263,7 +263,7 @@ def test_training_puts_every_skipped_track_below_those_nobody_heard(tmp_path: Pa
     }
     data = write(tmp_path / "data", listens, 30)
     biases = (
-        Bpr(factors=2, epochs=30, skip_share=0.5)
+        BPR(factors=2, epochs=30, skip_share=0.5)
         .fit(data, TrainingOptions(seed=1))
         .tensors()["bias"]
     )
@@ -279,7 +279,7 @@ def test_training_puts_every_skipped_track_below_those_nobody_heard(tmp_path: Pa
         (WRMF, {"skip_confidence": 20.0}),
         (WRMF, {"skip_confidence": 20.0, "artist_weight": 0.2, "title_weight": 0.2}),
         (WRMF, {"skip_confidence": 20.0, "skip_rate_weight": 0.5}),
-        (Bpr, {"skip_share": 0.2, "epochs": 30}),
+        (BPR, {"skip_share": 0.2, "epochs": 30}),
     ],
 )
 def test_reasons_add_up_and_a_skip_speaks_against_what_is_like_it(
@@ -306,7 +306,7 @@ def test_reasons_add_up_and_a_skip_speaks_against_what_is_like_it(
 # Off
 
 
-@pytest.mark.parametrize("model", [WRMF, Bpr])
+@pytest.mark.parametrize("model", [WRMF, BPR])
 def test_without_a_setting_skips_are_as_if_they_were_not_there(
     model: type[EmbeddingModel], skippy: Dataset
 ) -> None:
@@ -380,7 +380,7 @@ def effects(data: Dataset, off: EmbeddingModel, on: EmbeddingModel) -> list[tupl
 
 PAIRS = [
     (WRMF, {"factors": 32, "alpha": 10.0, "regularisation": 0.02}, {"skip_confidence": 1.0}),
-    (Bpr, {"factors": 16, "epochs": 20, "regularisation": 0.02}, {"skip_share": 0.01}),
+    (BPR, {"factors": 16, "epochs": 20, "regularisation": 0.02}, {"skip_share": 0.01}),
 ]
 
 

@@ -24,7 +24,7 @@ from segue.data.ingestion.formats import FORMATS
 from segue.data.playlist_export import PLAYLIST_FORMATS
 from segue.data.schema import TABLES, Outcome
 from segue.models.base.recommender import RECOMMENDERS
-from segue.models.larp.config import LarpConfig
+from segue.models.larp.config import LARPConfig
 from segue.models.larp.encoders.transformers_config import BertConfig, HtsatConfig
 from segue.models.larp.heads.config import ClcRecConfig, DropoutNetConfig, NearestConfig
 from segue.models.two_stage.config import TwoStageConfig
@@ -133,7 +133,7 @@ def test_every_setting_of_the_sequence_models_is_documented_with_its_default(nam
 @pytest.mark.parametrize(
     ("heading", "config"),
     [
-        ("Settings of `larp`", LarpConfig),
+        ("Settings of `larp`", LARPConfig),
         ("`nearest`", NearestConfig),
         ("`dropoutnet`", DropoutNetConfig),
         ("`clcrec`", ClcRecConfig),

@@ -248,7 +248,7 @@ MOST_PARAMETERS = 8
 
 
 def test_functions_take_few_parameters() -> None:
-    """Eight at most, but for kernels, which take no structures, and for verbs of the command line."""
+    """Eight at most, but for kernels and for verbs of the command line."""
     found = []
     for file in FILES:
         if is_kernel_file(file) or name(file).startswith("cli/"):

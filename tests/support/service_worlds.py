@@ -24,7 +24,7 @@ from segue.recipe import Recipe
 from segue.service.access.tokens import Tokens
 from segue.service.app import create_app
 from segue.service.serving.limits import ServiceSettings
-from segue.service.serving.live_bundle import Live
+from segue.service.serving.live_bundle import LiveBundle
 from segue.service.serving.service import Service
 
 TRACKS = 62
@@ -114,9 +114,9 @@ class Bundles:
         return path
 
     @cache  # noqa: B019
-    def live(self, name: str) -> Live:
+    def live(self, name: str) -> LiveBundle:
         """The same, loaded and warm."""
-        return Live.load(self.path(name))
+        return LiveBundle.load(self.path(name))
 
 
 class House:
@@ -129,7 +129,7 @@ class House:
 
     def __init__(
         self,
-        live: Live,
+        live: LiveBundle,
         folder: Path,
         settings: dict[str, Any] | None = None,
         *,

@@ -126,13 +126,13 @@ def test_no_text_has_no_vector(tmp_path):
 @installed
 def test_endless_texts_are_cut_before_they_are_read(tmp_path, monkeypatch):
     seen = []
-    read = sentences.Encoder.tokens
+    read = sentences.SentenceTransformer.tokens
 
     def spied(self, texts):
         seen.extend(texts)
         return read(self, texts)
 
-    monkeypatch.setattr(sentences.Encoder, "tokens", spied)
+    monkeypatch.setattr(sentences.SentenceTransformer, "tokens", spied)
     Sentences(tmp_path)(["la " * 1_000_000])
     assert [len(text) for text in seen] == [32 * 128]
 

@@ -10,7 +10,7 @@ from segue.audio.files import FileCheck, FileInfo
 
 
 @dataclass(frozen=True)
-class Listen:
+class FileAnalysis:
     """Looks at a file and keeps its features; work for `segue.audio.workers.run_files`."""
 
     look: FileCheck

@@ -97,7 +97,7 @@ class _Peaks(NamedTuple):
         return self.norm(np.maximum(largest * self.sign + self.bias, 0))
 
 
-class Network(NamedTuple):
+class MusiCNN(NamedTuple):
     """The network up to the layer before its tags."""
 
     first: _Norm
@@ -170,7 +170,7 @@ def weights_folder() -> Path:
 
 
 @lru_cache(maxsize=1)
-def network() -> Network:
+def network() -> MusiCNN:
     """The network with its published weights, read once a process.
 
     Raises:
@@ -184,7 +184,7 @@ def network() -> Network:
     return _assembled({name.removeprefix("model/"): x for name, x in tensors.items()})
 
 
-def _assembled(tensors: dict[str, Float32]) -> Network:
+def _assembled(tensors: dict[str, Float32]) -> MusiCNN:
     """Layers are numbered in the order in which the authors' code makes them, the first without."""
 
     def of(kind: str, number: int, what: str) -> Float32:
@@ -211,7 +211,7 @@ def _assembled(tensors: dict[str, Float32]) -> Network:
         turned = kernel.reshape(-1, count) * sign
         return _Peaks(frames, bands, turned, sign, of("conv2d", number, "bias"), after)
 
-    return Network(
+    return MusiCNN(
         first=norm(0),
         timbral=[peaks(0), peaks(1)],
         temporal=[peaks(2), peaks(3), peaks(4)],

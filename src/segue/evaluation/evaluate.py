@@ -27,7 +27,7 @@ POPULARITY_GROUPS = 10
 _BLOCK = 2048
 
 
-class Popularity(msgspec.Struct, frozen=True):
+class PopularityBias(msgspec.Struct, frozen=True):
     """Share of answers and of truth by popularity of the track.
 
     The catalog is cut into ten groups of tracks, each with a tenth of all plays in training: the
@@ -65,7 +65,7 @@ class ModelResult(msgspec.Struct, frozen=True):
     slice_queries: dict[str, int]
     served_by: dict[str, int]
     matched: Matched
-    popularity: Popularity | None
+    popularity: PopularityBias | None
     tracks: int
     seconds: float
 
@@ -239,7 +239,7 @@ def run_test(
         overall["coverage"] = Estimate(float((tally.answered > 0).mean()), None)
         groups = _popularity_groups(bundle)
         found = asked.truth[asked.truth < size]
-        popularity = Popularity(_shares(groups, tally.answered), _shares(groups[found], None))
+        popularity = PopularityBias(_shares(groups, tally.answered), _shares(groups[found], None))
     warm = np.diff(test.queries.offsets) > 0
     members = {label: test.slices == label for label in dict.fromkeys(test.slices.tolist())}
     if warm.any() and not warm.all():

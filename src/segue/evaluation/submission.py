@@ -59,7 +59,7 @@ class ChallengeSet(msgspec.Struct, frozen=True):
     playlists: list[ChallengePlaylist]
 
 
-class Receipt(msgspec.Struct, frozen=True):
+class SubmissionReceipt(msgspec.Struct, frozen=True):
     """What ``segue submit --json`` prints.
 
     Attributes:
@@ -149,7 +149,7 @@ def submit(
     email: str,
     track: Literal["main", "creative"] | None = "main",
     progress: bool = False,
-) -> Receipt:
+) -> SubmissionReceipt:
     """Continue every playlist of a challenge set and write the submission.
 
     The file is checked before it gets its name; one that ends in .gz is compressed.
@@ -201,7 +201,7 @@ def submit(
     # No time in the header, so that the same answers are the same bytes.
     write_file(out, gzip.compress(data, 6, mtime=0) if out.suffix == ".gz" else data)
     seeds = sum(len(playlist.tracks) for playlist in challenge.playlists)
-    return Receipt(shown(out), len(queries), seeds, missing, dict(sorted(served.items())))
+    return SubmissionReceipt(shown(out), len(queries), seeds, missing, dict(sorted(served.items())))
 
 
 def check_submission(path: Path | str, challenge: ChallengeSet) -> list[str]:

@@ -205,7 +205,7 @@ class _Neighbours(PlayCountModel):
         return reasons
 
 
-class ItemKnnConfig(Config, frozen=True):
+class ItemKNNConfig(Config, frozen=True):
     """Settings of `item-knn`."""
 
     beta: Annotated[
@@ -214,14 +214,14 @@ class ItemKnnConfig(Config, frozen=True):
     ] = 1.3
 
 
-class ItemKnn(_Neighbours):
+class ItemKNN(_Neighbours):
     """Tracks that are in the same playlists as the history's.
 
     cos(R_:j, R_:j') = |playlists with both| / sqrt(|playlists with j| |playlists with j'|).
     """
 
     name: ClassVar[str] = "item-knn"
-    Config = ItemKnnConfig
+    Config = ItemKNNConfig
 
     def keep(self, offsets: Int64, tracks: Int32) -> None:
         super().keep(offsets, tracks)
@@ -231,7 +231,7 @@ class ItemKnn(_Neighbours):
         self.most = len(self.row)
 
 
-class UserKnnConfig(Config, frozen=True):
+class UserKNNConfig(Config, frozen=True):
     """Settings of `user-knn`."""
 
     neighbours: Annotated[
@@ -243,7 +243,7 @@ class UserKnnConfig(Config, frozen=True):
     ] = 0.9
 
 
-class UserKnn(_Neighbours):
+class UserKNN(_Neighbours):
     """Tracks of the playlists that are most like the history.
 
     sim(h, R_i':) = sum over j in h of R^_i'j, where R^ has rows, then columns, of length 1 (the
@@ -253,7 +253,7 @@ class UserKnn(_Neighbours):
     """
 
     name: ClassVar[str] = "user-knn"
-    Config = UserKnnConfig
+    Config = UserKNNConfig
 
     def keep(self, offsets: Int64, tracks: Int32) -> None:
         super().keep(offsets, tracks)

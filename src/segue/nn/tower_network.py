@@ -13,7 +13,7 @@ from segue.numeric.arrays import Float32
 _LEAST_VARIANCE = 1e-5
 
 
-class Network(nn.Module):
+class TowerLayers(nn.Module):
     """The layers of `audio_towers`, with its names.
 
     Args:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from segue.audio.extractors import SOUNDS, Extractor
 from segue.audio.features import Analysis, Features, folder_of
 from segue.audio.files import AudioFile, FileCheck, FileInfo
-from segue.audio.inspect_file import Listen
+from segue.audio.inspect_file import FileAnalysis
 from segue.audio.workers import Limits
 from segue.catalog.catalog import Catalog
 from segue.data.ingestion.sources import find
@@ -76,7 +76,7 @@ class FeatureExtraction:
         look = FileCheck(self.longest_minutes)
         if self.extractor is None:
             return look
-        return Listen(look, self._analysis(self.extractor), folder_of(self.extractor))
+        return FileAnalysis(look, self._analysis(self.extractor), folder_of(self.extractor))
 
     def features(self, files: Sequence[AudioTrack]) -> Sequence[npt.NDArray[Any]] | Features:
         """What was heard of files, as `ContentModel.place` takes it."""

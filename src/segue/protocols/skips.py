@@ -16,7 +16,7 @@ SHORTEST = 4
 """Listens of a session that is cut in two."""
 
 
-class Skips(SessionProtocol):
+class SkipProtocol(SessionProtocol):
     """A session is cut at its middle: the first half is shown, the tracks of the second are ranked.
 
     Those that were played are the truth, those that were skipped or disliked are against it. What

@@ -20,7 +20,7 @@ from segue.service.access.gate import is_loopback
 from segue.service.access.tokens import Tokens
 from segue.service.app import create_app
 from segue.service.serving.limits import ServiceSettings
-from segue.service.serving.live_bundle import Live
+from segue.service.serving.live_bundle import LiveBundle
 from segue.service.serving.service import Service, sounds_of
 
 TOKENS = "tokens.json"
@@ -71,7 +71,7 @@ def serve(
     folder.mkdir(parents=True, exist_ok=True)
     tokens = Tokens(folder / TOKENS, token_file)
     beyond = not is_loopback(host)
-    live = Live.load(bundle)
+    live = LiveBundle.load(bundle)
     service = Service(
         live,
         log or str(folder / LOG),

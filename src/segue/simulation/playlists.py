@@ -119,7 +119,7 @@ def draw_points(music: Music, rng: np.random.Generator, genres: Int32, shares: F
 
 
 @dataclass(frozen=True)
-class Playlists:
+class SimulatedPlaylists:
     """A chunk of playlists."""
 
     points: Float32
@@ -171,7 +171,7 @@ def plant_outliers(
 
 def draw_playlists(
     music: Music, seed: int, chunk: int, count: int, outliers: float = 0
-) -> Playlists:
+) -> SimulatedPlaylists:
     """Chunk number `chunk`, of `count` playlists with this share of outliers.
 
     Whatever their share, all other entries are the same.
@@ -191,4 +191,4 @@ def draw_playlists(
     if outliers:
         rng = generator(seed, "outliers", chunk)
         planted = plant_outliers(rng, tracks, lengths, outliers, len(music.shelf))
-    return Playlists(points, genres, lengths, tracks, planted)
+    return SimulatedPlaylists(points, genres, lengths, tracks, planted)

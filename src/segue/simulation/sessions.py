@@ -83,7 +83,7 @@ def make_listeners(music: Music, seed: int, listeners: int, sessions: int) -> Li
 
 
 @dataclass(frozen=True)
-class Sessions:
+class SimulatedSessions:
     """A chunk of sessions, with a column for each part of a listen."""
 
     points: Float32
@@ -97,7 +97,9 @@ class Sessions:
     ms_played: Int32
 
 
-def draw_sessions(music: Music, people: Listeners, seed: int, chunk: int, rows: slice) -> Sessions:
+def draw_sessions(
+    music: Music, people: Listeners, seed: int, chunk: int, rows: slice
+) -> SimulatedSessions:
     """Chunk number `chunk`: the sessions `rows` of `people.owners`."""
     rng = generator(seed, "sessions", chunk)
     who = people.owners[rows]
@@ -128,4 +130,6 @@ def draw_sessions(music: Music, people: Listeners, seed: int, chunk: int, rows: 
     clock = np.cumsum(step, dtype=np.int64) - step
     first = np.cumsum(lengths) - lengths
     times = people.starts_ms[rows][of] + clock - clock[first][of]
-    return Sessions(points, context, lengths, tracks, times, outcomes.astype(np.int8), ms_played)
+    return SimulatedSessions(
+        points, context, lengths, tracks, times, outcomes.astype(np.int8), ms_played
+    )

@@ -70,7 +70,7 @@ class _Layer(NamedTuple):
         return normed(x + inner, self.down_norm, _EPSILON)
 
 
-class Encoder(NamedTuple):
+class SentenceTransformer(NamedTuple):
     """The network and what reads texts for it."""
 
     tokenizer: Any
@@ -170,7 +170,7 @@ def weights_folder() -> Path:
 
 
 @lru_cache(maxsize=1)
-def encoder() -> Encoder:
+def encoder() -> SentenceTransformer:
     """The encoder with its published weights, read once a process.
 
     Raises:
@@ -199,7 +199,7 @@ def _published(path: Path) -> bytes:
     return content
 
 
-def _assembled(tensors: dict[str, Float32], tokenizer: Any) -> Encoder:
+def _assembled(tensors: dict[str, Float32], tokenizer: Any) -> SentenceTransformer:
     def norm(name: str) -> Float32:
         return np.stack([tensors[f"{name}.LayerNorm.weight"], tensors[f"{name}.LayerNorm.bias"]])
 
@@ -219,7 +219,7 @@ def _assembled(tensors: dict[str, Float32], tokenizer: Any) -> Encoder:
             norm(f"{name}.output"),
         )
 
-    return Encoder(
+    return SentenceTransformer(
         tokenizer,
         tensors["embeddings.word_embeddings.weight"],
         # A text is one part, and all parts are the first one.

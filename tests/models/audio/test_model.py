@@ -25,14 +25,14 @@ from segue.models.audio.calibration import find_scale
 from segue.models.audio.config import AudioConfig, form_of
 from segue.models.audio.examples import Artists, Examples
 from segue.models.audio.fit import learn_tower
-from segue.models.audio.losses import Rows, contrastive, mse, wpe
-from segue.models.audio.metric_learning import AudioMlr, _neighbours, _slope
+from segue.models.audio.losses import FactorRows, contrastive, mse, wpe
+from segue.models.audio.metric_learning import AudioMLR, _neighbours, _slope
 from segue.models.audio.model import AudioRecommender
 from segue.models.base import audio_features
 from segue.models.base.audio_features import levels
 from segue.models.base.recommender import TrainingOptions
-from segue.models.bpr.model import Bpr
-from segue.models.sequential.model import SasRec
+from segue.models.bpr.model import BPR
+from segue.models.sequential.model import SASRec
 from segue.models.wrmf.model import WRMF
 from segue.nn.tower import (
     Form,
@@ -44,7 +44,7 @@ from segue.nn.tower import (
     pooled,
     windows,
 )
-from segue.nn.tower_network import Network
+from segue.nn.tower_network import TowerLayers
 from segue.numeric.ridge import ridge
 from segue.queries import Queries, Query
 
@@ -140,7 +140,7 @@ def test_numpy_gives_what_torch_gives(name):
     shape = (129, form.inputs) if form.convolutions else (form.inputs,)
     sounds = rng.normal(size=(70, *shape)).astype(np.float32)
     beside = rng.normal(size=(70, form.beside)).astype(np.float32)
-    network = Network(form, {name: arrays[name] for name in ("shift", "scale")}, 0.0).eval()
+    network = TowerLayers(form, {name: arrays[name] for name in ("shift", "scale")}, 0.0).eval()
     state = {
         key: torch.from_numpy(arrays.get(key, rng.uniform(0.5, 2, value.shape).astype(np.float32)))
         for key, value in network.state_dict().items()
@@ -176,7 +176,7 @@ def brute_wpe(x: np.ndarray, y: np.ndarray, counts: np.ndarray, extra: np.ndarra
 def efficient_wpe(y: torch.Tensor) -> tuple[torch.Tensor, float]:
     x, _, counts, extra = toy()
     matrix = sp.csr_matrix(counts)
-    rows = Rows.of(x, matrix, extra[matrix.nonzero()])
+    rows = FactorRows.of(x, matrix, extra[matrix.nonzero()])
     constant = float(((1 + extra) * (counts > 0)).sum())
     return wpe(y, rows, np.arange(5)) * 5 * rows.unit + constant, rows.unit
 
@@ -213,7 +213,7 @@ def test_its_minimum_is_the_row_of_weighted_least_squares():
 def test_weighted_prediction_error_in_other_units_is_the_same():
     x, y, counts, extra = toy()
     matrix = sp.csr_matrix(counts)
-    rows = Rows.of(x, matrix, extra[matrix.nonzero()])
+    rows = FactorRows.of(x, matrix, extra[matrix.nonzero()])
     some = np.array([3, 1])
     whole = wpe(torch.from_numpy(y[some]), rows, some)
     scaled = wpe(torch.from_numpy(y[some] / 4), rows.scaled(4), some)
@@ -377,7 +377,7 @@ def test_a_cnn_learns_how_fast_a_band_moves(sound, objective, tmp_path):
 
 
 def test_training_goes_on_from_a_checkpoint_to_the_same_tower(tmp_path):
-    from segue.models.audio.training import Plan, Trainer
+    from segue.models.audio.training import Plan, TowerTrainer
 
     rng = np.random.default_rng(15)
     vectors = rng.normal(size=(64, 5)).astype(np.float32)
@@ -390,7 +390,7 @@ def test_training_goes_on_from_a_checkpoint_to_the_same_tower(tmp_path):
     plan = Plan("contrastive", 6, 16, 0.01, 0.01, 0.2, 0, 0.1, True, "float32", 3)
 
     def trained(epochs: int, checkpoint: Path | None) -> dict[str, np.ndarray]:
-        trainer = Trainer(
+        trainer = TowerTrainer(
             form, levels(list(vectors), alike=False), examples.only(np.arange(50)),
             examples.only(np.arange(50, 64)), None, plan,
         )  # fmt: skip
@@ -439,7 +439,7 @@ def test_neighbours_are_tracks_of_the_same_rows():
 # The door
 
 FAST = {"dropout": 0.1, "hidden": (16,), "epochs": 30, "batch": 32, "learning_rate": 0.01}
-DOORS: dict[str, Callable[[], AudioRecommender | AudioMlr]] = {
+DOORS: dict[str, Callable[[], AudioRecommender | AudioMLR]] = {
     "linear": lambda: AudioRecommender(
         sound="bag-of-words", tower="linear", objective="mse", artist=False, **TINY
     ),
@@ -465,11 +465,11 @@ DOORS: dict[str, Callable[[], AudioRecommender | AudioMlr]] = {
         },
         sound="musicnn", tower="linear", objective="mse", artist=False,
     ),
-    "mlr": lambda: AudioMlr(sound="musicnn", factors=4, epochs=10),
+    "mlr": lambda: AudioMLR(sound="musicnn", factors=4, epochs=10),
 }  # fmt: skip
 
 
-def reader_of(name: str, recommender: AudioRecommender | AudioMlr) -> str:
+def reader_of(name: str, recommender: AudioRecommender | AudioMLR) -> str:
     """Who answers a history of cold tracks alone."""
     return "wrmf" if name == "two-stage" else recommender.name
 
@@ -550,7 +550,7 @@ def test_a_file_that_arrives_is_placed_like_those_that_were_there(name, cold_gen
 
 
 @pytest.mark.parametrize(
-    ("kind", "settings"), [(AudioRecommender, {"tower": "linear"}), (AudioMlr, {})]
+    ("kind", "settings"), [(AudioRecommender, {"tower": "linear"}), (AudioMLR, {})]
 )
 def test_a_bag_of_words_that_does_not_fit_is_refused(kind, settings, cold_genres):
     made = kind(sound="bag-of-words", **settings, **({"artist": False} if settings else {}))
@@ -635,8 +635,8 @@ def test_a_vector_of_another_track_gives_its_score_and_reads_like_it(name, genre
     model = {
         "wrmf": lambda: WRMF(factors=8),
         "company": lambda: WRMF(factors=8, artist_weight=0.3, album_weight=0.3, title_weight=0.5),
-        "bpr": lambda: Bpr(factors=8, epochs=100),
-        "sasrec": lambda: SasRec(factors=8, epochs=2, batch=16, negatives=16, patience=0),
+        "bpr": lambda: BPR(factors=8, epochs=100),
+        "sasrec": lambda: SASRec(factors=8, epochs=2, batch=16, negatives=16, patience=0),
     }[name]().fit(genres, TrainingOptions(seed=1))
     model.recommend(Queries.of([Query(tracks=(0,))]), 1)  # what it keeps in mind is not in the way
     before = {key: tensor.copy() for key, tensor in model.tensors().items()}

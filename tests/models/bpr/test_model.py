@@ -13,7 +13,7 @@ from support import worlds
 from segue.errors import ConfigError
 from segue.models.base.recommender import RECOMMENDERS, TrainingOptions
 from segue.models.bpr.fold_in import fold_in
-from segue.models.bpr.model import Bpr
+from segue.models.bpr.model import BPR
 from segue.queries import Queries, Query
 
 
@@ -108,7 +108,7 @@ def test_another_seed_gives_other_tensors(tmp_path: Path) -> None:
 
 def test_learning_puts_what_a_row_has_above_what_it_has_not(tmp_path: Path) -> None:
     data = worlds.genres(tmp_path / "genres")
-    fit = Bpr(factors=8, epochs=100)
+    fit = BPR(factors=8, epochs=100)
     fit.fit(data, TrainingOptions(seed=1))
     some = data.entries[data.offsets[0] : data.offsets[1]]
     u = fit.query_vectors(Queries.of([Query(tracks=some.tolist())]))[0]

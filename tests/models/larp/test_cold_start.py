@@ -222,7 +222,7 @@ def test_a_tower_that_does_not_fit_what_larp_tells_is_refused(world):
 
 def test_what_larp_has_not_learned_from_tells_when_the_tower_has_learned(world, monkeypatch):
     seen: dict[str, np.ndarray] = {}
-    learn, drop = audio.learn_tower, larp.Larp._learn_top
+    learn, drop = audio.learn_tower, larp.LARP._learn_top
 
     def learn_tower(config, form, learned, held, *rest):
         seen.update(learned=learned.tracks, held=held.tracks)
@@ -233,7 +233,7 @@ def test_what_larp_has_not_learned_from_tells_when_the_tower_has_learned(world, 
         drop(self, plays, run)
 
     monkeypatch.setattr(audio, "learn_tower", learn_tower)
-    monkeypatch.setattr(larp.Larp, "_learn_top", learn_top)
+    monkeypatch.setattr(larp.LARP, "_learn_top", learn_top)
     AudioRecommender(**settings("wrmf", "text")).fit(world, TrainingOptions(seed=1))
     assert set(seen["held"]) == set(seen["unseen"]) - set(COLD)
     assert set(seen["learned"]) == set(range(120)) - set(COLD) - set(seen["held"])

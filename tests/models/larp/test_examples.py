@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segue.models.larp.examples import Playlists, TrainingExamples
+from segue.models.larp.examples import PlaylistSets, TrainingExamples
 
 LISTS = [[3, 1, 4, 1], [2], [5, 4, 3, 2, 0], []]
 """Of 7 tracks; the last one is in none."""
 
 
-def playlists(lists: list[list[int]], count: int) -> Playlists:
+def playlists(lists: list[list[int]], count: int) -> PlaylistSets:
     owners = np.repeat(np.arange(len(lists)), [len(one) for one in lists])
-    return Playlists.of(owners, np.array([t for one in lists for t in one], np.int64), count)
+    return PlaylistSets.of(owners, np.array([t for one in lists for t in one], np.int64), count)
 
 
 def test_repeats_and_playlists_of_one_track_are_left_out():

@@ -27,7 +27,7 @@ from segue.models.base.audio_features import Sounds  # noqa: E402
 from segue.models.base.recommender import TrainingOptions  # noqa: E402
 from segue.models.larp.encoders import words as larp_words  # noqa: E402
 from segue.models.larp.encoders.words_inference import WordsForm  # noqa: E402
-from segue.models.larp.model import Larp  # noqa: E402
+from segue.models.larp.model import LARP  # noqa: E402
 from segue.queries import Queries, Query  # noqa: E402
 from segue.recipe import load_recipe  # noqa: E402
 from segue.system.extras import install  # noqa: E402
@@ -119,17 +119,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return evaluation_worlds.write_dataset(path, lists, [None] * len(lists), tracks())
 
 
-Trained = Callable[..., Larp]
+Trained = Callable[..., LARP]
 
 
 @pytest.fixture(scope="module")
 def trained(world: Dataset) -> Trained:
     """A model of some settings, trained on the world once."""
-    ready: dict[str, Larp] = {}
+    ready: dict[str, LARP] = {}
 
-    def get(**settings: Any) -> Larp:
+    def get(**settings: Any) -> LARP:
         if repr(settings) not in ready:
-            ready[repr(settings)] = Larp(**{**SMALL, **settings}).fit(
+            ready[repr(settings)] = LARP(**{**SMALL, **settings}).fit(
                 world, TrainingOptions(seed=1)
             )
         return ready[repr(settings)]
@@ -144,7 +144,7 @@ SIDES = pytest.mark.parametrize(
 )
 
 
-def precision(model: Larp, among: np.ndarray, most: int = 8) -> float:
+def precision(model: LARP, among: np.ndarray, most: int = 8) -> float:
     """Share of the seeds' family among the best of some tracks, of seeds of one kind."""
     found = []
     for kind in range(KINDS):
@@ -155,7 +155,7 @@ def precision(model: Larp, among: np.ndarray, most: int = 8) -> float:
     return float(np.mean(found))
 
 
-def known(model: Larp) -> np.ndarray:
+def known(model: LARP) -> np.ndarray:
     return model.content.any(axis=1)
 
 
@@ -315,7 +315,7 @@ def test_a_new_track_that_nothing_is_known_of_has_no_place(settings, trained):
 # Bundles.
 
 
-def kept(model: Larp, settings: dict[str, Any], path: Path) -> Larp:
+def kept(model: LARP, settings: dict[str, Any], path: Path) -> LARP:
     """The model out of a bundle."""
     manifest = Manifest(
         recommender="larp", recipe="larp", config={**SMALL, **settings}, seed=1, holdout=None,
@@ -323,7 +323,7 @@ def kept(model: Larp, settings: dict[str, Any], path: Path) -> Larp:
     )  # fmt: skip
     Bundle(model, manifest, np.arange(3, dtype=np.uint64)).save(path)
     loaded = Bundle.load(path).recommender
-    assert isinstance(loaded, Larp)
+    assert isinstance(loaded, LARP)
     return loaded
 
 
@@ -361,7 +361,7 @@ def test_damaged_tensors_are_refused_in_one_line(trained):
             tensors = {n: t for n, t in good.items() if n != name}
             if bad is not None:
                 tensors[name] = bad
-            fresh = Larp(**SMALL)
+            fresh = LARP(**SMALL)
             fresh.catalog = model.catalog
             with pytest.raises(BundleError) as error:
                 fresh.restore(tensors)
@@ -374,11 +374,11 @@ def test_damaged_tensors_are_refused_in_one_line(trained):
 def fit(
     path: Path, lists: Sequence[Sequence[int]] = (), rows: Any = None, listens: Any = None,
     **settings: Any,
-) -> Larp:  # fmt: skip
+) -> LARP:  # fmt: skip
     """On some tracks of the world, or others."""
     rows = tracks() if rows is None else rows
     data = evaluation_worlds.write_dataset(path, lists, [None] * len(lists), rows, listens)
-    return Larp(**{**SMALL, "epochs": 1, **settings}).fit(data, TrainingOptions(seed=1))
+    return LARP(**{**SMALL, "epochs": 1, **settings}).fit(data, TrainingOptions(seed=1))
 
 
 def refused(kind: type[SegueError], act: Callable[[], Any]) -> str:
@@ -511,7 +511,7 @@ def test_too_little_to_stop_by_is_said(tmp_path, capsys):
     for lists, told in (([[0, 6], [4, 10]], True), (long, False)):
         path = tmp_path / str(told)
         data = evaluation_worlds.write_dataset(path, lists, [None] * len(lists), tracks(), None)
-        Larp(**settings).fit(data, TrainingOptions(seed=1, progress=True))
+        LARP(**settings).fit(data, TrainingOptions(seed=1, progress=True))
         assert ("all epochs are run" in capsys.readouterr().err) == told
 
 
@@ -550,7 +550,7 @@ def test_endless_captions(tmp_path):
     ],
 )
 def test_settings_that_mean_nothing_are_refused(settings, part):
-    told = refused(ConfigError, lambda: Larp(**{"sound": "musicnn", **settings}))
+    told = refused(ConfigError, lambda: LARP(**{"sound": "musicnn", **settings}))
     assert part in told
 
 

@@ -21,21 +21,21 @@ from segue.data.dataset import Dataset  # noqa: E402
 from segue.models.base import audio_features  # noqa: E402
 from segue.models.base.recommender import TrainingOptions  # noqa: E402
 from segue.models.larp import stages as larp_stages  # noqa: E402
-from segue.models.larp.config import LarpConfig  # noqa: E402
+from segue.models.larp.config import LARPConfig  # noqa: E402
 from segue.models.larp.encoders import words as larp_words  # noqa: E402
 from segue.models.larp.encoders.contract import TowerEncoder  # noqa: E402
 from segue.models.larp.encoders.words_inference import WordsForm  # noqa: E402
-from segue.models.larp.examples import Playlists, TrainingExamples  # noqa: E402
-from segue.models.larp.model import Larp  # noqa: E402
+from segue.models.larp.examples import PlaylistSets, TrainingExamples  # noqa: E402
+from segue.models.larp.model import LARP  # noqa: E402
 from segue.models.larp.network import LarpNetwork, TowerNetwork  # noqa: E402
-from segue.models.larp.stages import Stages  # noqa: E402
-from segue.models.larp.training import HeldOut, StageTraining  # noqa: E402
+from segue.models.larp.stages import TrainingStages  # noqa: E402
+from segue.models.larp.training import HeldOutPlaylists, StageTraining  # noqa: E402
 
 TINY_WORDS = WordsForm(buckets=256, d=8, layers=1, heads=2, width=16)
 
 
-def config(**settings: Any) -> LarpConfig:
-    made: LarpConfig = LarpConfig.make({"dimensions": 4, "dropout": 0.0, **settings})
+def config(**settings: Any) -> LARPConfig:
+    made: LARPConfig = LARPConfig.make({"dimensions": 4, "dropout": 0.0, **settings})
     return made
 
 
@@ -231,16 +231,18 @@ def material(count: int = 24, sides: int = 2, seed: int = 0) -> TrainingExamples
     )
     lists = [rng.permutation(np.flatnonzero(kinds == p % 3))[:5] for p in range(9)]
     owners = np.repeat(np.arange(9), [len(some) for some in lists])
-    playlists = Playlists.of(owners, np.concatenate(lists), count)
+    playlists = PlaylistSets.of(owners, np.concatenate(lists), count)
     return TrainingExamples(np.arange(count, dtype=np.int32), items, playlists)
 
 
-NOBODY = HeldOut(material(2).only(np.zeros(0, np.int64), *np.zeros((2, 0), np.int64)), [], [])
+NOBODY = HeldOutPlaylists(
+    material(2).only(np.zeros(0, np.int64), *np.zeros((2, 0), np.int64)), [], []
+)
 
 
 def training(stages: tuple[str, ...], sides: int = 2, **settings: Any) -> StageTraining:
     made = config(**{"hidden": (8,), "batch": 8, "queue": 16, "epochs": 3, **settings})
-    all_stages = Stages(
+    all_stages = TrainingStages(
         [TowerEncoder((8,))] * sides, material(sides=sides), NOBODY, made, TrainingOptions(seed=1)
     )
     return StageTraining(all_stages.network, all_stages.learned, NOBODY, made, stages, 1, "some")
@@ -335,9 +337,9 @@ def test_few_of_many_tracks_share_a_playlist(stages):
     made = config(hidden=(8,), batch=2, epochs=1)
     whole = material(24)
     lonely = TrainingExamples(
-        whole.tracks, whole.items, Playlists.of(np.zeros(2, int), np.array([3, 7]), 24)
+        whole.tracks, whole.items, PlaylistSets.of(np.zeros(2, int), np.array([3, 7]), 24)
     )
-    net = Stages([TowerEncoder((8,))] * 2, lonely, NOBODY, made, TrainingOptions()).network
+    net = TrainingStages([TowerEncoder((8,))] * 2, lonely, NOBODY, made, TrainingOptions()).network
     trained = StageTraining(net, lonely, NOBODY, made, stages, 1, "some")
     learned = set()
     net.remember = lambda features, tracks: learned.update(tracks.tolist())
@@ -389,7 +391,7 @@ def epochs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 
 def learned(dataset: Dataset, checkpoint: Path | None, seed: int = 1, **settings: Any) -> Any:
-    model = Larp(**{**SMALL, **settings}).fit(
+    model = LARP(**{**SMALL, **settings}).fit(
         dataset, TrainingOptions(seed=seed, checkpoint=checkpoint)
     )
     return {name: tensor.tobytes() for name, tensor in model.tensors().items()}
@@ -485,8 +487,10 @@ def test_the_same_playlists_in_other_pieces_are_others():
     for sizes in ([6, 6], [4, 4, 4]):
         owners = np.repeat(np.arange(len(sizes)), sizes)
         whole = material(12)
-        pieces = TrainingExamples(whole.tracks, whole.items, Playlists.of(owners, tracks, 12))
-        stages = Stages([TowerEncoder((8,))] * 2, pieces, NOBODY, config(), TrainingOptions())
+        pieces = TrainingExamples(whole.tracks, whole.items, PlaylistSets.of(owners, tracks, 12))
+        stages = TrainingStages(
+            [TowerEncoder((8,))] * 2, pieces, NOBODY, config(), TrainingOptions()
+        )
         identities.add(stages._identity(2))
     assert len(identities) == 2
 
@@ -504,7 +508,7 @@ def test_no_step_sees_a_track_that_is_held(genres, small, monkeypatch):
         return real(self, items, rng)
 
     monkeypatch.setattr(TowerNetwork, "collate", spy)
-    model = Larp(**SMALL).fit(genres, TrainingOptions(seed=1))
+    model = LARP(**SMALL).fit(genres, TrainingOptions(seed=1))
     sounds = sound_worlds.heard(genres, "musicnn", None).arrays
     assert len(model.held) == 12
     assert seen == {sounds[t].tobytes() for t in np.setdiff1d(np.arange(120), model.held)}

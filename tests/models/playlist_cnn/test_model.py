@@ -26,11 +26,11 @@ from segue.data.sequences import sequences
 from segue.data.writer import writing_dataset
 from segue.errors import ConfigError, DataError
 from segue.models.base.recommender import TrainingOptions
-from segue.models.playlist_cnn.batches import Batch, Sampler
-from segue.models.playlist_cnn.config import PlaylistCnnConfig
-from segue.models.playlist_cnn.inference import Layers, encode
-from segue.models.playlist_cnn.model import PlaylistCnn
-from segue.models.playlist_cnn.network import Network, loss
+from segue.models.playlist_cnn.batches import PlaylistBatch, PlaylistSampler
+from segue.models.playlist_cnn.config import PlaylistCNNConfig
+from segue.models.playlist_cnn.inference import PlaylistCNNLayers, encode
+from segue.models.playlist_cnn.model import PlaylistCNN
+from segue.models.playlist_cnn.network import PlaylistCNNNetwork, loss
 from segue.queries import Queries, Query
 from segue.system.extras import install
 
@@ -38,14 +38,14 @@ GOLDEN = Path(__file__).parents[2] / "golden" / f"bundle-v{BUNDLE_VERSION}-playl
 SMALL = {"factors": 8, "kernels": 8, "batch": 16, "learning_rate": 0.01}
 
 
-def config(**settings: object) -> PlaylistCnnConfig:
-    return PlaylistCnnConfig.make({"factors": 6, "kernels": 5, **settings})
+def config(**settings: object) -> PlaylistCNNConfig:
+    return PlaylistCNNConfig.make({"factors": 6, "kernels": 5, **settings})
 
 
-def network(of: PlaylistCnnConfig) -> Network:
+def network(of: PlaylistCNNConfig) -> PlaylistCNNNetwork:
     """A network of random parameters and statistics, ready to answer."""
     torch.manual_seed(3)
-    made = Network(of)
+    made = PlaylistCNNNetwork(of)
     with torch.no_grad():
         for block in made.blocks:
             norm = block.norm
@@ -59,7 +59,7 @@ def embeddings(*shape: int) -> np.ndarray:
     return np.random.default_rng(4).standard_normal(shape, np.float32)
 
 
-def by_torch(net: Network, x: np.ndarray, cuts: list[list[int]]) -> np.ndarray:
+def by_torch(net: PlaylistCNNNetwork, x: np.ndarray, cuts: list[list[int]]) -> np.ndarray:
     with torch.no_grad():
         there = torch.ones(x.shape[:2], dtype=torch.bool)
         return net(torch.from_numpy(x), there, torch.tensor(cuts)).numpy()
@@ -93,9 +93,9 @@ def test_answering_computes_what_torch_computes(settings: dict[str, object]) -> 
         assert out[q] == pytest.approx(by_torch(net, x, [[n]])[0, 0], rel=1e-4, abs=1e-4)
 
 
-def tiny(pooled: list[float], mean: float) -> Layers:
+def tiny(pooled: list[float], mean: float) -> PlaylistCNNLayers:
     """One factor, one kernel that sees the last two tracks: max(0, (x_t − x_{t−1}) / 2)."""
-    return Layers(
+    return PlaylistCNNLayers(
         first=np.array([[[-1, 0]], [[1, 0]]], np.float32),
         rest=np.zeros((0, 2, 1, 2), np.float32),
         bias=np.zeros((1, 2), np.float32),
@@ -155,9 +155,9 @@ def test_places_after_a_playlists_end_do_not_touch_means_and_variances() -> None
 # The loss
 
 
-def hand_batch() -> Batch:
+def hand_batch() -> PlaylistBatch:
     """One playlist, two points; columns 0 and 1 are positives, 2 and 3 drawn, 3 is its own."""
-    return Batch(
+    return PlaylistBatch(
         tracks=np.zeros((1, 1), np.int64),
         there=np.ones((1, 1), np.bool_),
         cuts=np.ones((1, 2), np.int64),
@@ -231,7 +231,7 @@ def test_later_tracks_are_positives_and_own_tracks_never_negatives(seed: int, le
     tracks = np.concatenate(lists).astype(np.int32)
     plays = np.bincount(tracks, minlength=40).astype(np.int32)
     of = config(length=length, cuts=3, negatives=20, batch=2)
-    drawing = Sampler(offsets, tracks, plays, of, rng)
+    drawing = PlaylistSampler(offsets, tracks, plays, of, rng)
     steps = drawing.epoch()
     assert set(steps.ravel()) == set(range(5))
     for which in steps:
@@ -254,14 +254,14 @@ def test_later_tracks_are_positives_and_own_tracks_never_negatives(seed: int, le
 def test_the_chance_of_being_drawn_is_that_of_the_draws() -> None:
     plays = np.array([1, 16, 81], np.int32)  # to the power of ¾: 1, 8, 27
     of = config(negatives=3)
-    drawing = Sampler(np.array([0, 2]), np.array([0, 1], np.int32), plays, of, None)
+    drawing = PlaylistSampler(np.array([0, 2]), np.array([0, 1], np.int32), plays, of, None)
     assert drawing.likely == pytest.approx([1 - (1 - share / 36) ** 3 for share in (1, 8, 27)])
 
 
 def test_a_dataset_without_sequences_is_refused(tmp_path: Path) -> None:
     data = worlds.make(tmp_path / "d", [[0], [1, 1], []])
     with pytest.raises(DataError, match="two tracks"):
-        PlaylistCnn(**SMALL).fit(data)
+        PlaylistCNN(**SMALL).fit(data)
 
 
 # The whole
@@ -270,18 +270,18 @@ def test_a_dataset_without_sequences_is_refused(tmp_path: Path) -> None:
 def test_the_order_of_a_history_decides_where_it_decides_in_the_playlists(tmp_path: Path) -> None:
     lists = [[0, 1, 2, 3], [1, 0, 4, 5]] * 40
     data = worlds.make(tmp_path / "d", lists)
-    model = PlaylistCnn(**SMALL, epochs=40, dropout=0.1).fit(data, TrainingOptions(seed=1))
+    model = PlaylistCNN(**SMALL, epochs=40, dropout=0.1).fit(data, TrainingOptions(seed=1))
     slates = model.recommend(Queries.of([Query(tracks=(0, 1)), Query(tracks=(1, 0))]), 2)
     assert [set(slate.tracks) for slate in slates] == [{2, 3}, {4, 5}]
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> PlaylistCnn:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> PlaylistCNN:
     data = worlds.genres(tmp_path_factory.mktemp("genres") / "d")
-    return PlaylistCnn(**SMALL, epochs=10, length=5).fit(data, TrainingOptions(seed=1))
+    return PlaylistCNN(**SMALL, epochs=10, length=5).fit(data, TrainingOptions(seed=1))
 
 
-def test_the_last_tracks_of_a_long_history_are_read(trained: PlaylistCnn) -> None:
+def test_the_last_tracks_of_a_long_history_are_read(trained: PlaylistCNN) -> None:
     last = (31, 35, 40, 33, 36)
     # Track 120 is in no playlist: it is not read, and takes nobody's place.
     queries = [Query(tracks=last), Query(tracks=(1, 2, 3, *last[:3], 120, *last[3:]))]
@@ -291,13 +291,13 @@ def test_the_last_tracks_of_a_long_history_are_read(trained: PlaylistCnn) -> Non
 
 
 def test_a_track_that_nobody_played_is_not_recommended_before_those_that_fit(
-    trained: PlaylistCnn,
+    trained: PlaylistCNN,
 ) -> None:
     slates = trained.recommend(Queries.of([Query(tracks=(g * 30,)) for g in range(4)]), 25)
     assert not any(120 in slate.tracks for slate in slates)
 
 
-def test_a_placed_track_is_answered_and_histories_are_read_past_it(trained: PlaylistCnn) -> None:
+def test_a_placed_track_is_answered_and_histories_are_read_past_it(trained: PlaylistCNN) -> None:
     size = len(trained.catalog)
     rows = [{"uri": "new:0"}, {"uri": "new:1"}]
     tracks = pa.Table.from_pylist(rows, schema=TABLES["tracks"])
@@ -309,7 +309,7 @@ def test_a_placed_track_is_answered_and_histories_are_read_past_it(trained: Play
     assert slate.tracks[1:].tolist() == trained.recommend(asked, 4)[0].tracks.tolist()
     after = Queries.of([Query(tracks=(0, size, 2, 4))])
     assert np.array_equal(more.query_vectors(after), near)
-    restored = PlaylistCnn(**msgspec.to_builtins(trained.config))
+    restored = PlaylistCNN(**msgspec.to_builtins(trained.config))
     restored.catalog = more.catalog
     restored.restore(more.tensors())
     assert restored.recommend(asked, 5).scores.tobytes() == slate.scores.tobytes()
@@ -319,7 +319,7 @@ def test_a_placed_track_is_answered_and_histories_are_read_past_it(trained: Play
 def test_training_leaves_torch_as_it_was(tmp_path: Path) -> None:
     data = worlds.checkerboard(tmp_path / "d")
     before = torch.random.get_rng_state()
-    PlaylistCnn(**SMALL, epochs=1).fit(data, TrainingOptions(seed=7))
+    PlaylistCNN(**SMALL, epochs=1).fit(data, TrainingOptions(seed=7))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert not torch.are_deterministic_algorithms_enabled()
 
@@ -328,7 +328,7 @@ def test_training_that_diverges_says_so(tmp_path: Path) -> None:
     data = worlds.checkerboard(tmp_path / "d")
     settings = {**SMALL, "learning_rate": 1e30}
     with pytest.raises(ConfigError, match="lower learning_rate"):
-        PlaylistCnn(**settings, epochs=5).fit(data)
+        PlaylistCNN(**settings, epochs=5).fit(data)
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
@@ -349,9 +349,9 @@ def test_answering_does_not_load_torch() -> None:
 def test_training_without_torch_says_what_to_install() -> None:
     ran = run(
         "import sys; sys.modules['torch'] = None\n"
-        "from segue.models.playlist_cnn.model import PlaylistCnn\n"
+        "from segue.models.playlist_cnn.model import PlaylistCNN\n"
         "from segue.errors import ConfigError\n"
-        "try: PlaylistCnn()._fit(None, None, None)\n"
+        "try: PlaylistCNN()._fit(None, None, None)\n"
         "except ConfigError as error: print(error)"
     )
     assert ran.stdout == f"playlist-cnn: training needs torch; {install('deep')}\n"

@@ -21,7 +21,7 @@ from segue.simulation import World, make_world
 torch = optional("torch")
 
 from segue.models.sequential.losses import skip_loss, softmax_loss  # noqa: E402
-from segue.models.sequential.training import Network  # noqa: E402
+from segue.models.sequential.training import SequenceNetwork  # noqa: E402
 
 NAMES = ("sasrec", "bert4rec", "gru4rec", "caser")
 S, F = True, False
@@ -170,7 +170,7 @@ def test_order_of_sessions_in_a_batch_changes_no_loss(context):
     config = TransformerConfig.make({"dropout": 0, "twin_weight": 0.2, "length": 6, **settings})
     torch.manual_seed(0)
     model = RECOMMENDERS["sasrec"]
-    network = Network(config, lambda: model._make_trunk(config)).double()
+    network = SequenceNetwork(config, lambda: model._make_trunk(config)).double()
     more = [*TWO, [(9, S), (2, F), (3, S), (1, F)]]
     values = []
     for order in ([0, 1, 2], [2, 0, 1]):
@@ -198,7 +198,7 @@ def test_softmax_leaves_the_right_track_out_of_the_drawn_ones():
 def test_answers_without_torch_are_those_of_the_network(name):
     model = RECOMMENDERS[name](factors=16, length=8, read_skips=True)
     torch.manual_seed(1)
-    network = Network(model.config, lambda: model._make_trunk(model.config)).eval()
+    network = SequenceNetwork(model.config, lambda: model._make_trunk(model.config)).eval()
     rng = np.random.default_rng(0)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -275,11 +275,11 @@ class _Stopped(Exception):
 def test_a_resumed_training_gives_the_same_as_an_uninterrupted_one(
     small_world, tmp_path, monkeypatch, patience
 ):
-    from segue.models.sequential.training import Trainer
+    from segue.models.sequential.training import SequenceTrainer
 
     whole = _fit(small_world, epochs=3, patience=patience, skip_weight=0.5)
     file = tmp_path / "checkpoint"
-    save, seen = Trainer._save, []
+    save, seen = SequenceTrainer._save, []
 
     def save_and_stop(self, path):
         save(self, path)
@@ -287,7 +287,7 @@ def test_a_resumed_training_gives_the_same_as_an_uninterrupted_one(
         if self.epoch == 2:
             raise _Stopped
 
-    monkeypatch.setattr(Trainer, "_save", save_and_stop)
+    monkeypatch.setattr(SequenceTrainer, "_save", save_and_stop)
     with pytest.raises(_Stopped):
         _fit(small_world, epochs=3, patience=patience, skip_weight=0.5, checkpoint=file)
     resumed = _fit(small_world, epochs=3, patience=patience, skip_weight=0.5, checkpoint=file)

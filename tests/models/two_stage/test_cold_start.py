@@ -16,7 +16,7 @@ from segue.data.dataset import Dataset
 from segue.data.schema import TABLES, Outcome
 from segue.errors import BundleError, UsageError
 from segue.models.base.recommender import TrainingOptions
-from segue.models.two_stage.cold_start import ColdTracks
+from segue.models.two_stage.cold_start import AddedTracks
 from segue.models.two_stage.model import TwoStage
 from segue.queries import Queries, Query, Slate
 
@@ -163,7 +163,7 @@ def dealt(
     """Tracks 0, 2, 3, ... have the scores in falling order; 1 and those from 8 on are cold."""
     mask = np.arange(12) >= 8
     mask[1] = True
-    cold = ColdTracks(None, mask, 8)  # type: ignore[arg-type]
+    cold = AddedTracks(None, mask, 8)  # type: ignore[arg-type]
     learned = np.array([0, *range(2, 8)][: len(scores)], np.int32)
     tracks, values = cold._merged(
         learned, np.array(scores, np.float32), np.array(ranked, np.int32), known, n

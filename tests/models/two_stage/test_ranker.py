@@ -11,7 +11,7 @@ from support.optional import optional
 
 from segue.errors import ConfigError, DataError
 from segue.models.two_stage import ranker
-from segue.models.two_stage.ranker import RankerConfig, Rows, fit_ranker, trees_of
+from segue.models.two_stage.ranker import RankerConfig, RankerRows, fit_ranker, trees_of
 
 xgboost = optional("xgboost")
 OBJECTIVES = ["pointwise", "pairwise", "listwise", "ungrouped"]
@@ -22,7 +22,7 @@ def eager(**settings: Any) -> RankerConfig:
     return RankerConfig(**{"leaf_weight": 1.0, "learning_rate": 0.1} | settings)
 
 
-def planted(seed: int, queries: int = 60, size: int = 40) -> Rows:
+def planted(seed: int, queries: int = 60, size: int = 40) -> RankerRows:
     """The best tenth of each query by x0 + (x1 > 0) x2; x3 is the query's own, x4 to x7 noise."""
     rng = np.random.default_rng(seed)
     features = rng.standard_normal((queries, size, 8)).astype(np.float32)
@@ -30,7 +30,7 @@ def planted(seed: int, queries: int = 60, size: int = 40) -> Rows:
     features[:, :, 5] = np.round(features[:, :, 5])
     hidden = features[:, :, 0] + (features[:, :, 1] > 0) * features[:, :, 2]
     labels = hidden >= np.sort(hidden, 1)[:, -size // 10, None]
-    return Rows(
+    return RankerRows(
         features.reshape(-1, 8),
         labels.reshape(-1).astype(np.int8),
         np.full(queries, size),
@@ -38,7 +38,7 @@ def planted(seed: int, queries: int = 60, size: int = 40) -> Rows:
     )
 
 
-def accuracy(scores: np.ndarray, rows: Rows) -> float:
+def accuracy(scores: np.ndarray, rows: RankerRows) -> float:
     """Share of pairs of a positive and a negative of a query in the right order."""
     ends = np.cumsum(rows.sizes)
     parts = []
@@ -134,7 +134,7 @@ def test_a_row_of_weight_three_is_three_rows():
     rows = planted(0, queries=20)
     rows = rows._replace(features=rows.features.round(1))  # so few values that all are thresholds
     times = np.random.default_rng(1).integers(1, 4, len(rows.labels))
-    repeated = Rows(
+    repeated = RankerRows(
         np.repeat(rows.features, times, axis=0),
         np.repeat(rows.labels, times),
         np.array([times.sum()]),
@@ -155,7 +155,7 @@ def test_the_share_of_positives_orders_nothing_and_is_not_in_the_score():
     rare = rows._replace(weights=np.where(rows.labels > 0, 0.01, 1).astype(np.float32))
     assert (fit_ranker(rare, eager(trees=0)).score(rows.features) == 0).all()
     # Scores are log odds against that share: for a row like the mean they are about 0.
-    noise = Rows(rows.features[:, 4:], rows.labels, rows.sizes, rare.weights)
+    noise = RankerRows(rows.features[:, 4:], rows.labels, rows.sizes, rare.weights)
     trees = fit_ranker(noise, eager(trees=3, depth=1))
     assert np.abs(trees.score(noise.features)).max() < 0.2
 
@@ -171,7 +171,7 @@ def test_weights_are_for_the_pointwise_objective_alone():
 
 def test_no_trees_and_no_rows_are_allowed():
     assert len(fit_ranker(planted(0), eager(trees=0)).roots) == 0
-    none = Rows(*(part[:0] for part in planted(0)))
+    none = RankerRows(*(part[:0] for part in planted(0)))
     assert len(fit_ranker(none, RankerConfig()).roots) == 0
 
 

@@ -13,7 +13,7 @@ from segue.data.ingestion.limits import Input
 _FLUSH_TRACKS = 100_000
 
 
-class Track(NamedTuple):
+class TrackRow(NamedTuple):
     """Columns of the table tracks, in order."""
 
     uri: str
@@ -47,7 +47,7 @@ def stem(source: Input) -> str:
     return name.rpartition(".")[0] or name
 
 
-class Playlists:
+class IngestedPlaylists:
     """Gathers the playlists of many files, and writes them a hundred thousand tracks at a time.
 
     Args:
@@ -60,10 +60,10 @@ class Playlists:
         self._titles: list[str | None] = []
         self._descriptions: list[str | None] = []
         self._lengths: list[int] = []
-        self._tracks: list[Track] = []
+        self._tracks: list[TrackRow] = []
 
     def add(
-        self, uri: str, title: str | None, description: str | None, tracks: list[Track]
+        self, uri: str, title: str | None, description: str | None, tracks: list[TrackRow]
     ) -> None:
         """Take one playlist; one without tracks is only noted."""
         self._reading.receipt.keep(len(tracks))

@@ -13,7 +13,7 @@ from segue.audio.files import SUFFIXES, FileCheck, FileInfo
 from segue.audio.workers import Limits, run_files
 from segue.data.ingestion.contract import Reader, Reading
 from segue.data.ingestion.limits import Input, Tick
-from segue.data.ingestion.playlists import Track
+from segue.data.ingestion.playlists import TrackRow
 from segue.data.playlist_export import one_line
 from segue.data.receipt import Receipt
 from segue.data.schema import TABLES
@@ -36,10 +36,10 @@ class AudioTrack(NamedTuple):
     looked: FileInfo
 
     @property
-    def track(self) -> Track:
+    def track(self) -> TrackRow:
         """The track that it is, named by its path."""
         tags = self.looked.tags
-        return Track(
+        return TrackRow(
             self.uri,
             tags.title,
             tags.artist,

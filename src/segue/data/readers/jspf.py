@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from segue.data.ingestion.contract import JSON_ERRORS, Reader, Reading, json_error, reason
 from segue.data.ingestion.limits import Input
 from segue.data.ingestion.paths import UnusablePath
-from segue.data.ingestion.playlists import Playlists, Track, ending, stem
+from segue.data.ingestion.playlists import IngestedPlaylists, TrackRow, ending, stem
 from segue.data.ingestion.streams import read
 from segue.data.readers.xspf import naming
 
@@ -69,12 +69,12 @@ def _musicbrainz(raw: msgspec.Raw) -> _MusicBrainz:
     return track or _MusicBrainz()
 
 
-def _one(source: Input, raw: msgspec.Raw) -> Track:
+def _one(source: Input, raw: msgspec.Raw) -> TrackRow:
     t = _track.decode(raw)
     title, artist = (t.title or "").strip() or None, (t.creator or "").strip() or None
     uri, recording = naming(source, _many(t.identifier), _many(t.location), artist, title)
     more = _musicbrainz(t.extension)
-    return Track(
+    return TrackRow(
         uri,
         title,
         artist,
@@ -87,7 +87,7 @@ def _one(source: Input, raw: msgspec.Raw) -> Track:
 
 
 def _read(sources: list[Input], reading: Reading) -> None:
-    playlists = Playlists(reading)
+    playlists = IngestedPlaylists(reading)
     for source in sources:
         content = read(source, reading.tick)
         try:

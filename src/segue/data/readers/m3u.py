@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from segue.data.ingestion.contract import Reader, Reading
 from segue.data.ingestion.limits import Input
 from segue.data.ingestion.paths import UnusablePath, track_uri
-from segue.data.ingestion.playlists import Playlists, Track, ending, stem
+from segue.data.ingestion.playlists import IngestedPlaylists, TrackRow, ending, stem
 from segue.data.ingestion.streams import read
 from segue.errors import DataError
 
@@ -59,7 +59,7 @@ def _text(source: Input, reading: Reading) -> str:
         return content.decode("latin-1")
 
 
-def _playlist(source: Input, reading: Reading) -> tuple[str, list[Track]]:
+def _playlist(source: Input, reading: Reading) -> tuple[str, list[TrackRow]]:
     """Title and tracks of one file."""
     text = _text(source, reading)
     if "\0" in text:
@@ -84,14 +84,14 @@ def _playlist(source: Input, reading: Reading) -> tuple[str, list[Track]]:
             else:
                 d = described
                 tracks.append(
-                    Track(uri, d.title, d.artist, album=d.album, duration_ms=d.duration_ms)
+                    TrackRow(uri, d.title, d.artist, album=d.album, duration_ms=d.duration_ms)
                 )
             described = _Described()
     return title, tracks
 
 
 def _read(sources: list[Input], reading: Reading) -> None:
-    playlists = Playlists(reading)
+    playlists = IngestedPlaylists(reading)
     for source in sources:
         title, tracks = _playlist(source, reading)
         playlists.add(source.name, title, None, tracks)

@@ -19,7 +19,7 @@ from msgspec import Meta, Struct
 from segue.data.ingestion.contract import JSON_ERRORS, Reader, Reading, json_error, reason
 from segue.data.ingestion.json_arrays import entries
 from segue.data.ingestion.limits import Input
-from segue.data.ingestion.playlists import Track, name_uri
+from segue.data.ingestion.playlists import TrackRow, name_uri
 from segue.data.ingestion.sessions import Listens
 from segue.data.ingestion.timestamps import iso_time
 from segue.data.outcomes import SpotifyRule
@@ -86,17 +86,17 @@ def _ms(play: _Play) -> int:
     return ms
 
 
-def _track(play: _Play) -> Track:
+def _track(play: _Play) -> TrackRow:
     title, artist = play.title or play.short_title, play.artist or play.short_artist
     if play.uri:
-        return Track(play.uri, title or None, artist or None, album=play.album or None)
+        return TrackRow(play.uri, title or None, artist or None, album=play.album or None)
     if play.episode or play.podcast:
         raise _Dropped("podcast")
     if play.audiobook:
         raise _Dropped("audiobook")
     if not title or not artist or (title, artist) == ("Unknown Track", "Unknown Artist"):
         raise _Dropped("no track")
-    return Track(name_uri(artist, title), title, artist, album=play.album or None)
+    return TrackRow(name_uri(artist, title), title, artist, album=play.album or None)
 
 
 def _flags(play: _Play) -> int:
@@ -112,7 +112,7 @@ def _flags(play: _Play) -> int:
     return int(flags)
 
 
-_Row = tuple[Track, int, int, str | None, str | None, int]
+_Row = tuple[TrackRow, int, int, str | None, str | None, int]
 
 
 def _row(entry: bytes, incognito: bool) -> _Row:

@@ -12,7 +12,7 @@ from defusedxml.ElementTree import iterparse
 from segue.data.ingestion.contract import Reader, Reading
 from segue.data.ingestion.limits import MAX_FILE_BYTES, Input
 from segue.data.ingestion.paths import MAX_PATH, UnusablePath, track_uri
-from segue.data.ingestion.playlists import Playlists, Track, ending, name_uri, stem
+from segue.data.ingestion.playlists import IngestedPlaylists, TrackRow, ending, name_uri, stem
 from segue.data.ingestion.streams import opened
 from segue.errors import DataError
 
@@ -69,7 +69,7 @@ def naming(
     raise UnusablePath("no identifier, no location, and not both title and creator")
 
 
-def _track(source: Input, element: Element, namespace: str, reading: Reading) -> Track:
+def _track(source: Input, element: Element, namespace: str, reading: Reading) -> TrackRow:
     def texts(name: str) -> list[str]:
         found = (child.text for child in element.findall(namespace + name))
         return [text.strip() for text in found if text and text.strip()]
@@ -84,7 +84,7 @@ def _track(source: Input, element: Element, namespace: str, reading: Reading) ->
         ms = 0
     if duration and not ms:
         reading.note("durations left out")
-    return Track(
+    return TrackRow(
         uri, title, artist, album=text("album"), duration_ms=ms or None, recording=recording
     )
 
@@ -122,7 +122,7 @@ def _elements(source: Input, reading: Reading) -> Iterator[tuple[str, list[Eleme
                     held = 0
 
 
-def _playlist(source: Input, reading: Reading) -> tuple[str | None, str | None, list[Track]]:
+def _playlist(source: Input, reading: Reading) -> tuple[str | None, str | None, list[TrackRow]]:
     """Title, description and tracks of one file."""
     about: dict[str, str | None] = {}
     tracks = []
@@ -138,7 +138,7 @@ def _playlist(source: Input, reading: Reading) -> tuple[str | None, str | None, 
 
 
 def _read(sources: list[Input], reading: Reading) -> None:
-    playlists = Playlists(reading)
+    playlists = IngestedPlaylists(reading)
     for source in sources:
         try:
             title, description, tracks = _playlist(source, reading)

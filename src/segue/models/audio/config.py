@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, field
 
 from segue.config import Config
-from segue.models.bpr.model import BprConfig
-from segue.models.larp.config import LarpConfig
+from segue.models.bpr.model import BPRConfig
+from segue.models.larp.config import LARPConfig
 from segue.models.sequential.config import (
-    Bert4RecConfig,
+    BERT4RecConfig,
     CaserConfig,
     SequenceConfig,
     TransformerConfig,
@@ -29,14 +29,14 @@ class AudioConfig(Config, frozen=True):
     wrmf: Annotated[WRMFConfig, Meta(description="settings of the base wrmf")] = WRMFConfig(
         factors=64, confidence="log", alpha=10.0, epsilon=1.0, regularisation=0.02
     )
-    bpr: Annotated[BprConfig, Meta(description="of the base bpr")] = BprConfig()
+    bpr: Annotated[BPRConfig, Meta(description="of the base bpr")] = BPRConfig()
     two_stage: Annotated[
         dict[str, Any], Meta(description="of the base two-stage; what it leaves out is as there")
     ] = field(default_factory=dict)  # two-stage checks them: models come before it
     sasrec: Annotated[TransformerConfig, Meta(description="of the base sasrec")] = (
         TransformerConfig()
     )
-    bert4rec: Annotated[Bert4RecConfig, Meta(description="of the base bert4rec")] = Bert4RecConfig()
+    bert4rec: Annotated[BERT4RecConfig, Meta(description="of the base bert4rec")] = BERT4RecConfig()
     gru4rec: Annotated[SequenceConfig, Meta(description="of the base gru4rec")] = SequenceConfig()
     caser: Annotated[CaserConfig, Meta(description="of the base caser")] = CaserConfig()
     sound: Annotated[
@@ -44,8 +44,8 @@ class AudioConfig(Config, frozen=True):
         Meta(description="what is heard"),
     ] = "musicnn"
     larp: Annotated[
-        LarpConfig, Meta(description='of the sound "larp": what LARP tells of a track; no top')
-    ] = LarpConfig()
+        LARPConfig, Meta(description='of the sound "larp": what LARP tells of a track; no top')
+    ] = LARPConfig()
     tower: Annotated[
         Literal["linear", "mlp", "cnn", "mean"],
         Meta(

@@ -54,8 +54,8 @@ def learn_tower(
     if config.tower == "linear" and config.objective == "mse":
         return _closed(form, inputs, learned, held)
     try:
-        from segue.models.audio.losses import Rows
-        from segue.models.audio.training import Plan, Trainer
+        from segue.models.audio.losses import FactorRows
+        from segue.models.audio.training import Plan, TowerTrainer
         from segue.nn.devices import reproducible
     except ImportError as error:
         raise needs("training", "deep", where="audio", cause=error) from error
@@ -63,13 +63,13 @@ def learn_tower(
     if config.objective == "wpe":
         assert wrmf is not None
         counts = _rows_of(wrmf, dataset, plays)
-        rows = Rows.of(wrmf.row_vectors, counts, wrmf._confidence(counts.data)).scaled(unit)
+        rows = FactorRows.of(wrmf.row_vectors, counts, wrmf._confidence(counts.data)).scaled(unit)
     plan = Plan(
         **{name: getattr(config, name) for name in Plan._fields if name != "seed"}, seed=run.seed
     )
     told = "fitting audio", config.epochs, "epochs"
     with task(*told, show=run.progress) as advance, reproducible(warn_only=True):
-        trainer = Trainer(form, inputs, learned, held, rows, plan)
+        trainer = TowerTrainer(form, inputs, learned, held, rows, plan)
         arrays = trainer.run(
             advance, lambda line: note(f"audio {line}", show=run.progress), run.checkpoint
         )

@@ -18,13 +18,13 @@ from segue.data.dataset import Dataset
 from segue.errors import ConfigError
 from segue.models.base.audio_features import Sounds
 from segue.models.base.recommender import TrainingOptions
-from segue.models.larp.config import LarpConfig
-from segue.models.larp.model import Larp
+from segue.models.larp.config import LARPConfig
+from segue.models.larp.model import LARP
 from segue.nn.items import Arrays
 from segue.numeric.arrays import Float32, Int64
 
 
-class Content:
+class LARPFeatures:
     """LARP without what it learned from: its sides, which tell content of new tracks.
 
     Args:
@@ -34,14 +34,14 @@ class Content:
         ConfigError: they do not go together, or name a top.
     """
 
-    def __init__(self, settings: LarpConfig) -> None:
+    def __init__(self, settings: LARPConfig) -> None:
         if settings.top != "item-knn":
             raise ConfigError(
                 f"{settings.top!r} would have nobody to answer",
                 where="AudioConfig.larp.top",
                 do="leave it out: the base answers",
             )
-        self.larp = Larp(**{name: getattr(settings, name) for name in settings.__struct_fields__})
+        self.larp = LARP(**{name: getattr(settings, name) for name in settings.__struct_fields__})
 
     @property
     def numbers(self) -> int:

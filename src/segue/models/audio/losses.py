@@ -39,7 +39,7 @@ def mse(predicted: Tensor, wanted: Tensor) -> Tensor:
     return (predicted - wanted).square().sum(1).mean()
 
 
-class Rows(NamedTuple):
+class FactorRows(NamedTuple):
     """Rows of the factorisation with what they have, for `wpe`."""
 
     x: Float32
@@ -54,7 +54,7 @@ class Rows(NamedTuple):
     """What the loss is divided by: Σ c p² of a track, on average."""
 
     @classmethod
-    def of(cls, x: Float32, counts: sp.csr_matrix, extra: Float32) -> Rows:
+    def of(cls, x: Float32, counts: sp.csr_matrix, extra: Float32) -> FactorRows:
         """From the row vectors, plays minus skips (rows, tracks) and c − 1 of its entries."""
         weighted = sp.csr_matrix((extra, counts.indices, counts.indptr), counts.shape)
         signs = sp.csr_matrix((counts.data, counts.indices, counts.indptr), counts.shape)
@@ -64,12 +64,12 @@ class Rows(NamedTuple):
         unit = float(((1 + plays.data) * liked).sum()) / max(1, tracks)
         return cls(x, x.T @ x, plays, liked, max(unit, 1e-9))
 
-    def scaled(self, size: float) -> Rows:
+    def scaled(self, size: float) -> FactorRows:
         """The same for predictions of vectors that are divided by `size`."""
         return self._replace(x=self.x * np.float32(size), gram=self.gram * np.float32(size**2))
 
 
-def wpe(predicted: Tensor, rows: Rows, tracks: Int64) -> Tensor:
+def wpe(predicted: Tensor, rows: FactorRows, tracks: Int64) -> Tensor:
     """Mean over tracks of the weighted prediction error without its constant, over `unit`.
 
     Args:

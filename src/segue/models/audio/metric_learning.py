@@ -43,7 +43,7 @@ from segue.queries import Queries, Query, Reason
 from segue.system.progress import task
 
 
-class AudioMlrConfig(Config, frozen=True):
+class AudioMLRConfig(Config, frozen=True):
     """Settings of `audio-mlr`."""
 
     sound: Annotated[Literal["bag-of-words", "musicnn"], Meta(description="what is heard")] = (
@@ -58,12 +58,12 @@ class AudioMlrConfig(Config, frozen=True):
     regularisation: Annotated[float, Meta(ge=0, description="pull of L to zero")] = 1e-4
 
 
-class AudioMlr(EmbeddingModel, ContentModel):
+class AudioMLR(EmbeddingModel, ContentModel):
     """score(j) = 2 u · v_j − |v_j|², u the mean of the history's v."""
 
     name: ClassVar[str] = "audio-mlr"
-    Config = AudioMlrConfig
-    config: AudioMlrConfig
+    Config = AudioMLRConfig
+    config: AudioMLRConfig
     shift: Float32
     size: Float32
     metric: Float32

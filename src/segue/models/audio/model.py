@@ -43,7 +43,7 @@ from segue.queries import Queries, Query, Reason
 from segue.system.progress import note
 
 if TYPE_CHECKING:
-    from segue.models.audio.larp_features import Content
+    from segue.models.audio.larp_features import LARPFeatures
 
 _HELD = 0.05
 """Share of the tracks that tell when to stop and how long vectors are."""
@@ -59,7 +59,7 @@ class AudioRecommender(Recommender, ContentModel):
     Config = AudioConfig
     config: AudioConfig
     base: ColdStartModel
-    content: Content | None = None
+    content: LARPFeatures | None = None
     """Of the sound "larp"."""
     tower: Tower | None
     """None where the artist's mean alone is the vector."""
@@ -94,9 +94,9 @@ class AudioRecommender(Recommender, ContentModel):
         if config.two_stage or config.base == "two-stage":
             RECOMMENDERS["two-stage"](**config.two_stage)  # which refuses what is wrong
         if config.sound == "larp":
-            from segue.models.audio.larp_features import Content  # no other sound needs it
+            from segue.models.audio.larp_features import LARPFeatures  # no other sound needs it
 
-            self.content = Content(config.larp)
+            self.content = LARPFeatures(config.larp)
 
     @property
     def sound(self) -> str:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from segue.models.audio.examples import Examples
-from segue.models.audio.losses import Rows, contrastive, mse, wpe
+from segue.models.audio.losses import FactorRows, contrastive, mse, wpe
 from segue.nn.tower import Form, cropped
-from segue.nn.tower_network import Network
+from segue.nn.tower_network import TowerLayers
 from segue.nn.training import Training
 from segue.numeric.arrays import Float32, Int64
 
@@ -44,7 +44,7 @@ class Plan(NamedTuple):
     seed: int
 
 
-class Trainer(Training):
+class TowerTrainer(Training):
     """One training of a tower.
 
     Args:
@@ -56,7 +56,7 @@ class Trainer(Training):
         plan: how to train.
     """
 
-    network: Network
+    network: TowerLayers
 
     def __init__(
         self,
@@ -64,13 +64,13 @@ class Trainer(Training):
         levels: dict[str, Float32],
         examples: Examples,
         held: Examples,
-        rows: Rows | None,
+        rows: FactorRows | None,
         plan: Plan,
     ) -> None:
         super().__init__("audio", plan.seed, plan.epochs, plan.patience)
         self.examples, self.held, self.rows, self.plan = examples, held, rows, plan
         torch.manual_seed(plan.seed)
-        self.network = Network(form, levels, plan.dropout).to(self.device)
+        self.network = TowerLayers(form, levels, plan.dropout).to(self.device)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
         )

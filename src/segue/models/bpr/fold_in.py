@@ -258,7 +258,7 @@ def _fold_in(  # type: ignore[no-untyped-def]
             )
 
 
-class Skips(NamedTuple):
+class SkipTerm(NamedTuple):
     """Skipped tracks of the queries."""
 
     offsets: Int64
@@ -272,7 +272,7 @@ class Skips(NamedTuple):
 def fold_in(
     offsets: Int64,
     tracks: Int32,
-    skips: Skips | None,
+    skips: SkipTerm | None,
     sample: Int32,
     vectors: Float32,
     bias: Float32,
@@ -294,7 +294,7 @@ def fold_in(
         (queries, factors), and as long as `tracks` and as the skipped tracks; 0 where there is
         nothing to compare.
     """
-    skips = skips or Skips(np.zeros_like(offsets), np.zeros(0, np.int32), 0.0)
+    skips = skips or SkipTerm(np.zeros_like(offsets), np.zeros(0, np.int32), 0.0)
     out = np.empty((len(offsets) - 1, vectors.shape[1]), np.float32)
     shares, skip_shares = np.empty(len(tracks), np.float32), np.empty(len(skips.tracks), np.float32)
     _fold_in(

@@ -43,7 +43,7 @@ from segue.errors import BundleError, ConfigError
 from segue.models.base.net_plays import parted, query_counts, row_counts, skip_rates
 from segue.models.base.recommender import TrainingOptions, knows_history
 from segue.models.base.scoring import EmbeddingModel
-from segue.models.bpr.fold_in import Skips, fold_in
+from segue.models.bpr.fold_in import SkipTerm, fold_in
 from segue.numeric.arrays import Float32, Int32, Int64, offsets_of
 from segue.numeric.tensors import expect
 from segue.queries import Queries, Query, Reason
@@ -140,7 +140,7 @@ def _epoch(  # type: ignore[no-untyped-def]
     return state, total
 
 
-class BprConfig(Config, frozen=True):
+class BPRConfig(Config, frozen=True):
     """Settings of `bpr`."""
 
     factors: Annotated[int, Meta(ge=1, le=4096, description="length of the vectors")] = 128
@@ -165,11 +165,11 @@ class BprConfig(Config, frozen=True):
     ] = "listeners"
 
 
-class Bpr(EmbeddingModel):
+class BPR(EmbeddingModel):
     """score(t) = u . v_t + b_t, with u folded in from the history."""
 
     name: ClassVar[str] = "bpr"
-    Config = BprConfig
+    Config = BPRConfig
     biases: Float32
     """(tracks,) float32"""
     negatives: Int32
@@ -258,17 +258,17 @@ class Bpr(EmbeddingModel):
     def query_vectors(self, queries: Queries) -> Float32:
         return self._fold_in(*self._histories(queries))[0]
 
-    def _histories(self, queries: Queries) -> tuple[Int64, Int32, Skips | None]:
+    def _histories(self, queries: Queries) -> tuple[Int64, Int32, SkipTerm | None]:
         """Tracks that somebody played, and skipped tracks; rising, without repeats."""
         counts = query_counts(queries, len(self.catalog), self._skips)
         (offsets, tracks), skips = parted(counts)
         known = self.heard[tracks] > 0
         offsets = offsets_of(known)[offsets]
         share = self.config.skip_share
-        return offsets, tracks[known], Skips(*skips, share) if share else None
+        return offsets, tracks[known], SkipTerm(*skips, share) if share else None
 
     def _fold_in(
-        self, offsets: Int64, tracks: Int32, skips: Skips | None
+        self, offsets: Int64, tracks: Int32, skips: SkipTerm | None
     ) -> tuple[Float32, Float32, Float32]:
         reg = self.config.regularisation
         return fold_in(offsets, tracks, skips, self.negatives, self.vectors, self.biases, reg)

@@ -13,7 +13,7 @@ from segue.models.larp.heads.config import ClcRecConfig, DropoutNetConfig, Neare
 Stage = Literal["wtc", "ttc", "tpc"]
 
 
-class LarpConfig(Config, frozen=True):
+class LARPConfig(Config, frozen=True):
     """Settings of `larp`."""
 
     sound: Annotated[

@@ -27,7 +27,7 @@ class Seeds(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Playlists:
+class PlaylistSets:
     """Playlists of at least two distinct tracks, in places of the material.
 
     Attributes:
@@ -152,7 +152,7 @@ class TrainingExamples:
 
     tracks: Int32
     items: tuple[Arrays, ...]
-    playlists: Playlists
+    playlists: PlaylistSets
 
     def __len__(self) -> int:
         return len(self.tracks)
@@ -167,7 +167,7 @@ class TrainingExamples:
         place = np.full(len(self), -1)
         place[at] = np.arange(len(at))
         kept = place[tracks] >= 0
-        shared = Playlists.of(owners[kept], place[tracks[kept]], len(at))
+        shared = PlaylistSets.of(owners[kept], place[tracks[kept]], len(at))
         return TrainingExamples(self.tracks[at], tuple(Subset(s, at) for s in self.items), shared)
 
 

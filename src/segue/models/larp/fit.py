@@ -13,9 +13,9 @@ from segue.data.dataset import Dataset
 from segue.data.sequences import sequences
 from segue.errors import DataError
 from segue.models.base.recommender import TrainingOptions
-from segue.models.larp.config import LarpConfig
+from segue.models.larp.config import LARPConfig
 from segue.models.larp.encoders.contract import Encoder
-from segue.models.larp.examples import Playlists, TrainingExamples, halves
+from segue.models.larp.examples import PlaylistSets, TrainingExamples, halves
 from segue.models.larp.pooling import Pooling
 from segue.nn.items import Arrays, Subset
 from segue.numeric.arrays import Float32, Int64
@@ -53,7 +53,7 @@ def learn_sides(
     sides: Mapping[str, Encoder],
     known: ItemsByEncoder,
     dataset: Dataset,
-    config: LarpConfig,
+    config: LARPConfig,
     run: TrainingOptions,
 ) -> TrainedEncoders:
     """Train sides on the tracks that all of them know.
@@ -143,5 +143,7 @@ def _material(dataset: Dataset, known: ItemsByEncoder) -> tuple[TrainingExamples
     place[rows] = np.arange(len(rows))
     kept = place[tracks] >= 0
     owners, at = owners[kept], place[tracks[kept]]
-    material = TrainingExamples(rows.astype(np.int32), items, Playlists.of(owners, at, len(rows)))
+    material = TrainingExamples(
+        rows.astype(np.int32), items, PlaylistSets.of(owners, at, len(rows))
+    )
     return material, owners, at

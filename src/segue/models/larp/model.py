@@ -30,7 +30,7 @@ from segue.models.base import audio_features
 from segue.models.base.cold_start import ContentModel
 from segue.models.base.recommender import TrainingOptions
 from segue.models.base.scoring import EmbeddingModel
-from segue.models.larp.config import LarpConfig
+from segue.models.larp.config import LARPConfig
 from segue.models.larp.encoders.contract import Encoder, sides_of
 from segue.models.larp.fit import ItemsByEncoder, learn_sides, needed
 from segue.models.larp.heads.base import HEADS, Head
@@ -45,12 +45,12 @@ from segue.retrieval.topk import Best
 from segue.text.captions import captions
 
 
-class Larp(EmbeddingModel, ContentModel):
+class LARP(EmbeddingModel, ContentModel):
     """Content of all tracks, aligned by playlists, and a top that answers from it."""
 
     name: ClassVar[str] = "larp"
-    Config = LarpConfig
-    config: LarpConfig
+    Config = LARPConfig
+    config: LARPConfig
     content: Float32
     """e_s; zeros where nothing is known. (tracks, d)"""
     length: float
@@ -137,7 +137,7 @@ class Larp(EmbeddingModel, ContentModel):
         self.top = top.learn(self.content, plays, self._top_settings, run.part("top"), self.held)
         self.vectors = self._tracks(self.content)
 
-    def with_top(self, top: str, plays: Any, run: TrainingOptions) -> Larp:
+    def with_top(self, top: str, plays: Any, run: TrainingOptions) -> LARP:
         """The same content, answered from by another top, right after `fit`."""
         other = copy.copy(self)
         other.config = msgspec.structs.replace(self.config, top=top)

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segue.models.larp.config import LarpConfig
+from segue.models.larp.config import LARPConfig
 from segue.models.larp.pooling import HEADS, Pooling
 from segue.nn.items import Array
 from segue.nn.tower import Form, cropped, filled
-from segue.nn.tower_network import Network
+from segue.nn.tower_network import TowerLayers
 from segue.numeric.arrays import Float32
 
 _COLDEST, _WARMEST = 0.001, 0.5
@@ -90,11 +90,11 @@ AGGREGATORS: dict[str, Callable[[int, int], Mean]] = {
 }
 
 
-class TowerNetwork(Network):
+class TowerNetwork(TowerLayers):
     """A tower as a side of LARP (see `larp_sides.Side`).
 
     Args:
-        form, levels, dropout: as for `Network`.
+        form, levels, dropout: as for `TowerLayers`.
         frames: that a step hears of each clip, from anywhere in it; 0: items are vectors.
         half: whether training convolves in bfloat16.
     """
@@ -161,7 +161,7 @@ class LarpNetwork(nn.Module):
     tables: Tensor
     """A and T. (sides, tracks, d)"""
 
-    def __init__(self, sides: Sequence[nn.Module], tracks: int, config: LarpConfig) -> None:
+    def __init__(self, sides: Sequence[nn.Module], tracks: int, config: LARPConfig) -> None:
         super().__init__()
         self.config = config
         d, count = config.dimensions, len(sides)

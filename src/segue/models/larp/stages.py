@@ -13,12 +13,12 @@ import numpy.typing as npt
 import torch
 
 from segue.models.base.recommender import TrainingOptions
-from segue.models.larp.config import LarpConfig, Stage
+from segue.models.larp.config import LARPConfig, Stage
 from segue.models.larp.encoders.contract import Encoder
 from segue.models.larp.examples import TrainingExamples
 from segue.models.larp.network import LarpNetwork, pooling_of
 from segue.models.larp.pooling import Pooling
-from segue.models.larp.training import HeldOut as HeldOut
+from segue.models.larp.training import HeldOutPlaylists as HeldOutPlaylists
 from segue.models.larp.training import StageTraining, embedded
 from segue.nn.devices import reproducible
 from segue.nn.items import Arrays
@@ -26,7 +26,7 @@ from segue.numeric.arrays import Float32
 from segue.system.progress import note, task
 
 
-class Stages:
+class TrainingStages:
     """All stages, one after the other, on the same network.
 
     Args:
@@ -42,8 +42,8 @@ class Stages:
         self,
         sides: Sequence[Encoder],
         learned: TrainingExamples,
-        held: HeldOut,
-        config: LarpConfig,
+        held: HeldOutPlaylists,
+        config: LARPConfig,
         run: TrainingOptions,
         fingerprint: str = "",
     ) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from segue.metrics.recall import HITS, recall, recalls_by
-from segue.models.larp.config import LarpConfig, Stage
+from segue.models.larp.config import LARPConfig, Stage
 from segue.models.larp.examples import Bools, TrainingExamples
 from segue.models.larp.heads.nearest import CHOICES
 from segue.models.larp.losses import across, track_playlist
@@ -30,7 +30,7 @@ _LAST = 0.02
 _AT_ONCE = 64
 
 
-class HeldOut(NamedTuple):
+class HeldOutPlaylists(NamedTuple):
     """Playlists of tracks that training never sees; they tell when a stage ends.
 
     Attributes:
@@ -74,8 +74,8 @@ class StageTraining(Training):
         self,
         network: LarpNetwork,
         learned: TrainingExamples,
-        held: HeldOut,
-        config: LarpConfig,
+        held: HeldOutPlaylists,
+        config: LARPConfig,
         stages: Sequence[Stage],
         seed: int,
         identity: str,

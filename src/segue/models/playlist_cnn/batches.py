@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from segue.models.playlist_cnn.config import PlaylistCnnConfig
+from segue.models.playlist_cnn.config import PlaylistCNNConfig
 from segue.numeric.arrays import Int32, Int64
 
 _POSITIVES = 100
@@ -16,7 +16,7 @@ _SHORT = 0.5
 """Share of prediction points drawn evenly in their logarithm: many short histories."""
 
 
-class Batch(NamedTuple):
+class PlaylistBatch(NamedTuple):
     """What one step learns from. Columns are rows of `wanted`; points go playlist by playlist."""
 
     tracks: Int64
@@ -34,7 +34,7 @@ class Batch(NamedTuple):
     """Which columns were drawn and are not in the playlist. (playlists, columns)"""
 
 
-class Sampler:
+class PlaylistSampler:
     """Draws batches."""
 
     def __init__(
@@ -42,7 +42,7 @@ class Sampler:
         offsets: Int64,
         tracks: Int32,
         plays: Int32,
-        config: PlaylistCnnConfig,
+        config: PlaylistCNNConfig,
         rng: np.random.Generator,
     ) -> None:
         self.playlists = np.split(tracks.astype(np.int64), offsets[1:-1])
@@ -63,7 +63,7 @@ class Sampler:
         order = self.rng.permutation(size)
         return np.resize(order, (-(-size // batch), batch))
 
-    def batch(self, which: Int64) -> Batch:
+    def batch(self, which: Int64) -> PlaylistBatch:
         config, rng = self.config, self.rng
         playlists = [self.playlists[p] for p in which]
         starts = [self._start(len(playlist)) for playlist in playlists]
@@ -93,7 +93,7 @@ class Sampler:
         points = np.repeat(np.arange(len(later)), [len(some) for some in later])
         columns = self.column[np.concatenate(later)]
         self.column[wanted] = -1
-        return Batch(tracks, there, cuts, wanted, points, columns, negative)
+        return PlaylistBatch(tracks, there, cuts, wanted, points, columns, negative)
 
     def _start(self, size: int) -> int:
         """Long playlists are read from their start or from anywhere, half and half."""

@@ -9,7 +9,7 @@ from msgspec import Meta
 from segue.config import Config
 
 
-class PlaylistCnnConfig(Config, frozen=True):
+class PlaylistCNNConfig(Config, frozen=True):
     """Settings of `playlist-cnn`. The defaults train on two cores."""
 
     factors: Annotated[int, Meta(ge=1, le=4096, description="length of a track's vector")] = 128

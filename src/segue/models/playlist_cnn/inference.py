@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from segue.models.playlist_cnn.config import PlaylistCnnConfig
+from segue.models.playlist_cnn.config import PlaylistCNNConfig
 from segue.numeric.arrays import Float32
 from segue.numeric.kernels import multiply
 from segue.numeric.parallel import parallel
 
 
-class Layers(NamedTuple):
+class PlaylistCNNLayers(NamedTuple):
     """The trained network after the embeddings.
 
     Block b maps h (tracks, inputs) to relu(a · σ(g) + shift [+ h]), where (a, g) are the two
@@ -40,7 +40,7 @@ class Layers(NamedTuple):
     """From the sum of the embeddings over √n to the playlist's vector. (factors, factors)"""
 
     @staticmethod
-    def shapes(config: PlaylistCnnConfig) -> tuple[tuple[int, ...], ...]:
+    def shapes(config: PlaylistCNNConfig) -> tuple[tuple[int, ...], ...]:
         """Shape of each array."""
         f, k = config.factors, config.kernels
         return (
@@ -106,7 +106,7 @@ def parts_of(x, layers):  # type: ignore[no-untyped-def]
 
     Args:
         x: embeddings of the history. (tracks, factors) float32
-        layers: `Layers`.
+        layers: `PlaylistCNNLayers`.
 
     Returns:
         (tracks, factors) float32

@@ -23,8 +23,8 @@ from segue.data.sequences import sequences
 from segue.errors import DataError
 from segue.models.base.recommender import TrainingOptions, knows_history
 from segue.models.base.scoring import EmbeddingModel
-from segue.models.playlist_cnn.config import PlaylistCnnConfig
-from segue.models.playlist_cnn.inference import Layers, encode, parts_of
+from segue.models.playlist_cnn.config import PlaylistCNNConfig
+from segue.models.playlist_cnn.inference import PlaylistCNNLayers, encode, parts_of
 from segue.models.wrmf.model import WRMF
 from segue.numeric.arrays import Float32, Int32, Int64, latest, offsets_of
 from segue.numeric.tensors import expect
@@ -33,15 +33,15 @@ from segue.system.extras import needs
 from segue.system.progress import task
 
 
-class PlaylistCnn(EmbeddingModel):
+class PlaylistCNN(EmbeddingModel):
     """score(j) = u · v_j, with u from convolutions over the history."""
 
     name: ClassVar[str] = "playlist-cnn"
-    Config = PlaylistCnnConfig
-    config: PlaylistCnnConfig
+    Config = PlaylistCNNConfig
+    config: PlaylistCNNConfig
     inputs: Float32
     """Embeddings of the tracks in a history. (tracks, factors)"""
-    layers: Layers
+    layers: PlaylistCNNLayers
 
     def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         try:
@@ -104,9 +104,11 @@ class PlaylistCnn(EmbeddingModel):
         table = (len(self.catalog), self.config.factors)
         self.inputs = expect(tensors, "inputs", np.float32, *table)
         self.vectors = expect(tensors, "vectors", np.float32, *table)
-        self.layers = Layers(
+        self.layers = PlaylistCNNLayers(
             *(
                 expect(tensors, f"layers.{name}", np.float32, *shape)
-                for name, shape in zip(Layers._fields, Layers.shapes(self.config), strict=True)
+                for name, shape in zip(
+                    PlaylistCNNLayers._fields, PlaylistCNNLayers.shapes(self.config), strict=True
+                )
             )
         )

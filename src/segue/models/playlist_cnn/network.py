@@ -7,15 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from segue.models.playlist_cnn.batches import Batch
-from segue.models.playlist_cnn.config import PlaylistCnnConfig
-from segue.models.playlist_cnn.inference import Layers
+from segue.models.playlist_cnn.batches import PlaylistBatch
+from segue.models.playlist_cnn.config import PlaylistCNNConfig
+from segue.models.playlist_cnn.inference import PlaylistCNNLayers
 
 _NEVER = -1e9
 
 
 class _Block(nn.Module):
-    """See `Layers`. (playlists, tracks, inputs) -> (playlists, tracks, kernels)"""
+    """See `PlaylistCNNLayers`. (playlists, tracks, inputs) -> (playlists, tracks, kernels)"""
 
     def __init__(self, inputs: int, kernels: int, width: int) -> None:
         super().__init__()
@@ -33,10 +33,10 @@ class _Block(nn.Module):
         return functional.relu(normed) * there[..., None]
 
 
-class Network(nn.Module):
+class PlaylistCNNNetwork(nn.Module):
     """Everything between the embeddings and the vectors of playlists."""
 
-    def __init__(self, config: PlaylistCnnConfig) -> None:
+    def __init__(self, config: PlaylistCNNConfig) -> None:
         super().__init__()
         factors, kernels = config.factors, config.kernels
         self.config = config
@@ -75,7 +75,7 @@ class Network(nn.Module):
         return vectors
 
     @torch.no_grad()
-    def layers(self) -> Layers:
+    def layers(self) -> PlaylistCNNLayers:
         """The arrays for answering: batch normalisation folded into what stands before it."""
         convolutions, biases, shifts = [], [], []
         for block in self.blocks:
@@ -89,7 +89,7 @@ class Network(nn.Module):
             convolutions.append((conv.weight * both[:, None, None]).permute(2, 1, 0))
             biases.append(conv.bias * both)
             shifts.append(norm.bias - norm.running_mean * scale)
-        shapes = Layers.shapes(self.config)
+        shapes = PlaylistCNNLayers.shapes(self.config)
         pooled = self.pooled.weight.T.reshape(shapes[4])
         rest = torch.stack(convolutions[1:]) if len(convolutions) > 1 else torch.zeros(shapes[1])
         parts = (
@@ -101,10 +101,10 @@ class Network(nn.Module):
             self.pooled.bias,
             self.mean.weight.T,
         )
-        return Layers(*(np.array(part.numpy(), np.float32, order="C") for part in parts))
+        return PlaylistCNNLayers(*(np.array(part.numpy(), np.float32, order="C") for part in parts))
 
 
-def loss(u: Tensor, v: Tensor, batch: Batch, kind: str, likely: Tensor) -> Tensor:
+def loss(u: Tensor, v: Tensor, batch: PlaylistBatch, kind: str, likely: Tensor) -> Tensor:
     """Mean loss of the prediction points.
 
     Args:

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segue.errors import ConfigError
-from segue.models.playlist_cnn.batches import Sampler
-from segue.models.playlist_cnn.config import PlaylistCnnConfig
-from segue.models.playlist_cnn.inference import Layers
-from segue.models.playlist_cnn.network import Network, loss
+from segue.models.playlist_cnn.batches import PlaylistSampler
+from segue.models.playlist_cnn.config import PlaylistCNNConfig
+from segue.models.playlist_cnn.inference import PlaylistCNNLayers
+from segue.models.playlist_cnn.network import PlaylistCNNNetwork, loss
 from segue.nn.devices import reproducible
 from segue.nn.optim import Table
 from segue.numeric.arrays import Float32, Int32, Int64
@@ -42,10 +42,10 @@ def train(
     tracks: Int32,
     start: Float32,
     plays: Int32,
-    config: PlaylistCnnConfig,
+    config: PlaylistCNNConfig,
     seed: int,
     advance: Callable[[float], None],
-) -> tuple[Float32, Float32, Layers]:
+) -> tuple[Float32, Float32, PlaylistCNNLayers]:
     """Learn from sequences of at least two tracks each.
 
     Args:
@@ -64,21 +64,21 @@ def train(
     """
     with reproducible():
         torch.manual_seed(seed)
-        drawing = Sampler(offsets, tracks, plays, config, np.random.default_rng(seed))
+        drawing = PlaylistSampler(offsets, tracks, plays, config, np.random.default_rng(seed))
         return _train(drawing, start, plays, config, advance)
 
 
 def _train(
-    drawing: Sampler,
+    drawing: PlaylistSampler,
     start: Float32,
     plays: Int32,
-    config: PlaylistCnnConfig,
+    config: PlaylistCNNConfig,
     advance: Callable[[float], None],
-) -> tuple[Float32, Float32, Layers]:
+) -> tuple[Float32, Float32, PlaylistCNNLayers]:
     scale = float(np.sqrt(config.factors))
     begin = _start(start, plays)
     inputs, vectors = Table(begin * scale), Table(begin)
-    network = Network(config)
+    network = PlaylistCNNNetwork(config)
     optimiser = torch.optim.Adam(p for p in network.parameters() if p.requires_grad)
     likely = torch.from_numpy(drawing.likely.astype(np.float32))
     for epoch in range(config.epochs):

@@ -161,7 +161,7 @@ def _first_places(tracks: npt.NDArray[Any], there: Bool) -> Int64:
     return first
 
 
-class Batch(NamedTuple):
+class SequenceBatch(NamedTuple):
     """What one step learns from. Tracks are numbered by `rows`."""
 
     rows: Int64
@@ -200,7 +200,7 @@ class Batches:
         self.column = np.zeros(tracks, np.int64)
         self.steps = -(-len(windows) // config.batch)
 
-    def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
+    def epoch(self, rng: np.random.Generator) -> Iterator[SequenceBatch]:
         """Every window once, in batches of nearly equal lengths."""
         order = rng.permutation(len(self.windows))
         chunk = _MIXED * self.config.batch
@@ -221,7 +221,7 @@ class Batches:
             return np.arange(len(self.column))
         return rng.integers(len(self.column), size=self.config.negatives)
 
-    def batch(self, which: Int64, drawn: Int64, rng: np.random.Generator) -> Batch:
+    def batch(self, which: Int64, drawn: Int64, rng: np.random.Generator) -> SequenceBatch:
         """The batch of some windows."""
         some = self.windows.take(which)
         width = int(some.lengths.max())
@@ -264,7 +264,7 @@ class Batches:
         seen = places[None] if masked is None else places[None] - 1
         source &= _first_places(numbered, there)[row, goal] > seen
         at = np.flatnonzero(source)
-        return Batch(
+        return SequenceBatch(
             rows=wanted,
             inputs=np.where(there, numbered, 0),
             there=there,

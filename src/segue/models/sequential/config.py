@@ -100,7 +100,7 @@ class TransformerConfig(SequenceConfig, frozen=True):
             )
 
 
-class Bert4RecConfig(TransformerConfig, frozen=True):
+class BERT4RecConfig(TransformerConfig, frozen=True):
     """Settings of `bert4rec`."""
 
     def __post_init__(self) -> None:

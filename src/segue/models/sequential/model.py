@@ -54,8 +54,8 @@ class SequenceRecommender(LongTermHistoryModel):
     known: npt.NDArray[np.bool_]
     """Tracks that a history is read for. (tracks,)"""
     trunk: Any
-    head: layers.Head
-    feedback: layers.Head | None = None
+    head: layers.HeadParameters
+    feedback: layers.HeadParameters | None = None
 
     @abstractmethod
     def _encode(self, histories: _Histories, states: Float32) -> None:
@@ -68,7 +68,7 @@ class SequenceRecommender(LongTermHistoryModel):
 
     def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         try:
-            from segue.models.sequential.training import Trainer
+            from segue.models.sequential.training import SequenceTrainer
             from segue.nn.devices import reproducible
         except ImportError as error:
             raise needs("training", "deep", where=self.name, cause=error) from error
@@ -90,7 +90,7 @@ class SequenceRecommender(LongTermHistoryModel):
         self.known[windows.tracks[windows.there]] = True
         told = f"fitting {self.name}", config.epochs, "epochs"
         with task(*told, show=run.progress) as advance, reproducible(warn_only=True):
-            trainer = Trainer(
+            trainer = SequenceTrainer(
                 windows,
                 self.catalog.plays,
                 config,
@@ -119,8 +119,10 @@ class SequenceRecommender(LongTermHistoryModel):
             return kind(*(arrays[f"{prefix}.{name}"] for name in kind._fields))
 
         self.vectors = arrays["vectors"]
-        self.trunk, self.head = part(self.Parts, "trunk"), part(layers.Head, "head")
-        self.feedback = part(layers.Head, "feedback") if self.config.feedback_weight else None
+        self.trunk, self.head = part(self.Parts, "trunk"), part(layers.HeadParameters, "head")
+        self.feedback = (
+            part(layers.HeadParameters, "feedback") if self.config.feedback_weight else None
+        )
 
     # Answers
 
@@ -217,18 +219,22 @@ class SequenceRecommender(LongTermHistoryModel):
         self.known = expect(tensors, "known", np.uint8, len(self.catalog)) > 0
         self.past_weight = float(expect(tensors, "past_weight", np.float32, 1)[0])
         vectors = expect(tensors, "vectors", np.float32, len(self.catalog), self.config.factors)
-        arrays = {"vectors": vectors, **part(self.Parts, "trunk"), **part(layers.Head, "head")}
+        arrays = {
+            "vectors": vectors,
+            **part(self.Parts, "trunk"),
+            **part(layers.HeadParameters, "head"),
+        }
         if self.config.feedback_weight:
-            arrays |= part(layers.Head, "feedback")
+            arrays |= part(layers.HeadParameters, "feedback")
         self._take(arrays)
 
 
-class SasRec(SequenceRecommender):
+class SASRec(SequenceRecommender):
     """Self-attention to what came before (Kang and McAuley 2018)."""
 
     name: ClassVar[str] = "sasrec"
     Config = sequential_config.TransformerConfig
-    Parts = layers.Transformer
+    Parts = layers.TransformerParameters
 
     def _encode(self, histories: _Histories, states: Float32) -> None:
         heads = self.config.heads
@@ -238,48 +244,48 @@ class SasRec(SequenceRecommender):
 
     @classmethod
     def _make_trunk(cls, config: Any) -> Any:
-        from segue.models.sequential.network import Transformer
+        from segue.models.sequential.network import TransformerTrunk
 
-        return Transformer(config, causal=not cls.masks)
+        return TransformerTrunk(config, causal=not cls.masks)
 
 
-class Bert4Rec(SasRec):
+class BERT4Rec(SASRec):
     """Self-attention both ways, trained to tell hidden tracks (Sun et al. 2019)."""
 
     name: ClassVar[str] = "bert4rec"
-    Config = sequential_config.Bert4RecConfig
+    Config = sequential_config.BERT4RecConfig
     masks: ClassVar[bool] = True
 
 
-class Gru4Rec(SequenceRecommender):
+class GRU4Rec(SequenceRecommender):
     """Gated recurrent units (Hidasi et al. 2016)."""
 
     name: ClassVar[str] = "gru4rec"
     Config = sequential_config.SequenceConfig
-    Parts = layers.Gru
+    Parts = layers.GRUParameters
 
     def _encode(self, histories: _Histories, states: Float32) -> None:
         encode_gru(*histories, self.vectors, self.head, self.trunk, states)
 
     @classmethod
     def _make_trunk(cls, config: Any) -> Any:
-        from segue.models.sequential.network import Gru
+        from segue.models.sequential.network import GRUTrunk
 
-        return Gru(config)
+        return GRUTrunk(config)
 
 
-class Caser(SequenceRecommender):
+class CaserTrunk(SequenceRecommender):
     """Convolutions over the last tracks (Tang and Wang 2018)."""
 
     name: ClassVar[str] = "caser"
     Config = sequential_config.CaserConfig
-    Parts = layers.Caser
+    Parts = layers.CaserParameters
 
     def _encode(self, histories: _Histories, states: Float32) -> None:
         encode_caser(*histories, self.vectors, self.head, self.trunk, states)
 
     @classmethod
     def _make_trunk(cls, config: Any) -> Any:
-        from segue.models.sequential.network import Caser as CaserTrunk
+        from segue.models.sequential.network import CaserTrunk as CaserTrunk
 
         return CaserTrunk(config)

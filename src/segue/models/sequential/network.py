@@ -64,11 +64,11 @@ class Trunk(nn.Module):
         return super().__getattr__(name)
 
 
-class Head(Trunk):
+class OutputHead(Trunk):
     """ŷ = GELU(W h + b), and what is added where a track was skipped."""
 
     def __init__(self, config: Any) -> None:
-        super().__init__(config, layers.Head)
+        super().__init__(config, layers.HeadParameters)
 
     def _start(self, name: str, shape: tuple[int, ...]) -> Tensor:
         if name == "turn":
@@ -83,14 +83,14 @@ class Head(Trunk):
         return functional.gelu(_linear(h, self.weight, self.bias))
 
 
-class Transformer(Trunk):
+class TransformerTrunk(Trunk):
     """Self-attention (Vaswani et al. 2017), normalised before each part.
 
     `sasrec`: causal (Kang and McAuley 2018). `bert4rec`: both ways (Sun et al. 2019).
     """
 
     def __init__(self, config: Any, causal: bool) -> None:
-        super().__init__(config, layers.Transformer)
+        super().__init__(config, layers.TransformerParameters)
         self.causal = causal
 
     def _start(self, name: str, shape: tuple[int, ...]) -> Tensor:
@@ -125,7 +125,7 @@ class Transformer(Trunk):
         return functional.layer_norm(x, (d,), self.last[0], self.last[1])
 
 
-class Gru(Trunk):
+class GRUTrunk(Trunk):
     """Gated recurrent units (Cho et al. 2014; Hidasi et al. 2016, "GRU4Rec"):
 
     r = σ(W_r x + b_r + U_r h + c_r),  z = σ(W_z x + b_z + U_z h + c_z),
@@ -133,7 +133,7 @@ class Gru(Trunk):
     """
 
     def __init__(self, config: Any) -> None:
-        super().__init__(config, layers.Gru)
+        super().__init__(config, layers.GRUParameters)
 
     def forward(self, x: Tensor, there: Tensor) -> Tensor:
         x = self.drop(x)
@@ -145,7 +145,7 @@ class Gru(Trunk):
         return x
 
 
-class Caser(Trunk):
+class CaserTrunk(Trunk):
     """Convolutions over the last `window` tracks (Tang and Wang 2018), without a listener's vector.
 
     Horizontal filters of every height see whole vectors, and their largest output counts; vertical
@@ -153,7 +153,7 @@ class Caser(Trunk):
     """
 
     def __init__(self, config: Any) -> None:
-        super().__init__(config, layers.Caser)
+        super().__init__(config, layers.CaserParameters)
 
     def forward(self, x: Tensor, there: Tensor) -> Tensor:
         width, w = x.shape[1], self.config.window

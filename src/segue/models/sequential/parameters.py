@@ -11,7 +11,7 @@ from segue.models.sequential.config import CaserConfig, SequenceConfig, Transfor
 from segue.numeric.arrays import Float32
 
 
-class Transformer(NamedTuple):
+class TransformerParameters(NamedTuple):
     """Parameters of `sasrec` and `bert4rec`: blocks b of attention and of two linear layers."""
 
     places: Float32
@@ -60,7 +60,7 @@ class Transformer(NamedTuple):
         )
 
 
-class Gru(NamedTuple):
+class GRUParameters(NamedTuple):
     """Parameters of `gru4rec`: gates r, z, n side by side."""
 
     input: Float32
@@ -79,7 +79,7 @@ class Gru(NamedTuple):
         return ((b, d, 3 * d), (b, d, 3 * d), (b, 3 * d), (b, 3 * d))
 
 
-class Caser(NamedTuple):
+class CaserParameters(NamedTuple):
     """Parameters of `caser`. Filters of height h have zeros above."""
 
     horizontal: Float32
@@ -106,7 +106,7 @@ class Caser(NamedTuple):
         )
 
 
-class Head(NamedTuple):
+class HeadParameters(NamedTuple):
     """Parameters that every model has around its trunk."""
 
     turn: Float32

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from segue.models.sequential.batches import Batch, Batches, Windows
+from segue.models.sequential.batches import Batches, SequenceBatch, Windows
 from segue.models.sequential.config import SequenceConfig
 from segue.models.sequential.losses import feedback_loss, skip_loss, softmax_loss, twin_loss
-from segue.models.sequential.network import Head, Trunk
+from segue.models.sequential.network import OutputHead, Trunk
 from segue.nn.optim import Table
 from segue.nn.training import Training
 from segue.numeric.arrays import Float32
@@ -28,18 +28,18 @@ _START = 0.4
 """Expected length of a track's vector at the start."""
 
 
-class Network(nn.Module):
+class SequenceNetwork(nn.Module):
     """A trunk with its head, and what some losses need besides."""
 
     def __init__(self, config: SequenceConfig, make_trunk: Callable[[], Trunk]) -> None:
         super().__init__()
         self.config = config
-        self.trunk, self.head = make_trunk(), Head(config)
-        self.feedback = Head(config) if config.feedback_weight else None
+        self.trunk, self.head = make_trunk(), OutputHead(config)
+        self.feedback = OutputHead(config) if config.feedback_weight else None
         self.twin = make_trunk() if config.twin_weight else None
-        self.twin_head = Head(config) if config.twin_weight else None
+        self.twin_head = OutputHead(config) if config.twin_weight else None
 
-    def states(self, batch: Batch, e: Tensor) -> Tensor:
+    def states(self, batch: SequenceBatch, e: Tensor) -> Tensor:
         """State of every place. (windows, width, d)"""
         x = nn.functional.embedding(_on(batch.inputs, e), e) * e.shape[1] ** 0.5
         there = _on(batch.there, e)
@@ -51,7 +51,7 @@ class Network(nn.Module):
             out = self.trunk(x, there, _on(batch.masked, e))
         return out
 
-    def losses(self, batch: Batch, e: Tensor, log_q: Tensor | None) -> Tensor:
+    def losses(self, batch: SequenceBatch, e: Tensor, log_q: Tensor | None) -> Tensor:
         """The whole loss of a batch.
 
         Args:
@@ -98,7 +98,7 @@ class Network(nn.Module):
             total = total + softmax_loss(y[rows], targets[rows], others, same, shift)
         return total / max(1, len(y))
 
-    def _feedback(self, batch: Batch, h: Tensor, e: Tensor) -> Tensor:
+    def _feedback(self, batch: SequenceBatch, h: Tensor, e: Tensor) -> Tensor:
         """What comes before a track tells whether it will be negative: σ(z · e)."""
         assert self.feedback is not None
         inputs, negative = _on(batch.inputs, e), _on(batch.negative, e)
@@ -111,7 +111,13 @@ class Network(nn.Module):
         return feedback_loss(scores, negative[:, 1:], _on(batch.there, e)[:, 1:])
 
     def _twin(
-        self, batch: Batch, y: Tensor, right: Tensor, drawn: Tensor, e: Tensor, log_q: Tensor | None
+        self,
+        batch: SequenceBatch,
+        y: Tensor,
+        right: Tensor,
+        drawn: Tensor,
+        e: Tensor,
+        log_q: Tensor | None,
     ) -> Tensor:
         """L_next of the skipped tracks alone by a second encoder, and `twin_loss`."""
         assert self.twin is not None
@@ -136,7 +142,7 @@ def _arrays(state: dict[str, Tensor]) -> dict[str, Float32]:
     return {name: np.array(value.detach().cpu().numpy()) for name, value in state.items()}
 
 
-class Trainer(Training):
+class SequenceTrainer(Training):
     """One training of a sequence model.
 
     Args:
@@ -150,7 +156,7 @@ class Trainer(Training):
             leaves no early end.
     """
 
-    network: Network
+    network: SequenceNetwork
 
     def __init__(
         self,
@@ -169,7 +175,7 @@ class Trainer(Training):
         torch.manual_seed(seed)
         start = torch.randn(len(plays), config.factors) * (_START * config.factors**-0.5)
         self.table = Table(start.to(self.device))
-        self.network = Network(config, make_trunk).to(self.device)
+        self.network = SequenceNetwork(config, make_trunk).to(self.device)
         self.optimiser = torch.optim.Adam(
             self.network.parameters(), lr=config.learning_rate, fused=True
         )

@@ -1,6 +1,6 @@
 """How two stages answer: candidates, their features, trees, order, and why.
 
-What training gave is in `TwoStage`. Tracks that nobody has played are in `ColdTracks`.
+What training gave is in `TwoStage`. Tracks that nobody has played are in `AddedTracks`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numba import get_num_threads
 from segue.models.base.recommender import POPULARITY, knows_history
 from segue.models.base.scoring import ColdStartModel, EmbeddingModel
 from segue.models.two_stage.candidates import FirstStage, Pool
-from segue.models.two_stage.cold_start import ColdTracks
+from segue.models.two_stage.cold_start import AddedTracks
 from segue.models.two_stage.config import TwoStageConfig
 from segue.models.two_stage.features.compute import Feature, FeatureTables, features_of
 from segue.models.two_stage.trees import Trees
@@ -61,7 +61,7 @@ class Stages(ColdStartModel):
     first: FirstStage
     tables: FeatureTables
     trees: Trees
-    cold: ColdTracks
+    cold: AddedTracks
 
     def __init__(self, /, **settings: Any) -> None:
         super().__init__(**settings)
@@ -314,7 +314,7 @@ class Stages(ColdStartModel):
     def placing(self, tracks: Int32, vectors: Float32) -> Self:
         return self._taking(self.cold.placing(tracks, vectors))
 
-    def _taking(self, cold: ColdTracks) -> Self:
+    def _taking(self, cold: AddedTracks) -> Self:
         more = copy.copy(self)
         more.cold, more.catalog, more._recent = cold, cold.wrmf.catalog, OrderedDict()
         return more

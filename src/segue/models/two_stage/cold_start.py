@@ -30,7 +30,7 @@ _STEP = 2.0**-22
 """Between the scores of cold tracks in one place, as a share: two steps of float32."""
 
 
-class ColdTracks:
+class AddedTracks:
     """Tracks that came by their vectors.
 
     Args:
@@ -49,16 +49,16 @@ class ColdTracks:
         size = len(wrmf.catalog)
         return cls(wrmf, np.zeros(size, np.bool_), size)
 
-    def with_tracks(self, tracks: pa.Table, vectors: Float32) -> ColdTracks:
+    def with_tracks(self, tracks: pa.Table, vectors: Float32) -> AddedTracks:
         """As `ColdStartModel.with_tracks`."""
         wrmf = self.wrmf.with_tracks(tracks, vectors)
-        return ColdTracks(wrmf, np.append(self.mask, np.ones(len(tracks), np.bool_)), self.learned)
+        return AddedTracks(wrmf, np.append(self.mask, np.ones(len(tracks), np.bool_)), self.learned)
 
-    def placing(self, tracks: Int32, vectors: Float32) -> ColdTracks:
+    def placing(self, tracks: Int32, vectors: Float32) -> AddedTracks:
         """As `ColdStartModel.placing`."""
         mask = self.mask.copy()
         mask[tracks] = True
-        return ColdTracks(self.wrmf.placing(tracks, vectors), mask, self.learned)
+        return AddedTracks(self.wrmf.placing(tracks, vectors), mask, self.learned)
 
     def __bool__(self) -> bool:
         return bool(self.mask.any())
@@ -150,7 +150,7 @@ class ColdTracks:
     @classmethod
     def restore(
         cls, tensors: Mapping[str, npt.NDArray[Any]], wrmf: WRMF, catalog: Catalog
-    ) -> ColdTracks:
+    ) -> AddedTracks:
         """Take what `tensors` gave.
 
         Args:

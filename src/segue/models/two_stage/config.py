@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from segue.config import Config
-from segue.models.knn import ItemKnnConfig, UserKnnConfig
-from segue.models.playlist_cnn.config import PlaylistCnnConfig
+from segue.models.knn import ItemKNNConfig, UserKNNConfig
+from segue.models.playlist_cnn.config import PlaylistCNNConfig
 from segue.models.title.model import TitleConfig
 from segue.models.two_stage.features.columns import FAMILIES
 from segue.models.two_stage.ranker import RankerConfig
@@ -28,11 +28,11 @@ class TwoStageConfig(Config, frozen=True):
     wrmf: Annotated[WRMFConfig, Meta(description="settings of the first stage's wrmf")] = (
         WRMFConfig(factors=256, artist_weight=0.3, album_weight=0.3, title_weight=0.7)
     )
-    playlist_cnn: Annotated[PlaylistCnnConfig, Meta(description="of its playlist-cnn")] = (
-        PlaylistCnnConfig()
+    playlist_cnn: Annotated[PlaylistCNNConfig, Meta(description="of its playlist-cnn")] = (
+        PlaylistCNNConfig()
     )
-    user_knn: Annotated[UserKnnConfig, Meta(description="of its user-knn")] = UserKnnConfig()
-    item_knn: Annotated[ItemKnnConfig, Meta(description="of its item-knn")] = ItemKnnConfig()
+    user_knn: Annotated[UserKNNConfig, Meta(description="of its user-knn")] = UserKNNConfig()
+    item_knn: Annotated[ItemKNNConfig, Meta(description="of its item-knn")] = ItemKNNConfig()
     title: Annotated[TitleConfig, Meta(description="of its title")] = TitleConfig()
     candidates: Annotated[
         Literal["union", "wrmf", "user-knn"],

@@ -25,11 +25,11 @@ from segue.errors import ConfigError, DataError
 from segue.models.base.recommender import RECOMMENDERS, Recommender, TrainingOptions
 from segue.models.two_stage.answering import Stages
 from segue.models.two_stage.candidates import FirstStage, find_weights
-from segue.models.two_stage.cold_start import ColdTracks
+from segue.models.two_stage.cold_start import AddedTracks
 from segue.models.two_stage.config import TwoStageConfig
 from segue.models.two_stage.examples import cut_fold, deal, labels_of, sample, without
 from segue.models.two_stage.features.compute import FeatureTables
-from segue.models.two_stage.ranker import Rows, fit_ranker, library
+from segue.models.two_stage.ranker import RankerRows, fit_ranker, library
 from segue.models.two_stage.trees import Trees
 from segue.numeric.arrays import Float32
 from segue.numeric.tensors import expect
@@ -62,7 +62,7 @@ class TwoStage(Stages):
             library()  # what is not there is said before the work, not after
         rng = np.random.default_rng([run.seed, 2])
         tables: FeatureTables | None = None
-        blocks: list[Rows] = []
+        blocks: list[RankerRows] = []
         weights: Float32 | None = None
         playlists = PlaylistRows.of(dataset)
         folds = deal(dataset, self.config.folds, self.config.playlists, rng)
@@ -139,7 +139,7 @@ class TwoStage(Stages):
         self.first = FirstStage(
             self.names, models, config.candidates, config.retrieved, config.reranked, weights
         )
-        self.cold = ColdTracks.none(self._wrmf)
+        self.cold = AddedTracks.none(self._wrmf)
         self._recent.clear()
 
     def _weigh(self, cuts: Cuts, rng: np.random.Generator) -> Float32:
@@ -152,7 +152,7 @@ class TwoStage(Stages):
             labels.append(labels_of(cuts, q, pools[-1].tracks))
         return find_weights(pools, labels)
 
-    def _examples(self, cuts: Cuts, rng: np.random.Generator, advance: Any) -> list[Rows]:
+    def _examples(self, cuts: Cuts, rng: np.random.Generator, advance: Any) -> list[RankerRows]:
         """Features and labels of some candidates of each query, a block a query."""
         blocks = []
         for q in range(len(cuts.queries)):
@@ -162,7 +162,7 @@ class TwoStage(Stages):
             if found.any():
                 chosen = sample(pool.blend, found, self.config, rng)
                 blocks.append(
-                    Rows(
+                    RankerRows(
                         self._features(query, pool)[chosen.at],
                         found[chosen.at],
                         np.array([len(chosen.at)]),
@@ -172,14 +172,14 @@ class TwoStage(Stages):
             advance(1)
         return blocks
 
-    def _rank(self, blocks: list[Rows], run: TrainingOptions) -> Trees:
+    def _rank(self, blocks: list[RankerRows], run: TrainingOptions) -> Trees:
         """Trees, or none where there is too little to learn them from."""
         if len(blocks) < _LEAST:
             if self.config.ranker.trees:
                 found = f"{len(blocks)} playlists to learn the order from, {_LEAST} are needed"
                 note(f"{found}: the blend alone answers", show=run.progress)
             return Trees.none()
-        rows = Rows(*(np.concatenate(field) for field in zip(*blocks, strict=True)))
+        rows = RankerRows(*(np.concatenate(field) for field in zip(*blocks, strict=True)))
         return fit_ranker(rows, self.config.ranker, seed=run.seed, show=run.progress)
 
     # Keeping
@@ -211,4 +211,4 @@ class TwoStage(Stages):
             parts.get("tables", {}), catalog, self.config.albums, self.config.families
         )
         self.trees = Trees.restore(tensors, "trees", len(self.features))
-        self.cold = ColdTracks.restore(cold, self._wrmf, self.catalog)
+        self.cold = AddedTracks.restore(cold, self._wrmf, self.catalog)

@@ -48,7 +48,7 @@ class RankerConfig(Config, frozen=True, kw_only=True):
     columns: Annotated[float, Meta(gt=0, le=1, description="share of features of a tree")] = 0.6
 
 
-class Rows(NamedTuple):
+class RankerRows(NamedTuple):
     """Rows to order, those of a query together.
 
     Attributes:
@@ -66,7 +66,7 @@ class Rows(NamedTuple):
 
 
 def fit_ranker(
-    rows: Rows,
+    rows: RankerRows,
     config: RankerConfig,
     *,
     seed: int = 0,
@@ -119,7 +119,7 @@ def library() -> Any:
     return xgboost
 
 
-def _parameters(rows: Rows, config: RankerConfig, seed: int, threads: int) -> dict[str, Any]:
+def _parameters(rows: RankerRows, config: RankerConfig, seed: int, threads: int) -> dict[str, Any]:
     common = {
         "tree_method": "hist",
         "max_depth": config.depth,
@@ -148,7 +148,7 @@ def _parameters(rows: Rows, config: RankerConfig, seed: int, threads: int) -> di
     }
 
 
-def _matrix(xgboost: Any, rows: Rows, threads: int, objective: str) -> Any:
+def _matrix(xgboost: Any, rows: RankerRows, threads: int, objective: str) -> Any:
     """Rows as XGBoost takes them.
 
     Raises:

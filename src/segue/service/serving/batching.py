@@ -22,7 +22,7 @@ from segue.queries import Queries, Query
 from segue.reranking.list_stage import ListStage, continue_playlists
 from segue.service.api.wire import FilteredResponse, Why
 from segue.service.serving.fallback import FallbackLevel
-from segue.service.serving.live_bundle import Live, scoring
+from segue.service.serving.live_bundle import LiveBundle, scoring
 
 _LOG = logging.getLogger("segue.service")
 _MEMORY = 0.1
@@ -47,7 +47,7 @@ class PendingQuery:
         deadline: by the clock of `BatchScorer`.
     """
 
-    live: Live
+    live: LiveBundle
     query: Query
     n: int
     stage: ListStage
@@ -95,7 +95,7 @@ class BatchScorer:
         self._thread.start()
 
     async def ask(
-        self, live: Live, query: Query, n: int, stage: ListStage, budget: float
+        self, live: LiveBundle, query: Query, n: int, stage: ListStage, budget: float
     ) -> BatchState:
         """The answer to a question.
 
@@ -166,7 +166,7 @@ class BatchScorer:
             self._seconds[ask.live.name, rung.name] = seconds * (1 - _FORGETTING)
             self._down(ask, "over budget")
 
-    def _estimate(self, live: Live, rung: FallbackLevel) -> float:
+    def _estimate(self, live: LiveBundle, rung: FallbackLevel) -> float:
         known = self._seconds.get((live.name, rung.name))
         return live.seconds.get(rung.name, 0.0) if known is None else known
 
@@ -210,7 +210,7 @@ class BatchScorer:
 
     def _told(
         self,
-        live: Live,
+        live: LiveBundle,
         rung: FallbackLevel,
         queries: Sequence[Query],
         asks: Sequence[PendingQuery],
@@ -224,7 +224,7 @@ class BatchScorer:
         told = answers(bundle, queries, slates, MOST_REASONS)
         return [BatchState(rung.name, one, ask.passed) for ask, one in zip(asks, told, strict=True)]
 
-    def _learn(self, live: Live, rung: FallbackLevel, seconds: float) -> None:
+    def _learn(self, live: LiveBundle, rung: FallbackLevel, seconds: float) -> None:
         key = (live.name, rung.name)
         before = self._seconds.get(key, seconds)
         self._seconds[key] = before + _MEMORY * (seconds - before)

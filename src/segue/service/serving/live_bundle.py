@@ -41,7 +41,7 @@ class TakesNone(UsageError):
 
 
 @dataclass(frozen=True, eq=False)
-class Live:
+class LiveBundle:
     """One bundle as it answers.
 
     Attributes:
@@ -59,7 +59,7 @@ class Live:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, path: Path) -> Live:
+    def load(cls, path: Path) -> LiveBundle:
         """Read, verify and warm a bundle.
 
         Raises:
@@ -75,7 +75,7 @@ class Live:
         live.seconds.update(live.warmed())  # not a copy, which would be cold
         return live
 
-    def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Live:
+    def with_tracks(self, tracks: pa.Table, vectors: Float32) -> LiveBundle:
         """The same with further tracks, which nobody has played.
 
         Args:

@@ -16,7 +16,7 @@ from prometheus_client import (
 )
 
 from segue.service.api.wire import FilteredResponse
-from segue.service.serving.live_bundle import Live
+from segue.service.serving.live_bundle import LiveBundle
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 10)
 
@@ -90,7 +90,7 @@ class Metrics:
         for kind in kinds:
             self.events.labels(kind).inc()
 
-    def live(self, live: Live) -> None:
+    def live(self, live: LiveBundle) -> None:
         """Another bundle answers."""
         self.bundle.clear()
         self.bundle.labels(live.version).set(1)

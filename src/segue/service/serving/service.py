@@ -27,7 +27,7 @@ from segue.service.serving import uploads
 from segue.service.serving.batching import BatchScorer, QueueFull
 from segue.service.serving.feedback import FeedbackKeeping
 from segue.service.serving.limits import ServiceSettings
-from segue.service.serving.live_bundle import Live, TakesNone
+from segue.service.serving.live_bundle import LiveBundle, TakesNone
 from segue.service.serving.metrics import Metrics
 from segue.service.storage.store import (
     Personal,
@@ -61,7 +61,7 @@ class Service(FeedbackKeeping):
 
     def __init__(
         self,
-        live: Live,
+        live: LiveBundle,
         address: str,
         folder: Path,
         settings: ServiceSettings,
@@ -70,7 +70,7 @@ class Service(FeedbackKeeping):
     ) -> None:
         super().__init__(address, Metrics())
         self.live, self.folder, self.settings, self.report = live, folder, settings, report
-        self.previous: Live | None = None
+        self.previous: LiveBundle | None = None
         self.answering = BatchScorer(settings.batch, settings.waiting, self.metrics.batch)
         self.sounds = dict(sounds or {})
         self._changing = asyncio.Lock()
@@ -201,7 +201,7 @@ class Service(FeedbackKeeping):
             raise HTTPProblem(404, f"no track {uri!r} in the catalog")
         return row
 
-    def track(self, row: int, live: Live | None = None) -> wire.Track:
+    def track(self, row: int, live: LiveBundle | None = None) -> wire.Track:
         """A track of the catalog."""
         one = (live or self.live).catalog[row]
         names = ("uri", "title", "artist", "album", "duration_ms", "plays")
@@ -308,7 +308,7 @@ class Service(FeedbackKeeping):
             version=more.version, new=True, door=door, track=self.track(len(more.catalog) - 1, more)
         )
 
-    def _with_uploads(self, live: Live) -> Live:
+    def _with_uploads(self, live: LiveBundle) -> LiveBundle:
         """A bundle with what was uploaded so far."""
         try:
             kept = [one for one in self._opened().uploads() if Path(one.file).is_file()]
@@ -352,9 +352,9 @@ class Service(FeedbackKeeping):
             _LOG.info("%s answers now", live.version)
         return self.bundle()
 
-    async def _loaded(self, path: Path) -> Live:
+    async def _loaded(self, path: Path) -> LiveBundle:
         try:
-            live = await run_in_threadpool(Live.load, path)
+            live = await run_in_threadpool(LiveBundle.load, path)
             return await run_in_threadpool(self._with_uploads, live)
         except (SegueError, OSError) as error:
             self.metrics.swaps.labels("refused").inc()

@@ -27,7 +27,7 @@ from segue.operations.add_tracks import FeatureExtraction, table_of
 from segue.reranking.recordings import Recordings
 from segue.service.serving.fallback import space_of
 from segue.service.serving.limits import ServiceSettings
-from segue.service.serving.live_bundle import Live, TakesNone, scoring
+from segue.service.serving.live_bundle import LiveBundle, TakesNone, scoring
 from segue.service.storage.store import Upload
 
 Door = Literal["audio", "text"]
@@ -40,7 +40,7 @@ class UnreadableUpload(Exception):
     """A file that is no sound, or costs too much; the text says why."""
 
 
-def listen(live: Live, path: Path, settings: ServiceSettings) -> AudioTrack:
+def listen(live: LiveBundle, path: Path, settings: ServiceSettings) -> AudioTrack:
     """Look at a file, and hear what the bundle's model hears.
 
     Raises:
@@ -54,7 +54,7 @@ def listen(live: Live, path: Path, settings: ServiceSettings) -> AudioTrack:
     return AudioTrack(f"upload:{looked.sha256}", str(path), looked)
 
 
-def again(live: Live, kept: Sequence[Upload], settings: ServiceSettings) -> Live:
+def again(live: LiveBundle, kept: Sequence[Upload], settings: ServiceSettings) -> LiveBundle:
     """Take in files that were uploaded before; what was heard of them is kept by their content.
 
     Raises:
@@ -88,13 +88,13 @@ def _limits(settings: ServiceSettings) -> Limits:
     return Limits(duration_minutes=settings.upload_minutes, seconds=settings.upload_seconds)
 
 
-def _ears(live: Live, settings: ServiceSettings) -> FeatureExtraction:
+def _ears(live: LiveBundle, settings: ServiceSettings) -> FeatureExtraction:
     door = live.recommender
     sound = door.sound if isinstance(door, ContentModel) else "none"
     return FeatureExtraction(SOUNDS.get(sound), settings.upload_minutes)
 
 
-def row_of(live: Live, found: AudioTrack, said: dict[str, str]) -> dict[str, Any]:
+def row_of(live: LiveBundle, found: AudioTrack, said: dict[str, str]) -> dict[str, Any]:
     """The track that a file is: its tags, and what who sent it says.
 
     An artist whom the catalog knows is called as there.
@@ -113,7 +113,7 @@ def row_of(live: Live, found: AudioTrack, said: dict[str, str]) -> dict[str, Any
     return row
 
 
-def known(live: Live, row: dict[str, Any]) -> int | None:
+def known(live: LiveBundle, row: dict[str, Any]) -> int | None:
     """The track of the catalog that is this recording already, see `Recordings`."""
     at = live.rows.get(row["uri"])
     if at is not None or not row["artist"]:
@@ -133,11 +133,11 @@ def _table(rows: Sequence[dict[str, Any]]) -> pa.Table:
 
 
 def place(
-    live: Live,
+    live: LiveBundle,
     files: Sequence[AudioTrack],
     rows: Sequence[dict[str, Any]],
     settings: ServiceSettings,
-) -> tuple[Live, list[Door | None]]:
+) -> tuple[LiveBundle, list[Door | None]]:
     """Take files in as tracks.
 
     A track is placed by its sound where the model has an audio door and hears it, else by its
@@ -163,7 +163,7 @@ def place(
 
 
 def _vectors(
-    live: Live, files: Sequence[AudioTrack], table: pa.Table, settings: ServiceSettings
+    live: LiveBundle, files: Sequence[AudioTrack], table: pa.Table, settings: ServiceSettings
 ) -> tuple[Float32, list[Door | None]]:
     """Of tracks, and through which door they came."""
     space = space_of(live.recommender)

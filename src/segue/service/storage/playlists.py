@@ -39,7 +39,7 @@ class Playlist(msgspec.Struct, frozen=True, kw_only=True):
     changed: datetime
 
 
-class Playlists(ABC):
+class PlaylistStore(ABC):
     """Calls of the store that are about playlists. Each is one transaction."""
 
     @abstractmethod

@@ -34,8 +34,8 @@ from segue.data.outcomes import FeedbackRule
 from segue.errors import UsageError
 from segue.queries import MAX_HISTORY, MAX_PAST
 from segue.service.storage.checks import checked_event, checked_name, checked_row, checked_text
-from segue.service.storage.playlists import NoPlaylist, Playlist, Playlists, StaleVersion
-from segue.service.storage.types import Event, Personal, Upload
+from segue.service.storage.playlists import NoPlaylist, Playlist, PlaylistStore, StaleVersion
+from segue.service.storage.types import Event, PersonalData, Upload
 
 __all__ = [
     "Event",
@@ -62,7 +62,7 @@ class KeyReused(StoreError):
     """An idempotency key came again with other content."""
 
 
-class Store(Playlists):
+class Store(PlaylistStore):
     """A feedback log that is open. Made by `open`.
 
     Every call raises StoreFull or StoreGone where the database fails; after StoreGone the next
@@ -193,7 +193,7 @@ class Store(Playlists):
             raise KeyReused("was used before with other events", where="key", do="use a new key")
         return False
 
-    def personal(self, listener: str, session: str | None) -> Personal:
+    def personal(self, listener: str, session: str | None) -> PersonalData:
         """What the log knows of a listener, who may be new.
 
         Bans and likes are those that stand, in the order they were said.
@@ -206,7 +206,7 @@ class Store(Playlists):
             said = [] if session is None else self._said(connection, listener, session)
             past = self._past(connection, listener, session, disliked)
         listens, _ = heard(said, self._rule)
-        return Personal(
+        return PersonalData(
             tracks=[str(said[place].track) for place, _ in listens],
             outcomes=[outcome for _, outcome in listens],
             past=past,

@@ -26,7 +26,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """When it began; None = when it came."""
 
 
-class Personal(msgspec.Struct, frozen=True, kw_only=True):
+class PersonalData(msgspec.Struct, frozen=True, kw_only=True):
     """What the log knows of a listener."""
 
     tracks: Sequence[str]

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from segue.numeric.arrays import Float32
-from segue.service.serving.live_bundle import Live
+from segue.service.serving.live_bundle import LiveBundle
 
 SIDE = 400
 """Of the drawing, in its own units."""
@@ -18,7 +18,7 @@ _DOTS = 1500
 """Of the background, at most."""
 _MOST = 60
 """Playlist tracks that are marked, the latest."""
-_backgrounds: WeakKeyDictionary[Live, str] = WeakKeyDictionary()
+_backgrounds: WeakKeyDictionary[LiveBundle, str] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Picture:
     kinds: list[str]
 
 
-def picture(live: Live, some: Mapping[str, Sequence[str]]) -> Picture | None:
+def picture(live: LiveBundle, some: Mapping[str, Sequence[str]]) -> Picture | None:
     """The map with some tracks marked.
 
     Args:
@@ -84,7 +84,7 @@ def picture(live: Live, some: Mapping[str, Sequence[str]]) -> Picture | None:
     return Picture(SIDE, _backgrounds[live], spots, there)
 
 
-def _spot(live: Live, places: Float32, row: int, kind: str) -> Spot:
+def _spot(live: LiveBundle, places: Float32, row: int, kind: str) -> Spot:
     x, y = _point(places[row])
     across, up = (round(100 * float(share)) for share in places[row])
     return Spot(

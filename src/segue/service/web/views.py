@@ -45,7 +45,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Rows:
+class TrackRows:
     """A continuation as it is shown.
 
     Attributes:
@@ -63,11 +63,11 @@ def _dashed(label: str) -> str:
     return label.replace(" - ", " – ", 1)
 
 
-def rows(service: Service, told: wire.ContinueResponse, shown: int, was: str = "") -> Rows:
+def rows(service: Service, told: wire.ContinueResponse, shown: int, was: str = "") -> TrackRows:
     """The first tracks of an answer, and how they moved.
 
     Args:
-        was: `Rows.order` of the answer before; one of another bundle says nothing.
+        was: `TrackRows.order` of the answer before; one of another bundle says nothing.
     """
     catalog, sounds = service.live.catalog, service.sounds
     before = {at: place for at, place in _order(was, told.version).items() if at < len(catalog)}
@@ -89,7 +89,7 @@ def rows(service: Service, told: wire.ContinueResponse, shown: int, was: str = "
         if now.get(index, shown + 1) > shown
     ]
     order = ".".join(str(row.track.index) for row in some)
-    return Rows(some, f"{told.version}:{order}", left)
+    return TrackRows(some, f"{told.version}:{order}", left)
 
 
 def _order(was: str, version: str) -> dict[int, int]:

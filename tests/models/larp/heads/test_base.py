@@ -17,15 +17,15 @@ import torch
 from segue.errors import BundleError, ConfigError, DataError
 from segue.models.base.recommender import TrainingOptions
 from segue.models.larp.heads import training as larp_tops_training
-from segue.models.larp.heads.base import HEADS, ClcRec, DropoutNet, ItemKnn
+from segue.models.larp.heads.base import HEADS, ClcRec, DropoutNet, ItemKNNHead
 from segue.models.larp.heads.config import (
     ClcRecConfig,
     DropoutNetConfig,
     HeadConfig,
     NearestConfig,
 )
-from segue.models.larp.heads.network import Layers, aligned, contrast, squared
-from segue.models.larp.heads.sampling import HeldOut, Sampler
+from segue.models.larp.heads.network import DenseLayers, aligned, contrast, squared
+from segue.models.larp.heads.sampling import HeldOutRows, RowSampler
 from segue.nn.dense import Dense
 
 CONFIGS = {"dropoutnet": DropoutNetConfig, "clcrec": ClcRecConfig}
@@ -107,7 +107,7 @@ def test_numpy_gives_what_torch_gives(kind):
     known = rng.normal(3, 2, size=(40, 6)).astype(np.float32)
     activation = torch.nn.functional.leaky_relu if kind == "leaky" else torch.tanh
     torch.manual_seed(0)
-    layers = Layers(known, 4, config, activation, normalised="normalised" in kind)
+    layers = DenseLayers(known, 4, config, activation, normalised="normalised" in kind)
     for _ in range(3):  # so that running means and variances are not those of the start
         layers(torch.from_numpy(known), torch.randn(40, 4))
     layers.eval()
@@ -158,7 +158,9 @@ def test_a_step_shows_a_half_and_wants_of_the_other(seed):
     sizes = rng.integers(2, tracks + 1, size=9)
     lists = [rng.choice(tracks, size, replace=False) for size in sizes]
     content = np.eye(tracks, dtype=np.float32)  # so that a mean tells whose it is
-    drawing = Sampler(content, matrix(lists, tracks), HeadConfig(positives=3, negatives=20), seed)
+    drawing = RowSampler(
+        content, matrix(lists, tracks), HeadConfig(positives=3, negatives=20), seed
+    )
     assert drawing.held is None  # there are too few playlists
     step = drawing.step(np.arange(len(lists)), rng)
     for row, own in enumerate(drawing.lists):
@@ -176,7 +178,7 @@ def test_a_step_shows_a_half_and_wants_of_the_other(seed):
 
 def test_an_epoch_takes_every_playlist_once():
     _, plays, _ = planted(0, playlists=70)
-    drawing = Sampler(np.ones((600, 2), np.float32), plays, HeadConfig(batch=16), 0)
+    drawing = RowSampler(np.ones((600, 2), np.float32), plays, HeadConfig(batch=16), 0)
     parts = drawing.epoch(np.random.default_rng(0))
     assert sorted(np.concatenate(parts)) == list(range(len(drawing.lists)))
     assert len(parts) == round(len(drawing.lists) / 16)
@@ -186,7 +188,7 @@ def test_an_epoch_takes_every_playlist_once():
 def test_what_is_kept_aside_is_not_learned_from(given):
     content, plays, _ = planted(0, playlists=3000)
     held = np.arange(0, 600, 7) if given else None
-    drawing = Sampler(content, plays, HeadConfig(), 0, held)
+    drawing = RowSampler(content, plays, HeadConfig(), 0, held)
     assert drawing.held is not None
     kept = drawing.held.tracks
     assert not np.isin(kept, drawing.tracks).any()
@@ -197,7 +199,7 @@ def test_what_is_kept_aside_is_not_learned_from(given):
 
 
 def test_ndcg_of_the_kept_tracks_by_hand():
-    held = HeldOut(
+    held = HeldOutRows(
         np.zeros((2, 1), np.float32), np.arange(3),
         np.array([[True, False, True], [False, True, False]]),
     )  # fmt: skip
@@ -230,14 +232,14 @@ def test_tracks_that_nobody_played_or_knows_are_not_learned_from(name):
 def test_tops_learn_which_content_is_taste(name):
     content, plays, asked = planted(nuisance=12)
     top = HEADS[name].learn(content, plays, CONFIGS[name](), TrainingOptions(0))
-    assert recall(top, content, asked) > 1.4 * recall(ItemKnn(), content, asked)
+    assert recall(top, content, asked) > 1.4 * recall(ItemKNNHead(), content, asked)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_tops_keep_up_with_content_that_is_taste_alone(name):
     content, plays, asked = planted(nuisance=0)
     top = HEADS[name].learn(content, plays, CONFIGS[name](), TrainingOptions(0))
-    assert recall(top, content, asked) > 0.95 * recall(ItemKnn(), content, asked)
+    assert recall(top, content, asked) > 0.95 * recall(ItemKNNHead(), content, asked)
 
 
 @pytest.mark.parametrize(
@@ -285,7 +287,7 @@ def stopped(
         "clcrec": larp_tops_training.ClcRecTraining,
     }[name]
     torch.manual_seed(1)
-    training = kind(Sampler(content, plays, config, 1), config, 1)
+    training = kind(RowSampler(content, plays, config, 1), config, 1)
 
     def end(share: float) -> None:
         if training.epoch == 1:
@@ -300,7 +302,7 @@ def stopped(
 
 def test_item_knn_is_the_product_of_content():
     content = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
-    top = ItemKnn.learn(content, sp.csr_matrix((1, 2)), None, TrainingOptions())
+    top = ItemKNNHead.learn(content, sp.csr_matrix((1, 2)), None, TrainingOptions())
     assert (top.queries(content[:1]) @ top.tracks(content).T).tolist() == [[5.0, 11.0]]
     assert top.arrays == {}
     assert top.outputs(2) == 2

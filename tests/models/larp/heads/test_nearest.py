@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 from segue.metrics.recall import recalls_by
 from segue.models.base.recommender import TrainingOptions
-from segue.models.larp.heads.base import ItemKnn
+from segue.models.larp.heads.base import ItemKNNHead
 from segue.models.larp.heads.config import NearestConfig
 from segue.models.larp.heads.nearest import Nearest
 from segue.numeric.vectors import units
@@ -38,8 +38,8 @@ def test_a_score_is_the_sum_of_what_fades_with_the_distance_from_each_seed():
 def test_neighbours_of_a_seed_come_before_what_lies_between_all_of_them():
     sharp = scores(0.05, [0, 1])
     assert sharp[3] > sharp[2]  # the very like of one seed
-    mean = ItemKnn().queries(CONTENT[[0, 1]].mean(axis=0, keepdims=True))
-    between = (ItemKnn().tracks(Nearest(1).tracks(CONTENT)) @ mean.T)[:, 0]
+    mean = ItemKNNHead().queries(CONTENT[[0, 1]].mean(axis=0, keepdims=True))
+    between = (ItemKNNHead().tracks(Nearest(1).tracks(CONTENT)) @ mean.T)[:, 0]
     assert between[2] > between[3]
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from segue.audio.mel import BLOG
 from segue.models.base.audio_features import levels
-from segue.models.larp.config import LarpConfig
+from segue.models.larp.config import LARPConfig
 from segue.nn.items import Arrays
 from segue.nn.tower import Form, Tower
 from segue.numeric.arrays import Float32
@@ -120,7 +120,7 @@ class SentenceEncoder(TowerEncoder):
         return Sentences()([caption or "" for caption in known])
 
 
-def sides_of(config: LarpConfig) -> dict[str, Encoder]:
+def sides_of(config: LARPConfig) -> dict[str, Encoder]:
     """The sides that a configuration has, "sound" before "text"."""
     sides: dict[str, Encoder] = {}
     if config.sound == "clap":

@@ -26,7 +26,7 @@ from segue.system.extras import EXTRAS, needs
 from segue.text import sentence_encoder as sentences
 
 if TYPE_CHECKING:
-    from segue.models.larp.encoders.transformers_network import Encoder
+    from segue.models.larp.encoders.transformers_network import PretrainedEncoder
 
 VOCABULARY = "vocabulary"
 """Array with the bytes of a tokenizer.json."""
@@ -59,7 +59,7 @@ class TransformerEncoder(ABC):
     """Of the names of the weights in checkpoints of larger models."""
 
     def __init__(self) -> None:
-        self._ready: tuple[Mapping[str, Array], Encoder] | None = None
+        self._ready: tuple[Mapping[str, Array], PretrainedEncoder] | None = None
 
     def check(self) -> None:
         """Look for the libraries and the checkpoint.
@@ -78,7 +78,7 @@ class TransformerEncoder(ABC):
         found.check(self._kinds, self.config.form)
         return found
 
-    def network(self, items: Arrays, outputs: int, dropout: float) -> Encoder:
+    def network(self, items: Arrays, outputs: int, dropout: float) -> PretrainedEncoder:
         """What is trained; where it starts at random, by the seed of torch.
 
         Args:
@@ -147,7 +147,7 @@ class TransformerEncoder(ABC):
     @abstractmethod
     def _network(
         self, layers: Any, weights: Mapping[str, Array], outputs: int, dropout: float
-    ) -> Encoder:
+    ) -> PretrainedEncoder:
         """The network in the size of some weights, which it does not take."""
 
 
@@ -168,8 +168,10 @@ class HtsatEncoder(TransformerEncoder):
 
     def _network(
         self, layers: Any, weights: Mapping[str, Array], outputs: int, dropout: float
-    ) -> Encoder:
-        network: Encoder = layers.HtsatNetwork(self._form, self.config.clip, outputs, dropout)
+    ) -> PretrainedEncoder:
+        network: PretrainedEncoder = layers.HtsatNetwork(
+            self._form, self.config.clip, outputs, dropout
+        )
         return network
 
 
@@ -238,7 +240,7 @@ class BertEncoder(TransformerEncoder):
 
     def _network(
         self, layers: Any, weights: Mapping[str, Array], outputs: int, dropout: float
-    ) -> Encoder:
+    ) -> PretrainedEncoder:
         known = self._reader().get_vocab_size()
         rows = {"vocab_size": known, "max_position_embeddings": 512, "type_vocab_size": 2}
         for size, name in _TABLES.items():
@@ -254,7 +256,7 @@ class BertEncoder(TransformerEncoder):
                     f"{size} of the weights is {rows[size]}, needs to be {needed}", where="bert"
                 )
         form = self._form | rows
-        network: Encoder = layers.BertNetwork(form, self._words(), outputs, dropout)
+        network: PretrainedEncoder = layers.BertNetwork(form, self._words(), outputs, dropout)
         return network
 
 

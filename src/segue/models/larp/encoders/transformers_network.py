@@ -27,7 +27,7 @@ def undrawn() -> Iterator[None]:
         yield
 
 
-class Encoder(nn.Module, ABC):
+class PretrainedEncoder(nn.Module, ABC):
     """Layers of the library, and what of their outputs is told.
 
     Args:
@@ -112,7 +112,7 @@ class Encoder(nn.Module, ABC):
         return out
 
 
-class HtsatNetwork(Encoder):
+class HtsatNetwork(PretrainedEncoder):
     """HTS-AT.
 
     Args:
@@ -150,7 +150,7 @@ class HtsatNetwork(Encoder):
         return parts
 
 
-class BertNetwork(Encoder):
+class BertNetwork(PretrainedEncoder):
     """BERT.
 
     Args:

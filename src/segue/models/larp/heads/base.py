@@ -83,7 +83,7 @@ class Head(Protocol):
         """
 
 
-class ItemKnn:
+class ItemKNNHead:
     """Products of content."""
 
     name: ClassVar[str] = "item-knn"
@@ -219,5 +219,5 @@ def _training() -> ModuleType:
     return larp_tops_training
 
 
-HEADS: dict[str, type[Head]] = {top.name: top for top in (ItemKnn, Nearest, DropoutNet, ClcRec)}
+HEADS: dict[str, type[Head]] = {top.name: top for top in (ItemKNNHead, Nearest, DropoutNet, ClcRec)}
 """Every top by name."""

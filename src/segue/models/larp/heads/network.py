@@ -17,7 +17,7 @@ _SMALL = 1e-6
 """Spread of content that is all the same."""
 
 
-class Layers(nn.Module):
+class DenseLayers(nn.Module):
     """Dense layers f over content, and over preferences beside it.
 
     Args:

@@ -38,7 +38,7 @@ class SampledStep(NamedTuple):
     others: Bools
 
 
-class HeldOut(NamedTuple):
+class HeldOutRows(NamedTuple):
     """Playlists and tracks that training never sees; they tell when it ends.
 
     Attributes:
@@ -60,7 +60,7 @@ class HeldOut(NamedTuple):
         return float((hits @ discounts / best).mean())
 
 
-class Sampler:
+class RowSampler:
     """Playlists of at least two tracks, and what is drawn from them for a step.
 
     Args:
@@ -74,7 +74,7 @@ class Sampler:
         DataError: no playlist has two tracks whose content is known.
     """
 
-    held: HeldOut | None
+    held: HeldOutRows | None
     """None where too few playlists could be kept aside."""
 
     def __init__(
@@ -111,11 +111,11 @@ class Sampler:
         self.tracks = np.unique(np.concatenate(self.lists))
         self._column = np.full(len(content), -1)
 
-    def _asked(self, lists: list[Int64], aside: Bools) -> HeldOut:
+    def _asked(self, lists: list[Int64], aside: Bools) -> HeldOutRows:
         tracks = np.unique(np.concatenate(lists))
         tracks = tracks[aside[tracks]]
         seeds = np.stack([self.content[own[~aside[own]]].mean(axis=0) for own in lists])
-        return HeldOut(seeds, tracks, np.stack([np.isin(tracks, own) for own in lists]))
+        return HeldOutRows(seeds, tracks, np.stack([np.isin(tracks, own) for own in lists]))
 
     def matrix(self) -> sp.csr_matrix:
         """1 where a playlist has a track. (playlists, tracks) float32"""

@@ -40,8 +40,8 @@ from torch.nn import functional
 
 from segue.models.base.recommender import TrainingOptions
 from segue.models.larp.heads.config import ClcRecConfig, DropoutNetConfig, HeadConfig
-from segue.models.larp.heads.network import Layers, aligned, contrast, squared
-from segue.models.larp.heads.sampling import SampledStep, Sampler
+from segue.models.larp.heads.network import DenseLayers, aligned, contrast, squared
+from segue.models.larp.heads.sampling import RowSampler, SampledStep
 from segue.models.wrmf.solver import Weighted, factorise
 from segue.nn.devices import reproducible
 from segue.nn.optim import Table
@@ -63,7 +63,7 @@ _PARTS = ("rows", "first", "second", "steps")
 class HeadTraining(Training):
     """What trainings of tops have in common."""
 
-    def __init__(self, drawing: Sampler, config: HeadConfig, seed: int) -> None:
+    def __init__(self, drawing: RowSampler, config: HeadConfig, seed: int) -> None:
         super().__init__("larp.top", seed, config.epochs, config.patience)
         self.drawing, self.config = drawing, config
         self.content = torch.from_numpy(drawing.content)
@@ -118,7 +118,7 @@ class DropoutNetTraining(HeadTraining):
 
     config: DropoutNetConfig
 
-    def __init__(self, drawing: Sampler, config: DropoutNetConfig, seed: int) -> None:
+    def __init__(self, drawing: RowSampler, config: DropoutNetConfig, seed: int) -> None:
         super().__init__(drawing, config, seed)
         self.z_p, self.z_s = map(torch.from_numpy, preferences(drawing.matrix(), config, seed))
         learned = torch.from_numpy(drawing.tracks)
@@ -126,7 +126,8 @@ class DropoutNetTraining(HeadTraining):
         self.known_s = standard(self.z_s, self.z_s[learned])
         sides = (drawing.means(), drawing.content[drawing.tracks])
         self.sides = [
-            Layers(side, config.factors, config, torch.tanh, config.normalised) for side in sides
+            DenseLayers(side, config.factors, config, torch.tanh, config.normalised)
+            for side in sides
         ]
         self.network = nn.ModuleList(self.sides).to(self.device)
         weights, rate, decay = self.network.parameters(), config.learning_rate, config.weight_decay
@@ -165,12 +166,12 @@ class ClcRecTraining(HeadTraining):
     """Training of f, and of z beside it."""
 
     config: ClcRecConfig
-    network: Layers
+    network: DenseLayers
 
-    def __init__(self, drawing: Sampler, config: ClcRecConfig, seed: int) -> None:
+    def __init__(self, drawing: RowSampler, config: ClcRecConfig, seed: int) -> None:
         super().__init__(drawing, config, seed)
         known = drawing.content[drawing.tracks]
-        self.network = Layers(known, 0, config, functional.leaky_relu).to(self.device)
+        self.network = DenseLayers(known, 0, config, functional.leaky_relu).to(self.device)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -248,7 +249,9 @@ def learn_dropoutnet(
     held: Int64 | None = None,
 ) -> dict[str, Float32]:
     """Arrays of `larp_tops.DropoutNet`; arguments and errors of `larp_tops.Top.learn`."""
-    return _learn(DropoutNetTraining, Sampler(content, plays, config, run.seed, held), config, run)
+    return _learn(
+        DropoutNetTraining, RowSampler(content, plays, config, run.seed, held), config, run
+    )
 
 
 def learn_clcrec(
@@ -259,12 +262,12 @@ def learn_clcrec(
     held: Int64 | None = None,
 ) -> dict[str, Float32]:
     """Arrays of `larp_tops.ClcRec`; arguments and errors of `larp_tops.Top.learn`."""
-    return _learn(ClcRecTraining, Sampler(content, plays, config, run.seed, held), config, run)
+    return _learn(ClcRecTraining, RowSampler(content, plays, config, run.seed, held), config, run)
 
 
 def _learn(
-    training: Callable[[Sampler, Any, int], HeadTraining],
-    drawing: Sampler,
+    training: Callable[[RowSampler, Any, int], HeadTraining],
+    drawing: RowSampler,
     config: HeadConfig,
     run: TrainingOptions,
 ) -> dict[str, Float32]:

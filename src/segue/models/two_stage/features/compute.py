@@ -42,7 +42,7 @@ from segue.models.two_stage.features.columns import (
 )
 from segue.models.two_stage.features.kernels import compare, cosines, dots
 from segue.models.two_stage.features.tables import (
-    Names,
+    NameTable,
     Texts,
     TrackSide,
     durations,
@@ -64,7 +64,7 @@ class _Asked:
         seeds: liked tracks without repeats, oldest first. (n,)
         vector: U_q. (d,)
         words: numbers of the words of its title; -1: in no name of the catalog.
-        name: row of its title in `Names`, -1: unknown.
+        name: row of its title in `NameTable`, -1: unknown.
         name_vector: Uname_q, 0 where unknown. (r,)
         mean, mean_name: means over the seeds of V_s, Vname_s.
     """
@@ -101,7 +101,7 @@ class FeatureTables:
         own: Float32,
         vectors: Float32,
         playlists: Float32,
-        names: Names,
+        names: NameTable,
         artists: Float32,
         albums: Float32,
         texts: Texts,
@@ -152,7 +152,7 @@ class FeatureTables:
         artist, album = catalog.artists, catalog.albums
         by_artist = TrackSide.learn(artist, binary, side_rank, rng)
         by_album = TrackSide.learn(album, binary, side_rank, rng)
-        names = Names.learn(dataset.titles, binary, names_rank, rng)
+        names = NameTable.learn(dataset.titles, binary, names_rank, rng)
         own, playlists = own_features(
             binary, durations(catalog), vectors, row_vectors, names, artist
         )
@@ -322,7 +322,7 @@ class FeatureTables:
             expect(tensors, "own", np.float32, size, len(TRACK)),
             vectors,
             expect(tensors, "playlists", np.float32, size, vectors.shape[1]),
-            Names.restore(tensors, size),
+            NameTable.restore(tensors, size),
             expect(tensors, "artists", np.float32, artists, None),
             expect(tensors, "albums", np.float32, of_albums, None),
             Texts.restore(tensors, size, artists, of_albums),

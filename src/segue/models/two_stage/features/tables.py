@@ -85,7 +85,7 @@ def _merged(rows: Any, count: Int64) -> Any:
     return sp.vstack([rows[held > 1], sp.diags_array(np.sqrt(squares)).astype(np.float32)])
 
 
-class Names(NamedTuple):
+class NameTable(NamedTuple):
     """Normalised titles of playlists (N).
 
     Attributes:
@@ -250,7 +250,7 @@ def own_features(
     seconds: Float32,
     vectors: Float32,
     row_vectors: Float32,
-    names: Names,
+    names: NameTable,
     artist: Int32,
 ) -> tuple[Float32, Float32]:
     """Features of the track alone, and the mean U_p of its playlists.

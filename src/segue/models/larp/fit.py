@@ -85,10 +85,12 @@ def learn_sides(
             if len(sides) > 1
             else "give it playlists of two such tracks or more",
         )
-    aside = torch_part.HeldOut(held, *halves(held.playlists.offsets, held.playlists.tracks, rng))
+    aside = torch_part.HeldOutPlaylists(
+        held, *halves(held.playlists.offsets, held.playlists.tracks, rng)
+    )
     if not aside.shown:
         note("larp: too little to tell when a stage ends: all epochs are run", show=run.progress)
-    stages = torch_part.Stages(
+    stages = torch_part.TrainingStages(
         list(sides.values()), learned, aside, config, run, dataset.info.fingerprint
     )
     stages.train()

@@ -30,7 +30,7 @@ from segue.service.serving.limits import ServiceSettings
 from segue.service.serving.live_bundle import LiveBundle, TakesNone
 from segue.service.serving.metrics import Metrics
 from segue.service.storage.store import (
-    Personal,
+    PersonalData,
     Store,
     StoreError,
     StoreFull,
@@ -121,7 +121,7 @@ class Service(FeedbackKeeping):
     ) -> wire.ContinueResponse:
         start = time.perf_counter()
         personal, known = (
-            Personal(
+            PersonalData(
                 tracks=(), outcomes=(), past=(), banned_tracks=(), banned_artists=(), liked=()
             ),
             False,

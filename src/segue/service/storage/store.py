@@ -41,7 +41,7 @@ __all__ = [
     "Event",
     "KeyReused",
     "NoPlaylist",
-    "Personal",
+    "PersonalData",
     "Playlist",
     "StaleVersion",
     "Store",

@@ -10,7 +10,7 @@ from segue.models.base.recommender import POPULARITY
 from segue.operations.answers import NamedReason, NamedTrack
 from segue.service.api import wire
 from segue.service.serving.service import Service
-from segue.service.storage.store import Personal
+from segue.service.storage.store import PersonalData
 
 _MOST = 2
 """Reasons that are told of a track."""
@@ -226,7 +226,7 @@ class Message:
     artists: list[str]
 
 
-def said(service: Service, personal: Personal) -> Message:
+def said(service: Service, personal: PersonalData) -> Message:
     """Skips of the session, and bans."""
     ended = zip(personal.tracks, personal.outcomes, strict=True)
     skipped = dict.fromkeys(uri for uri, outcome in ended if outcome == Outcome.SKIPPED)

@@ -274,7 +274,7 @@ class GRU4Rec(SequenceRecommender):
         return GRUTrunk(config)
 
 
-class CaserTrunk(SequenceRecommender):
+class Caser(SequenceRecommender):
     """Convolutions over the last tracks (Tang and Wang 2018)."""
 
     name: ClassVar[str] = "caser"
@@ -286,6 +286,6 @@ class CaserTrunk(SequenceRecommender):
 
     @classmethod
     def _make_trunk(cls, config: Any) -> Any:
-        from segue.models.sequential.network import CaserTrunk as CaserTrunk
+        from segue.models.sequential.network import CaserTrunk
 
         return CaserTrunk(config)

@@ -29,7 +29,7 @@ from segue.models.larp.encoders.transformers_config import BertConfig, HtsatConf
 from segue.models.larp.heads.config import ClcRecConfig, DropoutNetConfig, NearestConfig
 from segue.models.two_stage.config import TwoStageConfig
 from segue.models.two_stage.ranker import RankerConfig
-from segue.operations.answers import Recommendations, NamedReason, NamedTrack
+from segue.operations.answers import NamedReason, NamedTrack, Recommendations
 from segue.protocols.base import PROTOCOLS
 from segue.recipe import shipped
 from segue.reranking.list_stage import ListStage

@@ -29,7 +29,7 @@ from segue.models.larp.encoders.transformers_config import BertConfig, HtsatConf
 from segue.models.larp.heads.config import ClcRecConfig, DropoutNetConfig, NearestConfig
 from segue.models.two_stage.config import TwoStageConfig
 from segue.models.two_stage.ranker import RankerConfig
-from segue.operations.answers import Answer, NamedReason, NamedTrack
+from segue.operations.answers import NamedReason, NamedTrack, Recommendations
 from segue.protocols.base import PROTOCOLS
 from segue.recipe import shipped
 from segue.reranking.list_stage import ListStage
@@ -238,7 +238,7 @@ def test_every_field_of_the_manifest_is_documented():
     assert {field.name for field in msgspec.structs.fields(Manifest)} <= words
 
 
-@pytest.mark.parametrize("kind", [Answer, NamedTrack, NamedReason])
+@pytest.mark.parametrize("kind", [Recommendations, NamedTrack, NamedReason])
 def test_every_field_of_an_answer_is_documented(kind):
     words = named(section("reference/cli.md", "segue continue"))
     assert {field.name for field in msgspec.structs.fields(kind)} <= words

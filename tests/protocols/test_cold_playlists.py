@@ -26,7 +26,7 @@ from segue.evaluation.report import render_report
 from segue.operations.train import train
 from segue.protocols import cold_playlists
 from segue.protocols.base import PROTOCOLS, Split
-from segue.protocols.cold_split import HEARD_ARTIST, LEAST_DRAWN, NEW_ARTISTS
+from segue.protocols.unplayed_tracks import HEARD_ARTIST, LEAST_DRAWN, NEW_ARTISTS
 from segue.recipe import load_recipe
 
 PROTOCOL = PROTOCOLS["cold-playlists"]

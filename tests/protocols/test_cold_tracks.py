@@ -33,7 +33,7 @@ from segue.metrics.contrast import auc_of_places
 from segue.operations.train import train
 from segue.protocols import cold_tracks as cold
 from segue.protocols.base import PROTOCOLS
-from segue.protocols.cold_split import HEARD_ARTIST, LEAST_DRAWN, NEW_ARTISTS
+from segue.protocols.unplayed_tracks import HEARD_ARTIST, LEAST_DRAWN, NEW_ARTISTS
 from segue.queries import MAX_HISTORY
 from segue.recipe import load_recipe, shipped
 

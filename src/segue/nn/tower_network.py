@@ -14,7 +14,7 @@ _LEAST_VARIANCE = 1e-5
 
 
 class TowerLayers(nn.Module):
-    """The layers of `audio_towers`, with its names.
+    """The layers of `nn.tower`, with its names.
 
     Args:
         form: sizes.
@@ -105,7 +105,7 @@ class TowerLayers(nn.Module):
         return out.permute(0, 2, 3, 1).squeeze(1)
 
     def arrays(self) -> dict[str, Float32]:
-        """For `audio_towers.Tower`: as in training, what is normalised by its running levels."""
+        """For `nn.tower.Tower`: as in training, what is normalised by its running levels."""
         arrays = {n: np.array(value.cpu().numpy()) for n, value in self.state_dict().items()}
         for i in range(len(self.form.convolutions)):
             gain, mean, variance = (

@@ -47,7 +47,7 @@ class NamedTrack(msgspec.Struct, frozen=True):
     reasons: list[NamedReason]
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Recommendations(msgspec.Struct, frozen=True):
     """What ``segue continue --json`` prints, where long lists of reasons are `brief`.
 
     Attributes:
@@ -63,14 +63,14 @@ class Answer(msgspec.Struct, frozen=True):
     tracks: list[NamedTrack]
 
 
-def answer(bundle: Bundle, query: Query, slate: Slate, most: int | None = None) -> Answer:
+def answer(bundle: Bundle, query: Query, slate: Slate, most: int | None = None) -> Recommendations:
     """A slate with names and reasons; see `answers`."""
     return answers(bundle, [query], [slate], most)[0]
 
 
 def answers(
     bundle: Bundle, queries: Sequence[Query], slates: Sequence[Slate], most: int | None = None
-) -> list[Answer]:
+) -> list[Recommendations]:
     """Slates with names and reasons.
 
     Args:
@@ -89,7 +89,7 @@ def answers(
     names = catalog.table.select(_NAMES).take(np.concatenate([s.tracks for s in slates]))
     rows = iter(names.to_pylist())
     return [
-        Answer(
+        Recommendations(
             model=slate.served_by,
             seed=manifest.seed,
             simulated=manifest.simulated,

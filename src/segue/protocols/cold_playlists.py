@@ -17,7 +17,7 @@ from segue.data.schema import Outcome
 from segue.errors import DataError
 from segue.numeric.arrays import Bools, Int32, Int64, begins, indices, offsets_of, positions
 from segue.protocols.base import Protocol, Split, Test
-from segue.protocols.cold_split import (
+from segue.protocols.unplayed_tracks import (
     MOST_QUERIES,
     audible,
     cold_test,

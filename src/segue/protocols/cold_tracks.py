@@ -15,7 +15,7 @@ from segue.data.schema import Outcome, is_negative
 from segue.errors import DataError
 from segue.numeric.arrays import Bools, Int32, Int64, latest, offsets_of
 from segue.protocols.base import Protocol, Split, Test
-from segue.protocols.cold_split import (
+from segue.protocols.unplayed_tracks import (
     MOST_QUERIES,
     audible,
     cold_test,

@@ -48,7 +48,7 @@ class Artists:
         self.counts = np.bincount(artists[told], minlength=count)
 
     def beside(self, artists: Int32, without: Int32 | None = None) -> Float32:
-        """a of `audio_towers`: the mean, and a 1; zeros where there is nothing to tell.
+        """a of `nn.tower`: the mean, and a 1; zeros where there is nothing to tell.
 
         Args:
             artists: number of each track's artist, or -1. (n,)

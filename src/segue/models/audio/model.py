@@ -1,8 +1,8 @@
 """The audio door: a track that nobody has played gets its vector from its sound (`audio`).
 
-A base recommender learns vectors of tracks from plays. A tower (`audio_towers`) learns to tell them
-from a track's sound and from its artist, by one of three objectives (`audio_objectives`). What it
-tells of a track without plays, at a length found by `audio_calibration`, is that track's row in the
+A base recommender learns vectors of tracks from plays. A tower (`nn.tower`) learns to tell them
+from a track's sound and from its artist, by one of three objectives (`audio.losses`). What it
+tells of a track without plays, at a length found by `audio.calibration`, is that track's row in the
 base, which then answers as ever. Sources: van den Oord, Dieleman and Schrauwen, "Deep content-based
 music recommendation" (NIPS 2013); Dieleman, "Recommending music on Spotify with deep learning"
 (2014). The artist's mean as an input: Meehan et al. 2026 (arXiv 2604.07090).
@@ -66,7 +66,7 @@ class AudioRecommender(Recommender, ContentModel):
     unit: float
     """Length of the learned vectors, which towers tell in units of it."""
     scale: float
-    """What predicted vectors are multiplied by; see `audio_calibration`."""
+    """What predicted vectors are multiplied by; see `audio.calibration`."""
 
     def __init__(self, /, **settings: Any) -> None:
         super().__init__(**settings)

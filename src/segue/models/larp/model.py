@@ -3,11 +3,11 @@
 Salganik, Liu, Ma, Kang and Chua, "LARP: Language Audio Relational Pre-training for Cold-Start
 Playlist Continuation" (KDD 2024). A side that hears and a side that reads are trained to agree on
 each track (WTC), on tracks of a playlist (TTC) and on playlists and their tracks (TPC); losses in
-`larp_losses`, networks in `larp_network`, stages in `larp_training`. Answering needs none of these:
+`larp.losses`, networks in `larp.network`, stages in `larp.training`. Answering needs none of these:
 
     e_s = mean of what the sides tell of track s        the content of every track
-    e_p = mean of e_s over the tracks of the query, or what `larp_pooling` makes of them
-    score(p, s) = q(e_p) · v(e_s)                       q and v by the top (`larp_tops`)
+    e_p = mean of e_s over the tracks of the query, or what `larp.pooling` makes of them
+    score(p, s) = q(e_p) · v(e_s)                       q and v by the top (`larp.heads.base`)
 
 `docs/development/papers/larp.md` says what is published and what is ours.
 """

@@ -91,7 +91,7 @@ AGGREGATORS: dict[str, Callable[[int, int], Mean]] = {
 
 
 class TowerNetwork(TowerLayers):
-    """A tower as a side of LARP (see `larp_sides.Side`).
+    """A tower as a side of LARP (see `larp.encoders.contract.Side`).
 
     Args:
         form, levels, dropout: as for `TowerLayers`.
@@ -145,7 +145,7 @@ class LarpNetwork(nn.Module):
     """Everything that a stage changes.
 
     Args:
-        sides: a network for each side (see `larp_sides.Side`).
+        sides: a network for each side (see `larp.encoders.contract.Side`).
         tracks: that are learned from.
         config: settings.
     """

@@ -1,6 +1,6 @@
 """What makes a query of its tracks, by an aggregator that training has learned. Numpy alone.
 
-The aggregators of `larp_network`, with A the content of the tracks, of length 1 (n, d):
+The aggregators of `larp.network`, with A the content of the tracks, of length 1 (n, d):
 
     fusion        F = softmax( A W_Qᵀ (A W_Kᵀ)ᵀ / √d ) A W_Vᵀ
     transformer   F = a layer of a transformer over A

@@ -1,6 +1,6 @@
 """What `playlist-cnn` consists of: its settings, its layers as arrays, and their forward pass.
 
-`playlist_cnn_training` computes the same with torch; here nothing but numba is needed.
+`playlist_cnn.training` computes the same with torch; here nothing but numba is needed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The forward pass of the sequence models without torch: a query's vector from its history.
+"""The forward pass of the sequential models without torch: a query's vector from its history.
 
-The same equations as in `sequence_trunks`, for one history at a time and in a fixed order, so that
-a batch gives what its single queries give.
+The equations are those of `sequential.network`, for one history at a time and in a fixed order, so
+that a batch gives what its single queries give.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What comes next in a session: `sasrec`, `bert4rec`, `gru4rec`, `caser`, with skips or without.
 
 score(t) = ŷ · e_t, where ŷ comes from the last tracks of the history in their order, by one of
-four trunks and the same head (`sequence_trunks`), and e are the vectors that histories are read
-with. What is learned, the skip-informed loss among it, is in `sequence_losses`. Sources: Seshadri
+four trunks and the same head (`sequential.network`), and e are the vectors that histories are read
+with. What is learned, the skip-informed loss among it, is in `sequential.losses`. Sources: Seshadri
 and Knees 2023 (arXiv 2309.11623), Seshadri, Shashaani and Knees 2024 (arXiv 2409.07367).
 
 Training needs torch (the extra `deep`); answering does not.

@@ -30,7 +30,7 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class Trunk(nn.Module):
-    """Parameters as in the named tuple of `sequence_layers`, under the same names.
+    """Parameters as in the named tuple of `sequential.parameters`, under the same names.
 
     Args:
         config: of the model.

@@ -1,6 +1,7 @@
-"""What the sequence models consist of: their settings, and their parameters by name and shape.
+"""Parameters of the sequential models, by name and shape.
 
-`sequence_trunks` computes with them in torch to train, `sequence_encoding` in numba to answer.
+`sequential.network` computes with them in torch for training, `sequential.inference` in numba for
+answers.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from segue.bundle import Bundle
 from segue.models.base.recommender import POPULARITY
-from segue.operations.answers import MOST_REASONS, Answer, answers
+from segue.operations.answers import MOST_REASONS, Recommendations, answers
 from segue.queries import Queries, Query
 from segue.reranking.list_stage import ListStage, continue_playlists
 from segue.service.api.wire import FilteredResponse, Why
@@ -63,7 +63,7 @@ class BatchState:
     """An answer with names and reasons, and which rungs did not give it."""
 
     rung: str
-    answer: Answer
+    answer: Recommendations
     passed: list[FilteredResponse]
 
 

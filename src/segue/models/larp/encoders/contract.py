@@ -62,7 +62,7 @@ class Encoder(Protocol):
 
 
 class TowerEncoder:
-    """A tower (`audio_towers`) over frames, or over vectors of something fixed.
+    """A tower (`nn.tower`) over frames, or over vectors of something fixed.
 
     Args:
         hidden: outputs of each hidden layer.

@@ -1,4 +1,4 @@
-"""`larp_names` in torch, for training."""
+"""`larp.encoders.names` in torch, for training."""
 
 from __future__ import annotations
 

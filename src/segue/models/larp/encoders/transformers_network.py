@@ -116,7 +116,7 @@ class HtsatNetwork(PretrainedEncoder):
     """HTS-AT.
 
     Args:
-        form: see `larp_transformers.HtsatConfig.form`.
+        form: see `larp.encoders.transformers.HtsatConfig.form`.
         clip: frames that are heard at once.
         outputs: numbers that are told.
         dropout: share of layers' outputs that is left out.
@@ -154,7 +154,7 @@ class BertNetwork(PretrainedEncoder):
     """BERT.
 
     Args:
-        form: see `larp_transformers.BertConfig.form`, with the rows of its tables.
+        form: see `larp.encoders.transformers.BertConfig.form`, with the rows of its tables.
         vocabulary: bytes of a tokenizer.json, kept beside the weights.
         outputs: numbers that are told.
         dropout: share of layers' outputs, and of attention, that is left out.

@@ -1,11 +1,11 @@
 """The transformer that reads captions for LARP: its sizes, and its arithmetic in numpy.
 
-With F(w) the features of a word (see `larp_words`), each a row of E,
+With F(w) the features of a word (see `larp.encoders.words`), each a row of E,
 
     x_i = norm( mean_{f in F(w_i)} E_f ) + p_i            for word i of a caption
 
 Then come layers of self-attention, normalised before each part (Vaswani et al. 2017; Xiong et al.
-2020), and the caption's vector is W mean_i norm(x_i) + b; `larp_words_network` trains it in torch.
+2020), and the caption's vector is W mean_i norm(x_i) + b. `words_network` trains it in torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The transformer of `larp_words_layers` in torch, for training."""
+"""The transformer of `larp.encoders.words_inference` in torch, for training."""
 
 from __future__ import annotations
 

@@ -4,12 +4,12 @@ Every top scores by a product, score(p, s) = q_p · v_s, of what it makes of e_p
 the seeds, and of e_s, the content of a track. Nobody needs to have played either.
 
     item-knn      q_p = e_p,        v_s = e_s
-    nearest       see `larp_nearest`: no product
+    nearest       see `larp.heads.nearest`: no product
     dropoutnet    q_p = f_p(e_p),   v_s = f_s(e_s)      Volkovs, Yu and Poutanen 2017
     clcrec        q_p = f(e_p),     v_s = f(e_s)        Wei et al. 2021
 
 f are dense layers, the last one linear, after the others tanh ("dropoutnet") or a leaky rectifier
-("clcrec"). `larp_tops_training` says how they are learned; answering needs numpy alone.
+("clcrec"). `larp.heads.training` says how they are learned; answering needs numpy alone.
 """
 
 from __future__ import annotations
@@ -211,7 +211,7 @@ class ClcRec:
 
 
 def _training() -> ModuleType:
-    """`larp_tops_training`, which needs torch."""
+    """`larp.heads.training`, which needs torch."""
     try:
         from segue.models.larp.heads import training as larp_tops_training
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Layers and losses of the tops of `larp`, in torch; see `larp_tops_training`."""
+"""Layers and losses of the tops of `larp`, in torch; see `larp.heads.training`."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class DenseLayers(nn.Module):
 
     @torch.no_grad()
     def arrays(self) -> dict[str, Float32]:
-        """For `larp_tops.Dense`: of content alone, all that shifts and scales folded in."""
+        """For `larp.heads.base.Dense`: of content alone, all that shifts and scales folded in."""
         shift, scale = self.get_buffer("shift"), self.get_buffer("scale")
         arrays: dict[str, Float32] = {}
         for i, layer in enumerate(self.dense):

@@ -248,7 +248,7 @@ def learn_dropoutnet(
     run: TrainingOptions,
     held: Int64 | None = None,
 ) -> dict[str, Float32]:
-    """Arrays of `larp_tops.DropoutNet`; arguments and errors of `larp_tops.Top.learn`."""
+    """Arrays of `heads.base.DropoutNet`; arguments and errors of `heads.base.Head.learn`."""
     return _learn(
         DropoutNetTraining, RowSampler(content, plays, config, run.seed, held), config, run
     )
@@ -261,7 +261,7 @@ def learn_clcrec(
     run: TrainingOptions,
     held: Int64 | None = None,
 ) -> dict[str, Float32]:
-    """Arrays of `larp_tops.ClcRec`; arguments and errors of `larp_tops.Top.learn`."""
+    """Arrays of `heads.base.ClcRec`; arguments and errors of `heads.base.Head.learn`."""
     return _learn(ClcRecTraining, RowSampler(content, plays, config, run.seed, held), config, run)
 
 

@@ -26,7 +26,7 @@ from segue.data.schema import (
     TABLES,
     Outcome,
 )
-from segue.errors import DataError
+from segue.errors import DataError, UsageError
 from segue.system.files import recover, shown
 from segue.system.mismatch import mismatch_of
 from segue.system.tables import to_pandas
@@ -85,6 +85,23 @@ class Dataset:
     """Playlists whose title is hidden. See `without_titles`."""
     folder: TemporaryDirectory[str] | None = field(default=None, compare=False)
     """Temporary folder that holds the tables and goes with the object; None: `path` stays."""
+
+    @classmethod
+    def of(cls, data: object) -> Dataset:
+        """The dataset itself, or the one in a folder.
+
+        Raises:
+            UsageError: it is something else.
+            DataError: as `open`.
+        """
+        if isinstance(data, Dataset):
+            return data
+        if isinstance(data, Path | str):
+            return cls.open(data)
+        kind = type(data).__name__
+        frame = hasattr(data, "__arrow_c_stream__") or isinstance(data, dict)
+        do = "make one with segue.Dataset.from_frame" if frame else "give a Dataset or its folder"
+        raise UsageError(f"the data is {kind}, not a dataset", do=do)
 
     @classmethod
     def from_frame(

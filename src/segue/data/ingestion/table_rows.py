@@ -286,7 +286,9 @@ def _refuse_gap(roles: Roles, source: Input) -> None:
         raise UsageError("playlists have no sessions", where=where, do="leave it out")
     if "session" in roles.columns:
         raise UsageError(
-            f"the column {roles.columns['session']!r} has the sessions", where=where, do="leave it out"
+            f"the column {roles.columns['session']!r} has the sessions",
+            where=where,
+            do="leave it out",
         )
     if "time" not in roles.columns:
         raise UsageError("no column is mapped to the role time", where=where, do="map time=COLUMN")

@@ -8,7 +8,6 @@ from typing import Self
 import pyarrow as pa
 
 from segue.audio.bag_of_words import Bag
-from segue.catalog.catalog import Catalog
 from segue.nn.items import Arrays
 from segue.numeric.arrays import Float32
 
@@ -20,7 +19,6 @@ class ContentModel(ABC):
     `with_tracks` the vectors.
     """
 
-    catalog: Catalog
     bag: Bag | None = None
     """Of a model that hears a bag of words."""
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from segue.catalog.catalog import Catalog, catalog_of
 from segue.config import Config
 from segue.data.dataset import Dataset
-from segue.errors import UsageError
+from segue.errors import NotFittedError, UsageError
 from segue.models.registry import HOMES, Registry
 from segue.numeric.arrays import Float32, Int32, Int64, offsets_of
 from segue.queries import Queries, Query, Reason, Slates
@@ -64,24 +66,73 @@ class Recommender(ABC):
     name: ClassVar[str]
     Config: ClassVar[type[Config]]
     config: Any
-    catalog: Catalog
+    fitted_on: tuple[Dataset, int] | None = None
+    """Dataset and seed of `fit` without options, for the manifest of a bundle."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" in cls.__dict__:
             RECOMMENDERS.define(cls.name, cls)
+        if "Config" in cls.__dict__:
+            cls.__signature__ = _signature(cls.Config)  # type: ignore[attr-defined]
 
     def __init__(self, /, **settings: Any) -> None:
         self.config = self.Config.make(settings)
 
-    def fit(self, dataset: Dataset, run: TrainingOptions | None = None) -> Self:
+    @property
+    def fitted(self) -> bool:
+        """Whether it is trained."""
+        return "catalog" in self.__dict__
+
+    @property
+    def catalog(self) -> Catalog:
+        """The tracks that it knows.
+
+        Raises:
+            NotFittedError: it is not trained.
+        """
+        try:
+            catalog: Catalog = self.__dict__["catalog"]
+        except KeyError:
+            raise NotFittedError(
+                f"this {type(self).__name__} is not fitted",
+                do="call its fit(data), or train it with segue.train",
+            ) from None
+        return catalog
+
+    @catalog.setter
+    def catalog(self, catalog: Catalog) -> None:
+        self.__dict__["catalog"] = catalog
+
+    def __repr__(self) -> str:
+        given = [
+            f"{field.name}={getattr(self.config, field.name)!r}"
+            for field in msgspec.structs.fields(self.Config)
+            if getattr(self.config, field.name) != field.default
+        ]
+        text = f"{type(self).__name__}({', '.join(given)})"
+        return f"<{text} fitted on {len(self.catalog):,} tracks>" if self.fitted else text
+
+    def fit(
+        self, dataset: Dataset | Path | str, run: TrainingOptions | None = None, *, seed: int = 0
+    ) -> Self:
         """Learn from all rows of `dataset`.
+
+        Args:
+            dataset: to learn from, or its folder.
+            run: facts of the run, for training within training; None: those of `seed`.
+            seed: of everything random.
 
         Raises:
             DataError: the dataset lacks what this recommender learns from.
+            UsageError: it is no dataset.
         """
+        dataset = Dataset.of(dataset)
         plays = dataset.plays()
-        return self.learn(dataset, plays, catalog_of(dataset, plays), run or TrainingOptions())
+        options = run or TrainingOptions(seed)
+        self.learn(dataset, plays, catalog_of(dataset, plays), options)
+        self.fitted_on = None if run else (dataset, seed)
+        return self
 
     def learn(self, dataset: Dataset, plays: Any, catalog: Catalog, run: TrainingOptions) -> Self:
         """`fit` from what several models share.
@@ -107,6 +158,7 @@ class Recommender(ABC):
 
         Raises:
             UsageError: n is below 1, or a track is not in the catalog.
+            NotFittedError: the model is not trained.
         """
         if n < 1:
             raise UsageError(f"n is {n}", do="ask for at least 1 track")
@@ -210,9 +262,10 @@ class Recommender(ABC):
         return places_among(values, *queries.excluded(), offsets, tracks, ties)
 
     def _check(self, *columns: Int32) -> None:
+        size = len(self.catalog)
         for tracks in columns:
-            if len(tracks) and (tracks.min() < 0 or tracks.max() >= len(self.catalog)):
-                raise UsageError(f"a query names a track outside 0..{len(self.catalog) - 1}")
+            if len(tracks) and (tracks.min() < 0 or tracks.max() >= size):
+                raise UsageError(f"a query names a track outside 0..{size - 1}")
 
     def _step(self) -> int:
         """Queries that are scored at once."""
@@ -261,7 +314,12 @@ class Recommender(ABC):
         return [self.name if known else POPULARITY for known in self.answerable(queries)]
 
     def reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
-        """Why each of `tracks` has its score: parts that add up to it, largest first."""
+        """Why each of `tracks` has its score: parts that add up to it, largest first.
+
+        Raises:
+            NotFittedError: the model is not trained.
+        """
+        self._check(tracks)
         if not self.answerable(Queries.of([query]))[0]:
             return [[Reason("popularity", None, float(self.catalog.plays[t]))] for t in tracks]
         reasons = self._reasons(query, tracks)
@@ -301,6 +359,18 @@ class Recommender(ABC):
         Raises:
             BundleError: shapes or types do not fit (use `expect`).
         """
+
+
+def _signature(config: type[Config]) -> Signature:
+    """Settings with their types and defaults, as keywords of the model's class."""
+    parameters = []
+    for field in msgspec.structs.fields(config):
+        plain = get_args(field.type)[0] if get_origin(field.type) is Annotated else field.type
+        default = Parameter.empty if field.required else field.default
+        parameters.append(
+            Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=plain)
+        )
+    return Signature(parameters)
 
 
 RECOMMENDERS: Registry[type[Recommender]] = Registry(HOMES)

@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import UnionType
 from typing import TYPE_CHECKING, Any, overload
 
 import msgspec
@@ -69,6 +70,9 @@ def train(
     """
     from segue.operations.train import train as train_recipe
 
+    _expect_seed(seed)
+    _expect("settings", settings, Mapping | None, "a dict")
+    _expect("holdout", holdout, str | None, "the name of a protocol")
     model, _ = train_recipe(
         _recipe(recipe, settings or {}),
         Dataset.of(data),
@@ -112,12 +116,15 @@ def evaluate(
     """
     from segue.evaluation.evaluate import evaluate as test
 
+    _expect("protocol", protocol, str, "the name of a protocol")
+    _expect("n", n, int | None, "a whole number")
     dataset = Dataset.of(data)
     named = _named(models)
     if seed is None:
         holdouts = [model.manifest.holdout for _, model in named]
         seeds = {holdout.seed for holdout in holdouts if holdout}
         seed = seeds.pop() if len(seeds) == 1 else 0
+    _expect_seed(seed)
     try:
         return test(named, dataset, protocol, seed=seed, all_rows=all_rows, n=n, progress=progress)
     except BundleError as error:
@@ -184,7 +191,7 @@ def recommend(
     """
     bundle = _bundle(model)
     parameters = zip(_QUERY, (tracks, skipped, outcomes, title, bans), strict=False)
-    given: dict[str, Any] = {name: value for name, value in parameters if value}
+    given: dict[str, Any] = {name: value for name, value in parameters if not _is_empty(value)}
     if queries is None:
         return _answers(bundle, [_query(given)], n)[0]
     if given:
@@ -238,6 +245,7 @@ def add_tracks(
     """
     from segue.operations.add_tracks import add
 
+    _expect("files", files, Path | str | Sequence, "paths of sound files or folders")
     sources = [Path(file) for file in ([files] if isinstance(files, Path | str) else files)]
     target = None if out is None else Path(out)
     if isinstance(model, Path | str):
@@ -266,6 +274,7 @@ def save(model: Model, path: Path | str) -> None:
         DataError: `path` is something else, or cannot be written.
         NotFittedError: the model is not trained.
     """
+    _expect("path", path, Path | str, "a folder")
     _bundle(model).save(path)
 
 
@@ -276,9 +285,24 @@ def load(path: Path | str) -> Bundle:
         BundleError: not a bundle, of a newer format, damaged, or not what it says it is.
         UsageError: `path` is no path.
     """
-    if not isinstance(path, Path | str):
-        raise UsageError(f"the path is {type(path).__name__}", do="give the folder of a bundle")
+    _expect("path", path, Path | str, "the folder of a bundle")
     return Bundle.load(path)
+
+
+def _expect(name: str, value: object, kinds: type | UnionType, wanted: str) -> None:
+    """Raises UsageError where a value is of none of these kinds."""
+    if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is int):
+        raise UsageError(f"{name} is {type(value).__name__} {value!r}", do=f"give {wanted}")
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (hasattr(value, "__len__") and len(value) == 0)
+
+
+def _expect_seed(seed: object) -> None:
+    _expect("seed", seed, int, "a whole number")
+    if isinstance(seed, int) and seed < 0:
+        raise UsageError(f"seed is {seed}", do="give 0 or more")
 
 
 def _recipe(recipe: object, settings: Mapping[str, Any]) -> Recipe:
@@ -341,8 +365,10 @@ def _query(given: Mapping[str, Any]) -> Query:
     if unknown := [name for name in given if name not in _QUERY]:
         raise UsageError(f"a query has no {unknown[0]!r}", do=f"it has: {', '.join(_QUERY)}")
     for name in ("tracks", "skipped", "outcomes", "bans", "past"):
-        if isinstance(given.get(name), str):
-            raise UsageError(f"{name} is text", do="give a list")
+        value = given.get(name, ())
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise UsageError(f"{name} is {type(value).__name__} {value!r}", do="give a list")
+    _expect("title", given.get("title"), str | None, "text")
     tracks, skipped = list(given.get("tracks", ())), list(given.get("skipped", ()))
     outcomes = [_outcome(outcome) for outcome in given.get("outcomes", ())]
     if outcomes and len(outcomes) != len(tracks):
@@ -394,8 +420,7 @@ def _several(queries: Any) -> tuple[list[Any], list[Query]]:
 
 
 def _answers(bundle: Bundle, queries: Sequence[Query], n: int) -> list[Recommendations]:
-    if isinstance(n, bool) or not isinstance(n, int):
-        raise UsageError(f"n is {n!r}", do="give a whole number")
+    _expect("n", n, int, "a whole number")
     asked = _by_rows(bundle.catalog, queries)
     recommender = bundle.recommender
     slates = continue_playlists(recommender, asked, [n] * len(asked), [ListStage()] * len(asked))
@@ -406,7 +431,8 @@ def _by_rows(catalog: Catalog, queries: Sequence[Query]) -> list[Query]:
     """Queries whose URIs are rows of the catalog."""
     for q, query in enumerate(queries):
         where = f"query {q}" if len(queries) > 1 else None
-        if not (query.tracks or query.past or (query.title and query.title.strip())):
+        _expect("title", query.title, str | None, "text")
+        if not (len(query.tracks) or len(query.past) or (query.title or "").strip()):
             raise UsageError("nothing to go by", where=where, do="give a track or a title")
         for track in (*query.tracks, *query.bans, *query.past):
             if not isinstance(track, str):

@@ -174,7 +174,7 @@ HEAVY = {
     "av": {"audio/"},
     "tinytag": {"audio/"},
     "optuna": {"operations/tune.py"},
-    "pandas": {"data/frames.py"},
+    "pandas": {"system/tables.py"},
     "polars": set(),
     "pyspark": set(),
 }

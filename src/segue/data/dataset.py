@@ -27,13 +27,12 @@ from segue.data.schema import (
     Outcome,
 )
 from segue.errors import DataError, UsageError
-from segue.system.files import recover, shown
+from segue.system.files import TemporaryFolder, recover, shown
 from segue.system.mismatch import mismatch_of
 from segue.system.tables import to_pandas
 
 if TYPE_CHECKING:
     from datetime import timedelta
-    from tempfile import TemporaryDirectory
 
     import scipy.sparse as sp
 
@@ -83,7 +82,7 @@ class Dataset:
     """Mask over the rows of listens; None keeps all."""
     nameless: Int32 | None = field(default=None, repr=False)
     """Playlists whose title is hidden. See `without_titles`."""
-    folder: TemporaryDirectory[str] | None = field(default=None, compare=False)
+    folder: TemporaryFolder | None = field(default=None, compare=False)
     """Temporary folder that holds the tables and goes with the object; None: `path` stays."""
 
     @classmethod

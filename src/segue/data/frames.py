@@ -6,10 +6,10 @@ Nothing of pandas or polars is imported: frames come by the Arrow PyCapsule inte
 from __future__ import annotations
 
 import re
-import tempfile
 import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,15 @@ from segue.data.outcomes import TableRule
 from segue.data.receipt import Receipt
 from segue.data.schema import TABLES, Outcome
 from segue.data.writer import writing_dataset
-from segue.errors import UsageError
+from segue.errors import DataError, UsageError
+from segue.system.files import TemporaryFolder
 
 _BATCH_ROWS = 1 << 16
 """As the reader of Parquet takes them: the same rows give the same dataset, to the byte."""
 _FRAME = Input(Path("frame"), Path("frame"), "frame", 0)
 _GAP = re.compile(r"(\d+(?:\.\d+)?) ?(s|sec|min|m|h|d)")
+_WRONG = "wrong value in outcome"
+_OUTCOMES = f"outcomes are: {', '.join(outcome.name.lower() for outcome in Outcome)}"
 _MINUTES = {"s": 1 / 60, "sec": 1 / 60, "m": 1.0, "min": 1.0, "h": 60.0, "d": 1440.0}
 
 
@@ -111,23 +114,30 @@ def dataset_from_frame(
     receipt = Receipt(format="frame", unit="rows", files=["frame"], settings=settings)
     folder = None
     if path is None:
-        folder = tempfile.TemporaryDirectory(prefix="segue-", ignore_cleanup_errors=True)
-        path = Path(folder.name) / "frame"
+        folder = TemporaryFolder()
+        path = folder.path / "frame"
     with ExitStack() as stack:
         writer = stack.enter_context(writing_dataset(path))
         reading = Reading(writer, receipt, columns, lambda _: None, False, rule)
         read_tables([(_FRAME, roles, table.to_batches(_BATCH_ROWS))], reading)
-        refuse_nothing(receipt)
+        _refuse_nothing(receipt)
         writer.finish([receipt], simulated=False)
     if receipt.dropped:
         reasons = ", ".join(f"{reason}: {n:,}" for reason, n in receipt.dropped.items())
         left_out = sum(receipt.dropped.values())
+        advice = f"; {_OUTCOMES}" if _WRONG in receipt.dropped else ""
         warnings.warn(
-            f"{left_out:,} of {receipt.read:,} rows are left out ({reasons})", stacklevel=3
+            f"{left_out:,} of {receipt.read:,} rows are left out ({reasons}){advice}", stacklevel=3
         )
-    dataset = Dataset.open(path)
-    object.__setattr__(dataset, "folder", folder)
-    return dataset
+    return replace(Dataset.open(path), folder=folder)
+
+
+def _refuse_nothing(receipt: Receipt) -> None:
+    try:
+        refuse_nothing(receipt)
+    except DataError as error:
+        do = _OUTCOMES if _WRONG in receipt.dropped else "check which column has which role"
+        raise DataError(error.what, where=error.where, do=do) from error
 
 
 def table_of(dataset: Dataset, name: str) -> pa.Table:

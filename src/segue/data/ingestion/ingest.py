@@ -58,6 +58,8 @@ def ingest(
     """
     reader = FORMATS.get(format)
     sources = [sources] if isinstance(sources, Path | str) else sources
+    if not isinstance(sources, Sequence) or not isinstance(dataset, Path | str):
+        raise UsageError("sources and dataset are no paths", do="give text or Path")
     dataset = Path(dataset)
     if reader is None:
         raise UsageError(f"no format {format!r}", do=f"use one of {', '.join(FORMATS)}")

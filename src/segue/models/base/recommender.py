@@ -108,7 +108,7 @@ class Recommender(ABC):
         given = [
             f"{field.name}={getattr(self.config, field.name)!r}"
             for field in msgspec.structs.fields(self.Config)
-            if getattr(self.config, field.name) != field.default
+            if getattr(self.config, field.name) != _default(field)
         ]
         text = f"{type(self).__name__}({', '.join(given)})"
         return f"<{text} fitted on {len(self.catalog):,} tracks>" if self.fitted else text
@@ -160,6 +160,11 @@ class Recommender(ABC):
             UsageError: n is below 1, or a track is not in the catalog.
             NotFittedError: the model is not trained.
         """
+        if not isinstance(queries, Queries):
+            raise UsageError(
+                f"the queries are {type(queries).__name__}",
+                do="make them with Queries.of, or ask by URI with segue.recommend",
+            )
         if n < 1:
             raise UsageError(f"n is {n}", do="ask for at least 1 track")
         self._check(queries.tracks, queries.bans, queries.past)
@@ -361,12 +366,18 @@ class Recommender(ABC):
         """
 
 
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    """The default of a setting."""
+    factory = field.default_factory
+    return field.default if factory is msgspec.NODEFAULT else factory()
+
+
 def _signature(config: type[Config]) -> Signature:
     """Settings with their types and defaults, as keywords of the model's class."""
     parameters = []
     for field in msgspec.structs.fields(config):
         plain = get_args(field.type)[0] if get_origin(field.type) is Annotated else field.type
-        default = Parameter.empty if field.required else field.default
+        default = Parameter.empty if field.required else _default(field)
         parameters.append(
             Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=plain)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Self
 
@@ -15,6 +16,26 @@ from segue.system.mismatch import Mismatch, mismatch_of
 _LARGEST = float(np.finfo(np.float32).max)
 _NEAR = 0.7
 """How much alike two names are, by difflib, that may be meant for each other."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """Values of a setting that `segue tune` searches; stands beside its `Meta`.
+
+    Attributes:
+        low, high: bounds of a number, both included.
+        log: whether its order of magnitude matters rather than its value.
+        choices: the values of a setting that is no range.
+    """
+
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    choices: tuple[Any, ...] = ()
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value lies in the space."""
+        return value in self.choices if self.choices else bool(self.low <= value <= self.high)
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from segue.data.schema import Outcome, is_negative
 from segue.errors import UsageError
-from segue.numeric.arrays import Float32, Int32, Int64, offsets_of
+from segue.numeric.arrays import Float32, Int32, Int64, indices, offsets_of
 
 MAX_TITLE = 200
 """Characters of a title that is asked for; longer ones are an error, not a guess."""
@@ -137,6 +137,22 @@ class Queries:
             self.bans[b0:b1],
             np.clip(spans - p0, 0, p1 - p0),
             self.past[p0:p1],
+        )
+
+    def take(self, rows: Int64) -> Queries:
+        """Queries of these numbers, in this order. The past is shared."""
+        rows = np.asarray(rows, np.int64)
+        lengths, bans = np.diff(self.offsets)[rows], np.diff(self.ban_offsets)[rows]
+        tracks = indices(self.offsets[rows], lengths)
+        return Queries(
+            offsets_of(lengths),
+            self.tracks[tracks],
+            self.outcomes[tracks],
+            [self.titles[row] for row in rows.tolist()],
+            offsets_of(bans),
+            self.bans[indices(self.ban_offsets[rows], bans)],
+            self.past_spans[rows],
+            self.past,
         )
 
     @property

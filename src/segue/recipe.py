@@ -11,6 +11,7 @@ A recipe::
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -116,6 +117,39 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     )
     recipe.make()  # a wrong setting is an error here, before anything is read or trained
     return recipe
+
+
+def changed(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
+    """A recipe with some settings replaced; a dotted name (``wrmf.factors``) is in a table."""
+    return msgspec.structs.replace(
+        recipe, settings=_changed(dict(recipe.settings), settings.items())
+    )
+
+
+def toml_of(recipe: Recipe) -> str:
+    """The text of a recipe file."""
+    lines = [
+        f"description = {json.dumps(recipe.description, ensure_ascii=False)}",
+        f'recommender = "{recipe.recommender}"',
+        "",
+        "[config]",
+    ]
+    tables = {name: value for name, value in recipe.settings.items() if isinstance(value, Mapping)}
+    lines += [
+        f"{name} = {_toml(value)}" for name, value in recipe.settings.items() if name not in tables
+    ]
+    for name, table in tables.items():
+        lines += ["", f"[config.{name}]", *(f"{key} = {_toml(v)}" for key, v in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    """A value of TOML; those of recipes are numbers, text, truth values, lists and tables."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _read(name_or_path: str) -> tuple[str, str]:

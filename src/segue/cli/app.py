@@ -17,6 +17,7 @@ from segue.cli.doctor import doctor
 from segue.cli.learn import evaluate, train
 from segue.cli.recommend import continue_, similar, submit
 from segue.cli.serve import serve, token
+from segue.cli.tune import tune
 
 # typer keeps its parser's exceptions to itself; the base of the one it shows is all of them.
 WrongArguments: Any = typer.BadParameter.__bases__[0]
@@ -35,6 +36,7 @@ _VERBS: dict[str, Callable[..., None]] = {
     "describe": describe,
     "train": train,
     "evaluate": evaluate,
+    "tune": tune,
     "add": add,
     "continue": continue_,
     "submit": submit,

@@ -27,7 +27,7 @@ import scipy.sparse as sp
 from msgspec import Meta
 from numba import njit, prange
 
-from segue.config import Config
+from segue.config import Config, Search
 from segue.data.dataset import Dataset
 from segue.errors import BundleError
 from segue.models.base.recommender import TrainingOptions, knows_history
@@ -211,6 +211,7 @@ class ItemKNNConfig(Config, frozen=True):
     beta: Annotated[
         float,
         Meta(ge=0, le=2, description="favours popular tracks: scores are times pop^(beta - 1)"),
+        Search(0, 2),
     ] = 1.3
 
 
@@ -235,11 +236,14 @@ class UserKNNConfig(Config, frozen=True):
     """Settings of `user-knn`."""
 
     neighbours: Annotated[
-        int, Meta(ge=1, description="how many playlists vote; more where there are more of them")
+        int,
+        Meta(ge=1, description="how many playlists vote; more where there are more of them"),
+        Search(20, 2000, log=True),
     ] = 200
     beta: Annotated[
         float,
         Meta(ge=0, le=2, description="favours popular tracks: scores are times pop^(beta - 1)"),
+        Search(0, 2),
     ] = 0.9
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from segue.config import Config
+from segue.config import Config, Search
 from segue.data.dataset import Dataset
 from segue.models.base.recency import Float64, recent_plays
 from segue.models.base.recommender import TrainingOptions
@@ -29,6 +29,7 @@ class PersonalConfig(Config, frozen=True):
     half_life: Annotated[
         float,
         Meta(gt=0, le=1e6, description="listens after which a play of the past counts half"),
+        Search(5, 5000, log=True),
     ] = 200.0
 
 

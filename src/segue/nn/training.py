@@ -54,7 +54,11 @@ class Training(ABC):
         self.best: dict[str, Tensor] = {}
 
     def run(
-        self, advance: Callable[[float], None], report: Report, checkpoint: Path | None
+        self,
+        advance: Callable[[float], None],
+        report: Report,
+        checkpoint: Path | None,
+        monitor: Callable[[int, float], None] | None = None,
     ) -> dict[str, Float32]:
         """Train until `epochs` or `patience` ends it.
 
@@ -62,6 +66,7 @@ class Training(ABC):
             advance: called with the share of an epoch after every step.
             report: called with a line after every epoch.
             checkpoint: file to go on from, and to write after every epoch.
+            monitor: called with the number and the validation score of every epoch.
 
         Returns:
             `arrays` of the best epoch, or of the last where there is no validation.
@@ -85,6 +90,8 @@ class Training(ABC):
             report(told)
             if checkpoint is not None:
                 self._save(checkpoint)
+            if found is not None and monitor is not None:
+                monitor(self.epoch, found[0])
         return self.arrays(self.best or self.state())
 
     def _done(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from segue.catalog.catalog import Catalog
 from segue.data.dataset import Dataset
 from segue.errors import UsageError
-from segue.numeric.arrays import Int32, Int64
+from segue.numeric.arrays import Int32, Int64, indices, offsets_of
 from segue.protocols.fingerprints import UInt64, playlist_hashes
 from segue.queries import Queries
 
@@ -57,6 +57,32 @@ class Test:
 
     def __len__(self) -> int:
         return len(self.queries)
+
+    def take(self, rows: Int64) -> Test:
+        """A smaller test: the queries of these numbers, rising.
+
+        Raises:
+            ValueError: the test ranks samples, which belong to whole groups of queries.
+        """
+        if self.candidates is not None:
+            raise ValueError("samples belong to groups of queries")
+        lengths = np.diff(self.truth_offsets)[rows]
+        against_offsets, against = self.against_offsets, self.against
+        if against_offsets is not None and against is not None:
+            skipped = np.diff(against_offsets)[rows]
+            against = against[indices(against_offsets[rows], skipped)]
+            against_offsets = offsets_of(skipped)
+        return replace(
+            self,
+            queries=self.queries.take(rows),
+            truth_offsets=offsets_of(lengths),
+            truth=self.truth[indices(self.truth_offsets[rows], lengths)],
+            slices=self.slices[rows],
+            sources=self.sources[rows],
+            listeners=None if self.listeners is None else self.listeners[rows],
+            against_offsets=against_offsets,
+            against=against,
+        )
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,9 @@ EXTRAS: dict[str, Extra] = {
         "LARP with encoders of full size (sound = clap, text = bert), together with deep",
         (_TOKENIZERS, _library("transformers")),
     ),
+    "tune": Extra(
+        "searching the settings of a recipe (segue tune)", (_library("Optuna", "optuna", "optuna"),)
+    ),
     "service": Extra(
         "answers over HTTP with a page (segue serve), and reading its feedback log",
         (

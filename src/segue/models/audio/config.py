@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
 
-from segue.config import Config
+from segue.config import Config, Search
 from segue.models.bpr.model import BPRConfig
 from segue.models.larp.config import LARPConfig
 from segue.models.sequential.config import (
@@ -66,21 +66,31 @@ class AudioConfig(Config, frozen=True):
         tuple[Annotated[int, Meta(ge=1, le=65536)], ...],
         Meta(min_length=1, description="outputs of each hidden dense layer"),
     ] = (64,)
-    temperature: Annotated[float, Meta(gt=0, description="τ of the contrastive objective")] = 0.1
+    temperature: Annotated[
+        float, Meta(gt=0, description="τ of the contrastive objective"), Search(0.02, 0.5, log=True)
+    ] = 0.1
     decoupled: Annotated[bool, Meta(description="whether its sum leaves out the track itself")] = (
         True
     )
-    epochs: Annotated[int, Meta(ge=1, description="passes over the tracks, at most")] = 50
+    epochs: Annotated[
+        int, Meta(ge=1, description="passes over the tracks, at most"), Search(20, 100)
+    ] = 50
     patience: Annotated[
         int, Meta(ge=0, description="epochs without gain before training ends; 0 = never")
     ] = 0
     batch: Annotated[int, Meta(ge=1, description="tracks in a step")] = 128
-    learning_rate: Annotated[float, Meta(gt=0, description="size of a step, at its largest")] = (
-        0.001
-    )
-    weight_decay: Annotated[float, Meta(ge=0, description="pull of weights to zero")] = 0.01
+    learning_rate: Annotated[
+        float,
+        Meta(gt=0, description="size of a step, at its largest"),
+        Search(1e-4, 0.01, log=True),
+    ] = 0.001
+    weight_decay: Annotated[
+        float, Meta(ge=0, description="pull of weights to zero"), Search(1e-3, 0.3, log=True)
+    ] = 0.01
     dropout: Annotated[
-        float, Meta(ge=0, lt=1, description="share of layers' outputs left out in training")
+        float,
+        Meta(ge=0, lt=1, description="share of layers' outputs left out in training"),
+        Search(0, 0.7),
     ] = 0.5
     precision: Annotated[
         Literal["bfloat16", "float32"], Meta(description="of convolutions in training")

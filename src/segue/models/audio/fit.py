@@ -71,7 +71,10 @@ def learn_tower(
     with task(*told, show=run.progress) as advance, reproducible(warn_only=True):
         trainer = TowerTrainer(form, inputs, learned, held, rows, plan)
         arrays = trainer.run(
-            advance, lambda line: note(f"audio {line}", show=run.progress), run.checkpoint
+            advance,
+            lambda line: note(f"audio {line}", show=run.progress),
+            run.checkpoint,
+            run.monitor,
         )
     return Tower(form, arrays)
 

@@ -27,7 +27,7 @@ import scipy.sparse as sp
 from msgspec import Meta
 
 from segue.audio.bag_of_words import Bag
-from segue.config import Config
+from segue.config import Config, Search
 from segue.data.dataset import Dataset
 from segue.errors import DataError
 from segue.models.base import audio_features
@@ -49,13 +49,25 @@ class AudioMLRConfig(Config, frozen=True):
     sound: Annotated[Literal["bag-of-words", "musicnn"], Meta(description="what is heard")] = (
         "bag-of-words"
     )
-    factors: Annotated[int, Meta(ge=1, le=4096, description="rows of L")] = 64
-    neighbours: Annotated[int, Meta(ge=1, description="tracks that are to be near each track")] = 10
+    factors: Annotated[
+        int, Meta(ge=1, le=4096, description="rows of L"), Search(16, 256, log=True)
+    ] = 64
+    neighbours: Annotated[
+        int,
+        Meta(ge=1, description="tracks that are to be near each track"),
+        Search(3, 50, log=True),
+    ] = 10
     epochs: Annotated[int, Meta(ge=1, description="passes over the tracks")] = 30
     batch: Annotated[int, Meta(ge=1, description="tracks in a step")] = 64
-    negatives: Annotated[int, Meta(ge=1, description="other tracks drawn for a step")] = 256
-    learning_rate: Annotated[float, Meta(gt=0, description="size of a step")] = 0.003
-    regularisation: Annotated[float, Meta(ge=0, description="pull of L to zero")] = 1e-4
+    negatives: Annotated[
+        int, Meta(ge=1, description="other tracks drawn for a step"), Search(64, 1024, log=True)
+    ] = 256
+    learning_rate: Annotated[
+        float, Meta(gt=0, description="size of a step"), Search(3e-4, 0.03, log=True)
+    ] = 0.003
+    regularisation: Annotated[
+        float, Meta(ge=0, description="pull of L to zero"), Search(1e-6, 0.01, log=True)
+    ] = 1e-4
 
 
 class AudioMLR(EmbeddingModel, ContentModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -30,6 +30,10 @@ POPULARITY = "popularity"
 _BLOCK_BYTES = 64 << 20
 
 
+Monitor = Callable[[int, "float | Recommender"], None]
+"""Follows training; see `TrainingOptions`."""
+
+
 @dataclass(frozen=True)
 class TrainingOptions:
     """Facts of one run, not part of the configuration.
@@ -38,16 +42,20 @@ class TrainingOptions:
         seed: of everything random.
         progress: whether to report progress on stderr.
         checkpoint: file that long training goes on from, where it fits, and writes to.
+        monitor: called after each epoch or sweep with its number, from 1, and with the model's own
+            validation score (larger is better) or the model as it is then. It ends training by
+            raising.
     """
 
     seed: int = 0
     progress: bool = False
     checkpoint: Path | None = None
+    monitor: Monitor | None = None
 
     def part(self, name: str) -> TrainingOptions:
         """The same run for a model within this one: its checkpoint is ``CHECKPOINT.name``."""
         own = self.checkpoint and self.checkpoint.with_name(f"{self.checkpoint.name}.{name}")
-        return replace(self, checkpoint=own)
+        return replace(self, checkpoint=own, monitor=None)
 
 
 class Recommender(ABC):

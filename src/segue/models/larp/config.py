@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from segue.config import Config
+from segue.config import Config, Search
 from segue.models.larp.encoders.transformers_config import BertConfig, HtsatConfig
 from segue.models.larp.heads.config import ClcRecConfig, DropoutNetConfig, NearestConfig
 
@@ -63,20 +63,26 @@ class LARPConfig(Config, frozen=True):
     htsat: Annotated[HtsatConfig, Meta(description='settings of the sound "clap"')] = HtsatConfig()
     bert: Annotated[BertConfig, Meta(description='settings of the text "bert"')] = BertConfig()
     dimensions: Annotated[
-        int, Meta(ge=4, le=4096, multiple_of=4, description="d, numbers that each side gives")
+        int,
+        Meta(ge=4, le=4096, multiple_of=4, description="d, numbers that each side gives"),
+        Search(choices=(64, 128, 256, 512)),
     ] = 256
     seeds: Annotated[
         int, Meta(ge=1, le=1000, description="|J|, tracks that a playlist is made of, at most")
     ] = 10
     temperature: Annotated[
-        float, Meta(ge=0.001, le=0.5, description="τ, at the start where it is learned")
+        float,
+        Meta(ge=0.001, le=0.5, description="τ, at the start where it is learned"),
+        Search(0.02, 0.5, log=True),
     ] = 0.1
     learned_temperature: Annotated[bool, Meta(description="whether τ is learned")] = False
     soft: Annotated[
         float, Meta(ge=0, lt=1, description="α, share of the slow networks' opinion in targets")
     ] = 0.0
     momentum: Annotated[
-        float, Meta(ge=0, lt=1, description="m, how much slow networks keep in a step")
+        float,
+        Meta(ge=0, lt=1, description="m, how much slow networks keep in a step"),
+        Search(0.9, 0.999),
     ] = 0.99
     queue: Annotated[
         int, Meta(ge=0, le=1_000_000, description="earlier features that are candidates, too")
@@ -93,14 +99,20 @@ class LARPConfig(Config, frozen=True):
     ] = 10
     batch: Annotated[int, Meta(ge=2, description="pairs in a step")] = 64
     learning_rate: Annotated[
-        float, Meta(gt=0, description="size of a step at its largest, after the warm-up")
+        float,
+        Meta(gt=0, description="size of a step at its largest, after the warm-up"),
+        Search(1e-4, 0.01, log=True),
     ] = 0.001
     warm_up: Annotated[
         float, Meta(ge=0, lt=1, description="share of a stage in which steps grow")
     ] = 0.1
-    weight_decay: Annotated[float, Meta(ge=0, description="pull of weights to zero")] = 0.01
+    weight_decay: Annotated[
+        float, Meta(ge=0, description="pull of weights to zero"), Search(1e-3, 0.1, log=True)
+    ] = 0.01
     dropout: Annotated[
-        float, Meta(ge=0, lt=1, description="share of the small sides' inner outputs left out")
+        float,
+        Meta(ge=0, lt=1, description="share of the small sides' inner outputs left out"),
+        Search(0, 0.5),
     ] = 0.1
     channels: Annotated[
         int, Meta(ge=1, le=4096, description='of the first two convolutions of "mel"')

@@ -100,7 +100,10 @@ class SequenceRecommender(LongTermHistoryModel):
                 quality=quality,
             )
             arrays = trainer.run(
-                advance, lambda line: note(f"{self.name} {line}", show=run.progress), run.checkpoint
+                advance,
+                lambda line: note(f"{self.name} {line}", show=run.progress),
+                run.checkpoint,
+                run.monitor,
             )
         self._take(arrays)
         if config.read_past and np.diff(windows.past_spans).any():

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from segue.config import Config
+from segue.config import Config, Search
 from segue.models.knn import ItemKNNConfig, UserKNNConfig
 from segue.models.playlist_cnn.config import PlaylistCNNConfig
 from segue.models.title.model import TitleConfig
@@ -41,9 +41,11 @@ class TwoStageConfig(Config, frozen=True):
             "wrmf (the authors' code)"
         ),
     ] = "union"
-    retrieved: Annotated[int, Meta(ge=1, description="candidates of each model that retrieves")] = (
-        2500
-    )
+    retrieved: Annotated[
+        int,
+        Meta(ge=1, description="candidates of each model that retrieves"),
+        Search(500, 5000, log=True),
+    ] = 2500
     reranked: Annotated[
         int, Meta(ge=1, description="of them, the best by the blend go to the second stage")
     ] = 5000
@@ -58,10 +60,14 @@ class TwoStageConfig(Config, frozen=True):
         Meta(ge=0, le=1, description="share of these whose seeds stay in training (the paper: 1)"),
     ] = 0.0
     positives: Annotated[
-        int, Meta(ge=1, description="rows of a playlist's own tracks, at most")
+        int,
+        Meta(ge=1, description="rows of a playlist's own tracks, at most"),
+        Search(50, 1000, log=True),
     ] = 500
     negatives: Annotated[
-        int, Meta(ge=1, description="rows of other candidates of a playlist, about")
+        int,
+        Meta(ge=1, description="rows of other candidates of a playlist, about"),
+        Search(50, 1000, log=True),
     ] = 200
     families: Annotated[
         tuple[Family, ...],
@@ -71,7 +77,9 @@ class TwoStageConfig(Config, frozen=True):
         int, Meta(ge=0, le=5000, description="most frequent albums counted among the seeds")
     ] = 0
     feature_factors: Annotated[
-        int, Meta(ge=1, le=4096, description="of wrmf that features compare, the strongest first")
+        int,
+        Meta(ge=1, le=4096, description="of wrmf that features compare, the strongest first"),
+        Search(16, 128, log=True),
     ] = 64
     name_factors: Annotated[
         int, Meta(ge=1, le=4096, description="length of the vectors of names in features")

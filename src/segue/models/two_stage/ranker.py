@@ -15,7 +15,7 @@ import numpy.typing as npt
 from msgspec import Meta
 from numba import get_num_threads
 
-from segue.config import Config
+from segue.config import Config, Search
 from segue.errors import DataError
 from segue.models.two_stage.trees import LEAF, Trees
 from segue.numeric.arrays import Float32, Int64
@@ -38,10 +38,16 @@ class RankerConfig(Config, frozen=True, kw_only=True):
             "of one query"
         ),
     ] = "pointwise"
-    trees: Annotated[int, Meta(ge=0, le=5000, description="at most so many trees")] = 200
-    depth: Annotated[int, Meta(ge=1, le=14, description="of a tree")] = 8
-    learning_rate: Annotated[float, Meta(gt=0, le=1, description="shrinks each tree")] = 0.05
-    leaf_weight: Annotated[float, Meta(ge=0, description="least curvature in a leaf")] = 200.0
+    trees: Annotated[
+        int, Meta(ge=0, le=5000, description="at most so many trees"), Search(50, 600, log=True)
+    ] = 200
+    depth: Annotated[int, Meta(ge=1, le=14, description="of a tree"), Search(4, 12)] = 8
+    learning_rate: Annotated[
+        float, Meta(gt=0, le=1, description="shrinks each tree"), Search(0.01, 0.3, log=True)
+    ] = 0.05
+    leaf_weight: Annotated[
+        float, Meta(ge=0, description="least curvature in a leaf"), Search(5, 1000, log=True)
+    ] = 200.0
     rows: Annotated[
         float, Meta(gt=0, le=1, description="share of rows that a tree learns from")
     ] = 0.7

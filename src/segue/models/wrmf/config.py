@@ -6,21 +6,29 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from segue.config import Config
+from segue.config import Config, Search
 from segue.data.interactions import RowKind
 
 
 class WRMFConfig(Config, frozen=True):
     """Settings of WRMF."""
 
-    factors: Annotated[int, Meta(ge=1, le=4096, description="length of a track's vector")] = 512
+    factors: Annotated[
+        int,
+        Meta(ge=1, le=4096, description="length of a track's vector"),
+        Search(32, 1024, log=True),
+    ] = 512
     confidence: Annotated[
         Literal["linear", "log"],
         Meta(description='how plays become confidence: "linear" 1 + αr, "log" 1 + α log(1 + r/ε)'),
     ] = "linear"
-    alpha: Annotated[float, Meta(gt=0, description="α: how much a play weighs")] = 50.0
+    alpha: Annotated[
+        float, Meta(gt=0, description="α: how much a play weighs"), Search(1, 400, log=True)
+    ] = 50.0
     skip_confidence: Annotated[
-        float, Meta(ge=0, description="β: how much a skip weighs, as α a play; 0 = not at all")
+        float,
+        Meta(ge=0, description="β: how much a skip weighs, as α a play; 0 = not at all"),
+        Search(1, 400, log=True),
     ] = 0.0
     skip_rate_weight: Annotated[
         float,
@@ -30,26 +38,35 @@ class WRMFConfig(Config, frozen=True):
         RowKind, Meta(description='what a row of listens is: "listeners" or their "sessions"')
     ] = "listeners"
     epsilon: Annotated[float, Meta(gt=0, description="ε of the log confidence")] = 1.0
-    regularisation: Annotated[float, Meta(gt=0, description="λ: pull of the factors to zero")] = (
-        0.005
-    )
+    regularisation: Annotated[
+        float, Meta(gt=0, description="λ: pull of the factors to zero"), Search(1e-4, 0.1, log=True)
+    ] = 0.005
     frequency_exponent: Annotated[
-        float, Meta(ge=0, le=2, description="ν: 0 = the published λ for all, 1 = scaled with data")
+        float,
+        Meta(ge=0, le=2, description="ν: 0 = the published λ for all, 1 = scaled with data"),
+        Search(0, 2),
     ] = 1.0
-    sweeps: Annotated[int, Meta(ge=1, description="passes over rows and tracks")] = 8
+    sweeps: Annotated[int, Meta(ge=1, description="passes over rows and tracks"), Search(4, 16)] = 8
     solver_steps: Annotated[
         int, Meta(ge=1, description="conjugate gradient steps for each row in a sweep")
     ] = 3
     fold_in_exponent: Annotated[
         float,
         Meta(ge=0, le=2, description="κ: a query of n tracks is pulled by λ (16/n)^κ; 0 = by λ"),
+        Search(0, 1.5),
     ] = 0.6
     artist_weight: Annotated[
-        float, Meta(ge=0, description="plays that a play of an artist's track is for the artist")
+        float,
+        Meta(ge=0, description="plays that a play of an artist's track is for the artist"),
+        Search(0.03, 3, log=True),
     ] = 0.0
-    album_weight: Annotated[float, Meta(ge=0, description="the same for its album")] = 0.0
+    album_weight: Annotated[
+        float, Meta(ge=0, description="the same for its album"), Search(0.03, 3, log=True)
+    ] = 0.0
     title_weight: Annotated[
-        float, Meta(ge=0, description="plays that a word of the title counts as")
+        float,
+        Meta(ge=0, description="plays that a word of the title counts as"),
+        Search(0.03, 3, log=True),
     ] = 0.0
     company_share: Annotated[
         float,

@@ -20,8 +20,10 @@ album's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from functools import cached_property
+from itertools import count
 from typing import Any, Literal
 
 import numpy as np
@@ -30,7 +32,7 @@ import scipy.sparse as sp
 
 from segue.data.dataset import Dataset
 from segue.models.base.net_plays import query_counts, row_counts, skip_rates
-from segue.models.base.recommender import TrainingOptions, knows_history
+from segue.models.base.recommender import Monitor, TrainingOptions, knows_history
 from segue.models.base.scoring import EmbeddingModel
 from segue.models.wrmf.config import WRMFConfig
 from segue.models.wrmf.side_columns import SideInformation
@@ -79,6 +81,10 @@ class WRMF(EmbeddingModel):
             SideInformation.learn(self.catalog, titles, weights) if any(weights) else None
         )
         columns = self.company.beside(plays, titles) if self.company else plays
+        weight = self.config.skip_rate_weight
+        self.skip_bias = np.zeros(len(self.catalog), np.float32)
+        if weight:
+            self.skip_bias -= np.float32(weight) * skip_rates(dataset)
         sweeps = self.config.sweeps
         with progress.task("fitting wrmf", sweeps, "sweeps", show=run.progress) as advance:
             rows, vectors = factorise(
@@ -90,16 +96,29 @@ class WRMF(EmbeddingModel):
                 self.config.solver_steps,
                 np.random.default_rng(run.seed),
                 advance,
+                self._reporter(run.monitor),
             )
+        self._take_factors(rows, vectors)
+
+    def _take_factors(self, rows: Float32, vectors: Float32) -> None:
+        """Become the model of these factors, which are rotated in place."""
         self.gram = diagonalise(vectors, rows)
         self.row_vectors = rows
         self.vectors, self.beside = vectors[: len(self.catalog)], vectors[len(self.catalog) :]
         if self.company:
             self.vectors = self.vectors + self._taken(slice(None))
-        weight = self.config.skip_rate_weight
-        self.skip_bias = np.zeros(len(self.catalog), np.float32)
-        if weight:
-            self.skip_bias -= np.float32(weight) * skip_rates(dataset)
+
+    def _reporter(self, monitor: Monitor | None) -> Callable[[Float32, Float32], None]:
+        """Shows `monitor` the model after each sweep."""
+        sweeps = count(1)
+
+        def report(rows: Float32, vectors: Float32) -> None:
+            if monitor is not None:
+                model = copy.copy(self)
+                model._take_factors(rows.copy(), vectors.copy())
+                monitor(next(sweeps), model)
+
+        return report
 
     @property
     def bias(self) -> Float32:

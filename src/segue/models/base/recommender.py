@@ -103,7 +103,7 @@ class Recommender(ABC):
             catalog: Catalog = self.__dict__["catalog"]
         except KeyError:
             raise NotFittedError(
-                f"this {type(self).__name__} is not fitted",
+                f"this {self._class_name()} is not fitted",
                 do="call its fit(data), or train it with segue.train",
             ) from None
         return catalog
@@ -112,13 +112,18 @@ class Recommender(ABC):
     def catalog(self, catalog: Catalog) -> None:
         self.__dict__["catalog"] = catalog
 
+    @classmethod
+    def _class_name(cls) -> str:
+        """Of the class that has the recommender's name: others below it are its variants."""
+        return next(kind.__name__ for kind in cls.__mro__ if "name" in kind.__dict__)
+
     def __repr__(self) -> str:
         given = [
             f"{field.name}={getattr(self.config, field.name)!r}"
             for field in msgspec.structs.fields(self.Config)
             if getattr(self.config, field.name) != _default(field)
         ]
-        text = f"{type(self).__name__}({', '.join(given)})"
+        text = f"{self._class_name()}({', '.join(given)})"
         return f"<{text} fitted on {len(self.catalog):,} tracks>" if self.fitted else text
 
     def fit(

@@ -78,7 +78,7 @@ def prepare(folder: Path) -> None:
     import segue
     from segue.simulation import World, make_world
 
-    made = World(tracks=300, listeners=60, sessions=1200, playlists=0)
+    made = World(tracks=300, listeners=100, sessions=2400, playlists=0)
     make_world(folder / "world", made, seed=1)
     world = segue.Dataset.open(folder / "world")
     names = world.to_arrow("tracks").select(["uri", "artist", "title"])

@@ -319,23 +319,26 @@ class _Search:
             UsageError: the file holds a study of something else, or is none.
         """
         optuna = self.optuna
-        storage = None
-        if file is not None:
+        options: dict[str, Any] = {
+            "study_name": "segue",
+            "direction": "maximize",
+            "load_if_exists": True,
+            "pruner": optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1),
+        }
+        if file is None:
+            study = optuna.create_study(**options)
+        else:
             from optuna.storages import JournalStorage
             from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
+            lock = JournalFileOpenLock(str(file))
             try:
-                lock = JournalFileOpenLock(str(file))
-                storage = JournalStorage(JournalFileBackend(str(file), lock_obj=lock))
+                backend = JournalFileBackend(str(file), lock_obj=lock)
+                study = optuna.create_study(storage=JournalStorage(backend), **options)
             except (OSError, ValueError, KeyError) as error:
-                raise UsageError(f"is no study ({error})", where=file) from error
-        study = optuna.create_study(
-            study_name="segue",
-            direction="maximize",
-            storage=storage,
-            load_if_exists=True,
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1),
-        )
+                raise UsageError(
+                    f"is no study ({error})", where=file, do="name another file, or remove it"
+                ) from error
         before = study.user_attrs
         for name, value in identity.items():
             if before and before.get(name) != value:

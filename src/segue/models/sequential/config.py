@@ -77,9 +77,7 @@ class SequenceConfig(Config, frozen=True):
         Literal["hidden", "item"],
         Meta(description="what skipped tracks are moved away from: state, or current track"),
     ] = "hidden"
-    temperature: Annotated[
-        float, Meta(gt=0, description="of the skip-informed loss"), Search(0.03, 1, log=True)
-    ] = 0.1
+    temperature: Annotated[float, Meta(gt=0, description="of the skip-informed loss")] = 0.1
     feedback_weight: Annotated[
         float,
         Meta(ge=0, description="weight of a head that tells whether a track will be skipped"),

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     )
     from segue.evaluation.evaluate import Evaluation
     from segue.models.audio.metric_learning import AudioMLR
-    from segue.models.audio.model import AudioRecommender as Audio
+    from segue.models.audio.model import Audio
     from segue.models.base.recommender import Recommender
     from segue.models.bpr.model import BPR
     from segue.models.content import Content
@@ -161,13 +161,11 @@ _HOME = {
     "similar": "_api",
     "train": "_api",
 }
-_ALIASES = {"Audio": "AudioRecommender"}
-"""Public names of what has another name in its module."""
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(import_module(f"segue.{_HOME[name]}"), _ALIASES.get(name, name))
+        return getattr(import_module(f"segue.{_HOME[name]}"), name)
     raise AttributeError(f"module 'segue' has no attribute {name!r}")
 
 

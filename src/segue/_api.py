@@ -67,6 +67,9 @@ def train(
         UsageError: no such recipe or protocol, or a value of a wrong type.
         ConfigError: a setting is unknown or out of bounds.
         DataError: the dataset lacks what the model learns from, or has nothing to hold out.
+
+    >>> segue.train("item-knn", "plays", holdout="next", seed=1)
+    Bundle('item-knn', 300 tracks, seed 1, holdout 'next')
     """
     from segue.operations.train import train as train_recipe
 
@@ -113,6 +116,10 @@ def evaluate(
         UsageError: no such protocol, no model, or a value of a wrong type.
         DataError: the dataset has nothing to test on.
         BundleError: a model learned from rows of the test.
+
+    >>> model = segue.train("item-knn", "plays", holdout="next")
+    >>> segue.evaluate({"knn": model}, "plays", n=5).to_arrow().column_names
+    ['model', 'metric', 'mean', 'ci_low', 'ci_high', 'p_holm']
     """
     from segue.evaluation.evaluate import evaluate as test
 
@@ -188,6 +195,13 @@ def recommend(
     Raises:
         UsageError: a track is unknown or ambiguous, nothing to go by, or a value of a wrong type.
         NotFittedError: the model is not trained.
+
+    >>> answer = segue.recommend("wrmf", tracks=["world:track:000001"], n=3)
+    >>> len(answer), answer.model
+    (3, 'wrmf')
+    >>> queries = [{"tracks": [uri]} for uri in ("world:track:000001", "world:track:000002")]
+    >>> segue.recommend("wrmf", queries)
+    RecommendationBatch(2 queries, 20 tracks)
     """
     bundle = _bundle(model)
     parameters = zip(_QUERY, (tracks, skipped, outcomes, title, bans), strict=False)
@@ -284,6 +298,9 @@ def load(path: Path | str) -> Bundle:
     Raises:
         BundleError: not a bundle, of a newer format, damaged, or not what it says it is.
         UsageError: `path` is no path.
+
+    >>> segue.load("wrmf")
+    Bundle('wrmf', 300 tracks, seed 0)
     """
     _expect("path", path, Path | str, "the folder of a bundle")
     return Bundle.load(path)

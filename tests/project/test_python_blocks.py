@@ -5,13 +5,17 @@ The rules are in `support/python_blocks.py`. Tutorials have their own (`test_tut
 
 from __future__ import annotations
 
+import doctest
 import importlib.util
+import operator
 import shutil
 from pathlib import Path
 
 import pytest
 from support.python_blocks import blocks, prepare, run
 from support.tutorials import Printed, Step, difference
+
+import segue
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -55,6 +59,22 @@ def test_the_python_blocks_of_a_page_do_what_they_say(
 def differing(line: int, code: str, shown: str, out: str) -> str | None:
     lines = [row.rstrip() for row in out.splitlines()]
     return difference(Step(code, line, shown=shown.splitlines()), Printed(lines, []))
+
+
+@pytest.mark.parametrize(
+    "public",
+    [name for name in segue.__all__ if ">>>" in (getattr(segue, name).__doc__ or "")]
+    + ["Dataset.from_frame"],
+)
+def test_examples_of_public_docstrings_do_what_they_say(
+    public: str, prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(prepared)
+    named = operator.attrgetter(public)(segue)
+    finder = doctest.DocTestFinder(recurse=False)
+    names = {"segue": segue, "Dataset": segue.Dataset}
+    (example,) = finder.find(named, public, module=False, globs=names)  # type: ignore[arg-type]
+    assert doctest.DocTestRunner().run(example).failed == 0
 
 
 def test_few_blocks_are_left_out() -> None:

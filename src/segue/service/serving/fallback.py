@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from segue.data.schema import Outcome
-from segue.models.audio.model import AudioRecommender
+from segue.models.audio.model import Audio
 from segue.models.base.recommender import POPULARITY, RECOMMENDERS, Recommender
 from segue.models.base.scoring import ColdStartModel, EmbeddingModel
 from segue.models.two_stage.answering import Stages
@@ -76,11 +76,11 @@ def _plain(name: str, recommender: Recommender) -> FallbackLevel:
 
 def stages_of(recommender: Recommender) -> Stages | None:
     """The two stages that a recommender is, or is built on."""
-    inner = recommender.base if isinstance(recommender, AudioRecommender) else recommender
+    inner = recommender.base if isinstance(recommender, Audio) else recommender
     return inner if isinstance(inner, Stages) else None
 
 
 def space_of(recommender: Recommender) -> EmbeddingModel | None:
     """The model whose vectors place the tracks; None where there is none."""
-    inner = recommender.base if isinstance(recommender, AudioRecommender) else recommender
+    inner = recommender.base if isinstance(recommender, Audio) else recommender
     return inner.space if isinstance(inner, ColdStartModel) else None

@@ -182,7 +182,7 @@ HEAVY = {
     "av": {"audio/", "simulation/recording.py"},
     "tinytag": {"audio/"},
     "optuna": {"operations/tune.py"},
-    "pandas": {"data/frames.py"},
+    "pandas": {"system/tables.py"},
     "polars": set(),
     "pyspark": set(),
 }

@@ -218,7 +218,7 @@ class ItemKNNConfig(Config, frozen=True):
 class ItemKNN(_Neighbours):
     """Tracks that are in the same playlists as the history's.
 
-    cos(R_:j, R_:j') = |playlists with both| / sqrt(|playlists with j| |playlists with j'|).
+    ``cos(R_:j, R_:j') = |playlists with both| / sqrt(|playlists with j| |playlists with j'|)``.
     """
 
     name: ClassVar[str] = "item-knn"

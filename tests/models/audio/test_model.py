@@ -27,7 +27,7 @@ from segue.models.audio.examples import Artists, Examples
 from segue.models.audio.fit import learn_tower
 from segue.models.audio.losses import FactorRows, contrastive, mse, wpe
 from segue.models.audio.metric_learning import AudioMLR, _neighbours, _slope
-from segue.models.audio.model import AudioRecommender
+from segue.models.audio.model import Audio
 from segue.models.base import audio_features
 from segue.models.base.audio_features import levels
 from segue.models.base.recommender import TrainingOptions
@@ -436,25 +436,25 @@ def test_neighbours_are_tracks_of_the_same_rows():
 # The door
 
 FAST = {"dropout": 0.1, "hidden": (16,), "epochs": 30, "batch": 32, "learning_rate": 0.01}
-DOORS: dict[str, Callable[[], AudioRecommender | AudioMLR]] = {
-    "linear": lambda: AudioRecommender(
+DOORS: dict[str, Callable[[], Audio | AudioMLR]] = {
+    "linear": lambda: Audio(
         sound="bag-of-words", tower="linear", objective="mse", artist=False, **TINY
     ),
-    "mlp": lambda: AudioRecommender(
+    "mlp": lambda: Audio(
         sound="musicnn", objective="contrastive", artist=False, **FAST, **TINY
     ),
-    "with artists": lambda: AudioRecommender(
+    "with artists": lambda: Audio(
         sound="musicnn", objective="contrastive", **FAST, **TINY
     ),
-    "weighted": lambda: AudioRecommender(
+    "weighted": lambda: Audio(
         sound="musicnn", objective="wpe", artist=False, **FAST, **TINY
     ),
-    "artist": lambda: AudioRecommender(sound="none", tower="mean", **TINY),
-    "bpr": lambda: AudioRecommender(
+    "artist": lambda: Audio(sound="none", tower="mean", **TINY),
+    "bpr": lambda: Audio(
         base="bpr", bpr={"factors": 8, "epochs": 200}, sound="musicnn", tower="linear",
         objective="mse", artist=False,
     ),
-    "two-stage": lambda: AudioRecommender(
+    "two-stage": lambda: Audio(
         base="two-stage",
         two_stage={
             "wrmf": {"factors": 8, "artist_weight": 0.1, "title_weight": 0.1},
@@ -466,7 +466,7 @@ DOORS: dict[str, Callable[[], AudioRecommender | AudioMLR]] = {
 }  # fmt: skip
 
 
-def reader_of(name: str, recommender: AudioRecommender | AudioMLR) -> str:
+def reader_of(name: str, recommender: Audio | AudioMLR) -> str:
     """Who answers a history of cold tracks alone."""
     return "wrmf" if name == "two-stage" else recommender.name
 
@@ -499,7 +499,7 @@ def test_base_and_tower_each_go_on_from_a_checkpoint_of_their_own(genres, tmp_pa
 
     def fitted() -> dict[str, np.ndarray]:
         settings = FAST | {"epochs": 1}
-        model = AudioRecommender(base="sasrec", sasrec=small, sound="musicnn", **settings)
+        model = Audio(base="sasrec", sasrec=small, sound="musicnn", **settings)
         return model.fit(genres, run).tensors()
 
     whole = fitted()
@@ -546,9 +546,7 @@ def test_a_file_that_arrives_is_placed_like_those_that_were_there(name, cold_gen
     assert restored.place([heard[4], heard[9]], told).tobytes() == vectors.tobytes()
 
 
-@pytest.mark.parametrize(
-    ("kind", "settings"), [(AudioRecommender, {"tower": "linear"}), (AudioMLR, {})]
-)
+@pytest.mark.parametrize(("kind", "settings"), [(Audio, {"tower": "linear"}), (AudioMLR, {})])
 def test_a_bag_of_words_that_does_not_fit_is_refused(kind, settings, cold_genres):
     made = kind(sound="bag-of-words", **settings, **({"artist": False} if settings else {}))
     made.fit(cold_genres)
@@ -621,7 +619,7 @@ def test_without_audio_it_says_what_to_do(genres, monkeypatch):
 )
 def test_settings_that_do_not_go_together_are_refused(settings):
     with pytest.raises(ConfigError):
-        AudioRecommender(**settings)
+        Audio(**settings)
 
 
 # Other doors' contract

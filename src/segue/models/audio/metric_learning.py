@@ -71,7 +71,7 @@ class AudioMLRConfig(Config, frozen=True):
 
 
 class AudioMLR(EmbeddingModel, ContentModel):
-    """score(j) = 2 u · v_j − |v_j|², u the mean of the history's v."""
+    """``score(j) = 2 u · v_j − |v_j|²``, u the mean of the history's v."""
 
     name: ClassVar[str] = "audio-mlr"
     Config = AudioMLRConfig

@@ -52,7 +52,7 @@ _FEW = 200
 """Tracks below which training says that it learned from few."""
 
 
-class AudioRecommender(ContentModel):
+class Audio(ContentModel):
     """The base's answers, in which tracks that nobody played have a place."""
 
     name: ClassVar[str] = "audio"

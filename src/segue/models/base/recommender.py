@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -15,7 +17,7 @@ import pyarrow as pa
 from segue.catalog.catalog import Catalog, catalog_of
 from segue.config import Config
 from segue.data.dataset import Dataset
-from segue.errors import UsageError
+from segue.errors import NotFittedError, UsageError
 from segue.models.registry import HOMES, Registry
 from segue.nn.items import Arrays
 from segue.numeric.arrays import Float32, Int32, Int64, offsets_of
@@ -74,24 +76,78 @@ class Recommender(ABC):
     name: ClassVar[str]
     Config: ClassVar[type[Config]]
     config: Any
-    catalog: Catalog
+    fitted_on: tuple[Dataset, int] | None = None
+    """Dataset and seed of `fit` without options, for the manifest of a bundle."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" in cls.__dict__:
             RECOMMENDERS.define(cls.name, cls)
+        if "Config" in cls.__dict__:
+            cls.__signature__ = _signature(cls.Config)  # type: ignore[attr-defined]
 
     def __init__(self, /, **settings: Any) -> None:
         self.config = self.Config.make(settings)
 
-    def fit(self, dataset: Dataset, run: TrainingOptions | None = None) -> Self:
+    @property
+    def fitted(self) -> bool:
+        """Whether it is trained."""
+        return "catalog" in self.__dict__
+
+    @property
+    def catalog(self) -> Catalog:
+        """The tracks that it knows.
+
+        Raises:
+            NotFittedError: it is not trained.
+        """
+        try:
+            catalog: Catalog = self.__dict__["catalog"]
+        except KeyError:
+            raise NotFittedError(
+                f"this {self._class_name()} is not fitted",
+                do="call its fit(data), or train it with segue.train",
+            ) from None
+        return catalog
+
+    @catalog.setter
+    def catalog(self, catalog: Catalog) -> None:
+        self.__dict__["catalog"] = catalog
+
+    @classmethod
+    def _class_name(cls) -> str:
+        """Of the class that has the recommender's name: others below it are its variants."""
+        return next(kind.__name__ for kind in cls.__mro__ if "name" in kind.__dict__)
+
+    def __repr__(self) -> str:
+        given = [
+            f"{field.name}={getattr(self.config, field.name)!r}"
+            for field in msgspec.structs.fields(self.Config)
+            if getattr(self.config, field.name) != _default(field)
+        ]
+        text = f"{self._class_name()}({', '.join(given)})"
+        return f"<{text} fitted on {len(self.catalog):,} tracks>" if self.fitted else text
+
+    def fit(
+        self, dataset: Dataset | Path | str, run: TrainingOptions | None = None, *, seed: int = 0
+    ) -> Self:
         """Learn from all rows of `dataset`.
+
+        Args:
+            dataset: to learn from, or its folder.
+            run: facts of the run, for training within training; None: those of `seed`.
+            seed: of everything random.
 
         Raises:
             DataError: the dataset lacks what this recommender learns from.
+            UsageError: it is no dataset.
         """
+        dataset = Dataset.of(dataset)
         plays = dataset.plays()
-        return self.learn(dataset, plays, catalog_of(dataset, plays), run or TrainingOptions())
+        options = run or TrainingOptions(seed)
+        self.learn(dataset, plays, catalog_of(dataset, plays), options)
+        self.fitted_on = None if run else (dataset, seed)
+        return self
 
     def learn(self, dataset: Dataset, plays: Any, catalog: Catalog, run: TrainingOptions) -> Self:
         """`fit` from what several models share.
@@ -117,7 +173,13 @@ class Recommender(ABC):
 
         Raises:
             UsageError: n is below 1, or a track is not in the catalog.
+            NotFittedError: the model is not trained.
         """
+        if not isinstance(queries, Queries):
+            raise UsageError(
+                f"the queries are {type(queries).__name__}",
+                do="make them with Queries.of, or ask by URI with segue.recommend",
+            )
         if n < 1:
             raise UsageError(f"n is {n}", do="ask for at least 1 track")
         self._check(queries.tracks, queries.bans, queries.past)
@@ -220,9 +282,10 @@ class Recommender(ABC):
         return ranks_among(values, *queries.excluded(), offsets, tracks, ties)
 
     def _check(self, *columns: Int32) -> None:
+        size = len(self.catalog)
         for tracks in columns:
-            if len(tracks) and (tracks.min() < 0 or tracks.max() >= len(self.catalog)):
-                raise UsageError(f"a query names a track outside 0..{len(self.catalog) - 1}")
+            if len(tracks) and (tracks.min() < 0 or tracks.max() >= size):
+                raise UsageError(f"a query names a track outside 0..{size - 1}")
 
     def batch_size(self) -> int:
         """Queries that are scored at once."""
@@ -271,7 +334,12 @@ class Recommender(ABC):
         return [self.name if known else POPULARITY for known in self.answerable(queries)]
 
     def explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
-        """Why each of `tracks` has its score: parts that add up to it, largest first."""
+        """Why each of `tracks` has its score: parts that add up to it, largest first.
+
+        Raises:
+            NotFittedError: the model is not trained.
+        """
+        self._check(tracks)
         if not self.answerable(Queries.of([query]))[0]:
             return [[Reason("popularity", None, float(self.catalog.plays[t]))] for t in tracks]
         reasons = self._explain(query, tracks)
@@ -376,6 +444,24 @@ class Recommender(ABC):
         Raises:
             BundleError: shapes or types do not fit (use `expect`).
         """
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    """The default of a setting."""
+    factory = field.default_factory
+    return field.default if factory is msgspec.NODEFAULT else factory()
+
+
+def _signature(config: type[Config]) -> Signature:
+    """Settings with their types and defaults, as keywords of the model's class."""
+    parameters = []
+    for field in msgspec.structs.fields(config):
+        plain = get_args(field.type)[0] if get_origin(field.type) is Annotated else field.type
+        default = Parameter.empty if field.required else _default(field)
+        parameters.append(
+            Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=plain)
+        )
+    return Signature(parameters)
 
 
 RECOMMENDERS: Registry[type[Recommender]] = Registry(HOMES)

@@ -274,5 +274,13 @@ def test_functions_take_few_parameters() -> None:
     assert not found
 
 
-MANY_PARAMETERS: set[tuple[str, str]] = set()
-"""Public verbs whose options are their parameters, as the command line has them."""
+MANY_PARAMETERS = {
+    ("operations/tune.py", "tune"),
+    ("service/run.py", "serve"),
+    ("retrieval/ranks.py", "_count"),
+    ("retrieval/topk.py", "_look"),
+    ("retrieval/topk.py", "_find"),
+    ("retrieval/topk.py", "_dense"),
+}
+"""Verbs whose options are their parameters, as on the command line, and what lays out arrays for
+one kernel."""

@@ -220,6 +220,13 @@ class Fixed(ScoringModel):
     def scores(self, queries: Queries) -> Any:
         return np.repeat(self.given[None], len(queries), axis=0)
 
+    def query_vectors(self, queries: Queries) -> Any:
+        """For one that stands in the place of `wrmf`."""
+        return np.zeros((len(queries), 0), np.float32)
+
+    def score_vectors(self, vectors: Any, out: Any) -> None:
+        out[:] = self.given
+
     def _fit(self, *_: Any) -> None:
         raise NotImplementedError
 

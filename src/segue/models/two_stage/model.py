@@ -114,11 +114,8 @@ class TwoStage(Stages):
             catalog,
             np.ascontiguousarray(wrmf.vectors[:, near]),
             np.ascontiguousarray(wrmf.row_vectors[:, near]),
-            self.config.name_factors,
-            self.config.side_factors,
-            self.config.albums,
+            self.config,
             rng,
-            self.config.families,
             like,
         )
         return self.tables

@@ -94,8 +94,7 @@ class WRMF(EmbeddingModel):
                 sweeps,
                 self.config.solver_steps,
                 np.random.default_rng(run.seed),
-                advance,
-                self._reporter(run.monitor),
+                self._reporter(advance, run.monitor),
             )
         self._take_factors(rows, vectors)
 
@@ -118,11 +117,14 @@ class WRMF(EmbeddingModel):
         if self.company:
             self.vectors = self.vectors + self._taken(slice(None))
 
-    def _reporter(self, monitor: Monitor | None) -> Callable[[Float32, Float32], None]:
-        """Shows `monitor` the model after each sweep."""
+    def _reporter(
+        self, advance: progress.Advance, monitor: Monitor | None
+    ) -> Callable[[Float32, Float32], None]:
+        """Counts each sweep, and shows `monitor` the model after it."""
         sweeps = count(1)
 
         def report(rows: Float32, vectors: Float32) -> None:
+            advance(1)
             if monitor is not None:
                 model = copy.copy(self)
                 model._take_factors(rows.copy(), vectors.copy())

@@ -196,8 +196,7 @@ def factorise(
     sweeps: int,
     steps: int,
     rng: np.random.Generator,
-    advance: Any = lambda step: None,
-    each: Any = lambda u, v: None,
+    each: Callable[[Float32, Float32], None] = lambda u, v: None,
 ) -> tuple[Float32, Float32]:
     """Factors of both sides.
 
@@ -209,19 +208,13 @@ def factorise(
         steps: of conjugate gradient for each row in a sweep. Few steps leave the factors short of
             each least-squares solution, which regularises them and costs less.
         rng: draws the start.
-        advance: called with 1 after every sweep.
         each: called with both factors after every sweep.
 
     Returns:
         u (rows, factors), v (columns, factors), float32.
     """
     v = _start(weighted, factors, regularisation, exponent, steps, rng)
-
-    def after(u: Float32, v: Float32) -> None:
-        advance(1)
-        each(u, v)
-
-    return _alternate(weighted, v, regularisation, exponent, sweeps, steps, after), v
+    return _alternate(weighted, v, regularisation, exponent, sweeps, steps, each), v
 
 
 def _alternate(

@@ -16,6 +16,7 @@ from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
 from segue.data.writer import writing_dataset
 from segue.errors import BundleError
+from segue.models.two_stage.config import TwoStageConfig
 from segue.models.two_stage.features.compute import (
     FAMILIES,
     FEATURES,
@@ -173,11 +174,15 @@ def catalog_of(dataset: Dataset) -> Catalog:
     return Catalog.of(dataset.tracks, np.zeros(dataset.track_count, np.int32))
 
 
+SIZES: dict[str, Any] = {"name_factors": 8, "side_factors": 8, "albums": 1}
+
+
 def learn(dataset: Dataset, vectors: Any, rows: Any, **more: Any) -> FeatureTables:
-    settings: dict[str, Any] = {"names_rank": 8, "side_rank": 8, "albums": 1, **more}
+    like = more.pop("like", None)
+    config = TwoStageConfig(**{**SIZES, **more})
     rng = np.random.default_rng(7)
     return FeatureTables.learn(
-        dataset, dataset.plays(), catalog_of(dataset), vectors, rows, rng=rng, **settings
+        dataset, dataset.plays(), catalog_of(dataset), vectors, rows, config, rng, like
     )
 
 
@@ -260,7 +265,7 @@ def test_titles_have_the_singular_vectors_of_tracks_stacked_on_playlists(tmp_pat
         [("abcde"[n], some) for n, some in zip(which, lists, strict=True)],
     )
     names = learn(
-        dataset, np.zeros((80, 2), np.float32), np.zeros((30, 2), np.float32), names_rank=2
+        dataset, np.zeros((80, 2), np.float32), np.zeros((30, 2), np.float32), name_factors=2
     ).names
     playlists = np.eye(5)[which]
     tracks = dataset.plays().toarray().T @ playlists
@@ -385,7 +390,13 @@ def test_what_is_held_out_changes_nothing(tmp_path):
 def test_the_catalogs_plays_are_not_looked_at(small, tables):
     catalog = Catalog.of(small.tracks, np.arange(6, dtype=np.int32) * 100)
     again = FeatureTables.learn(
-        small, small.plays(), catalog, VECTORS, ROWS, 8, 8, 1, np.random.default_rng(7)
+        small,
+        small.plays(),
+        catalog,
+        VECTORS,
+        ROWS,
+        TwoStageConfig(**SIZES),
+        np.random.default_rng(7),
     )
     assert compute(again).tobytes() == compute(tables).tobytes()
 

@@ -30,6 +30,7 @@ import numpy.typing as npt
 
 from segue.catalog.catalog import Catalog
 from segue.data.dataset import Dataset
+from segue.models.two_stage.config import TwoStageConfig
 from segue.models.two_stage.features.columns import (
     FAMILIES,
     FEATURES,
@@ -78,6 +79,7 @@ class _Asked:
     mean_name: Float32
 
 
+@dataclass(eq=False)
 class FeatureTables:
     """What is known of tracks, artists, albums and titles before any query.
 
@@ -93,25 +95,21 @@ class FeatureTables:
         artists, albums: their vectors.
     """
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        families: Sequence[str],
-        frequent: Int32,
-        own: Float32,
-        vectors: Float32,
-        playlists: Float32,
-        names: NameTable,
-        artists: Float32,
-        albums: Float32,
-        texts: Texts,
-    ) -> None:
-        self.families, self.frequent, self.own = tuple(families), frequent, own
-        self.vectors, self.playlists, self.names = vectors, playlists, names
-        self.artists, self.albums, self.texts = artists, albums, texts
-        self._artist, self._album = catalog.artists, catalog.albums
+    catalog: Catalog
+    families: tuple[str, ...]
+    frequent: Int32
+    own: Float32
+    vectors: Float32
+    playlists: Float32
+    names: NameTable
+    artists: Float32
+    albums: Float32
+    texts: Texts
+
+    def __post_init__(self) -> None:
+        self._artist, self._album = self.catalog.artists, self.catalog.albums
         self._by_artist, self._on_album = _sizes(self._artist), _sizes(self._album)
-        lengths = np.sqrt(np.einsum("td,td->t", vectors, vectors))
+        lengths = np.sqrt(np.einsum("td,td->t", self.vectors, self.vectors))
         self._inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
 
     @classmethod
@@ -122,11 +120,8 @@ class FeatureTables:
         catalog: Catalog,
         vectors: Float32,
         row_vectors: Float32,
-        names_rank: int,
-        side_rank: int,
-        albums: int,
+        config: TwoStageConfig,
         rng: np.random.Generator,
-        families: Sequence[str] = FAMILIES,
         like: Self | None = None,
     ) -> Self:
         """Learn from `plays` and the titles of the playlists that hold something in it.
@@ -138,11 +133,10 @@ class FeatureTables:
             catalog: of the dataset's tracks; its `plays` are not looked at.
             vectors: V, collaborative vectors of the tracks. (tracks, d)
             row_vectors: U of the rows, such that U_p.V_s is how well s fits p. (rows, d)
-            names_rank: length of the vectors of titles.
-            side_rank: length of the vectors of artists and albums.
-            albums: how many of the most frequent albums are counted among the seeds.
+            config: lengths of the vectors of titles (`name_factors`) and of artists and albums
+                (`side_factors`), how many of the most frequent albums are counted among the seeds
+                (`albums`), and the families that `compute` shall give.
             rng: of the decompositions.
-            families: that `compute` shall give.
             like: tables whose frequent albums are kept, so that columns mean what they meant to
                 the ranker that learned from those tables.
         """
@@ -150,21 +144,21 @@ class FeatureTables:
         binary.data = np.ones_like(binary.data)
         rows = max(1, int((np.diff(binary.indptr) > 0).sum()))
         artist, album = catalog.artists, catalog.albums
-        by_artist = TrackSide.learn(artist, binary, side_rank, rng)
-        by_album = TrackSide.learn(album, binary, side_rank, rng)
-        names = NameTable.learn(dataset.titles, binary, names_rank, rng)
+        by_artist = TrackSide.learn(artist, binary, config.side_factors, rng)
+        by_album = TrackSide.learn(album, binary, config.side_factors, rng)
+        names = NameTable.learn(dataset.titles, binary, config.name_factors, rng)
         own, playlists = own_features(
             binary, durations(catalog), vectors, row_vectors, names, artist
         )
         own[:, 5] = by_artist.having(artist)
         own[:, 6] = by_album.having(album)
         own[:, 4:7] /= rows
-        order = np.argsort(-by_album.rows, kind="stable")[:albums].astype(np.int32)
-        frequent = np.full(albums, -2, np.int32)
+        order = np.argsort(-by_album.rows, kind="stable")[: config.albums].astype(np.int32)
+        frequent = np.full(config.albums, -2, np.int32)
         frequent[: len(order)] = order
         return cls(
             catalog,
-            families,
+            config.families,
             frequent if like is None else like.frequent,
             own,
             np.ascontiguousarray(vectors, np.float32),
@@ -317,7 +311,7 @@ class FeatureTables:
         vectors = expect(tensors, "vectors", np.float32, size, None)
         return cls(
             catalog,
-            families,
+            tuple(families),
             expect(tensors, "frequent", np.int32, albums),
             expect(tensors, "own", np.float32, size, len(TRACK)),
             vectors,

@@ -185,7 +185,7 @@ class _Neighbours(PlayCountModel):
         np.power(share, beta - 1.0, out=popular, where=share > 0)
         return popular
 
-    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+    def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         _, liked = Queries.of([query]).liked()
         history = np.unique(liked)
         weights = np.zeros(len(self.row))

@@ -178,7 +178,7 @@ def answers(
     """
     catalog, manifest = bundle.catalog, bundle.manifest
     reasons = [
-        bundle.recommender.reasons(query, slate.tracks)
+        bundle.recommender.explain(query, slate.tracks)
         for query, slate in zip(queries, slates, strict=True)
     ]
     if most is not None:

@@ -13,7 +13,6 @@ from segue.audio.extractors import SOUNDS
 from segue.bundle import Bundle, Holdout, Manifest, TrainingReport, libraries
 from segue.data.dataset import Dataset
 from segue.errors import ConfigError
-from segue.models.base.cold_start import ContentModel
 from segue.models.base.recommender import Recommender, TrainingOptions
 from segue.protocols.base import find_protocol
 from segue.protocols.fingerprints import learned_hashes
@@ -103,9 +102,8 @@ def bundle_of(
 
 
 def _extractor(recommender: Recommender) -> str | None:
-    if isinstance(recommender, ContentModel) and recommender.sound in SOUNDS:
-        return SOUNDS[recommender.sound].name
-    return None
+    extractor = SOUNDS.get(recommender.sound or "none")
+    return None if extractor is None else extractor.name
 
 
 def _learned(

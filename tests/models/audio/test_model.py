@@ -354,7 +354,7 @@ def known_world(count: int) -> Examples:
 @pytest.mark.parametrize(
     ("sound", "objective"), [("mel", "mse"), ("mel", "contrastive"), ("mel-windows", "mse")]
 )
-def test_a_cnn_learns_how_fast_a_band_moves(sound, objective, tmp_path):
+def test_a_cnn_learns_how_fast_a_band_moves(sound, objective):
     config = AudioConfig.make(
         {
             "sound": sound, "tower": "cnn", "objective": objective, "artist": False,
@@ -365,10 +365,7 @@ def test_a_cnn_learns_how_fast_a_band_moves(sound, objective, tmp_path):
     world = known_world(200)
     form = form_of(config, 32, 2)
     learned, held = world.only(np.arange(150)), world.only(np.arange(150, 200))
-    dataset, plays = worlds.checkerboard(tmp_path / "d"), None
-    tower = learn_tower(
-        config, form, learned, held, None, dataset, plays, 1.0, TrainingOptions(seed=1)
-    )
+    tower = learn_tower(config, form, learned, held, None, TrainingOptions(seed=1))
     found = tower(held.sounds, held.beside)
     if objective == "contrastive":
         found = lengthened(found)
@@ -480,7 +477,7 @@ def test_tracks_that_nobody_played_come_to_those_who_like_their_genre(name, cold
     assert (cold_genres.plays().getnnz(axis=0)[COLD] == 0).all()
     queries = Queries.of([Query(tracks=range(30 * g, 30 * g + 4)) for g in range(4)])
     cold = np.tile(COLD.astype(np.int32), 4)
-    places = recommender.places(queries, np.arange(5) * 6, cold).reshape(4, 6)
+    places = recommender.ranks(queries, np.arange(5) * 6, cold).reshape(4, 6)
     assert set(recommender.serves(queries)) == {recommender.name}
     assert places[0].mean() < 20
     assert (places[1:].mean(axis=1) > places[0].mean() + 12).all()

@@ -173,7 +173,7 @@ class AudioMLR(EmbeddingModel, ContentModel):
         vectors: Float32 = (2 * (self._means(queries) @ self.vectors)).astype(np.float32)
         return vectors
 
-    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+    def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         means = self._means(Queries.of([query]))
         own = self.vectors[means.indices].astype(np.float64) * means.data[:, None]
         parts = 2 * self.vectors[tracks] @ own.T

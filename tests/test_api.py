@@ -103,7 +103,7 @@ def test_before_fit_everything_says_so(data: segue.Dataset, tmp_path: Path) -> N
         lambda model: segue.save(model, tmp_path / "bundle"),
         lambda model: segue.evaluate({"it": model}, data),
         lambda model: model.recommend(Queries.of([segue.Query(title="x")]), 5),
-        lambda model: model.reasons(segue.Query(title="x"), np.zeros(0, np.int32)),
+        lambda model: model.explain(segue.Query(title="x"), np.zeros(0, np.int32)),
     ):
         with pytest.raises(NotFittedError, match=r"this WRMF is not fitted; call its fit\(data\)"):
             ask(segue.WRMF())

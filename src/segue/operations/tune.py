@@ -177,7 +177,8 @@ def tune(
         dataset: whole; the protocol holds out its test, which stays unseen.
         protocol: name of the protocol that splits and scores.
         metric: to search by; None: the second of the protocol's headline.
-        minutes: budget of this call. A trial under way at its end is given up.
+        minutes: budget of this call. A trial under way at its end is given up after its epoch or
+            sweep, or finished where a model has none.
         trials: so many trials in all, those of earlier calls counted; None: as many as there is
             time for.
         names: settings to search, see `search_space`.
@@ -329,7 +330,7 @@ class _Search:
             "study_name": "segue",
             "direction": "maximize",
             "load_if_exists": True,
-            "pruner": optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1),
+            "pruner": optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=2),
         }
         if file is None:
             study = optuna.create_study(**options)

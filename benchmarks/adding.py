@@ -33,7 +33,7 @@ from benchmarks.common.run import asked, machine, show
 from segue.bundle import Bundle
 from segue.data.dataset import Dataset
 from segue.data.schema import TABLES
-from segue.models.audio.model import AudioRecommender
+from segue.models.audio.model import Audio
 from segue.operations.add_tracks import add
 from segue.operations.train import train
 from segue.queries import Query
@@ -65,7 +65,7 @@ def make_bundle(folder: Path, tracks: int) -> Path:
     dataset = Dataset.open(folder / "world")
     bundle, _ = train(load_recipe("audio", ["epochs=2"]), dataset, progress=True)
     model = bundle.recommender
-    assert isinstance(model, AudioRecommender)
+    assert isinstance(model, Audio)
     count = tracks - len(bundle.catalog)
     rng = np.random.default_rng(0)
     seen = model.vectors[rng.integers(len(model.vectors), size=count)]

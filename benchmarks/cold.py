@@ -34,7 +34,7 @@ from segue.audio.mel import BLOG
 from segue.data.dataset import Dataset
 from segue.evaluation.evaluate import run_test
 from segue.evaluation.significance import estimate
-from segue.models.audio.model import AudioRecommender
+from segue.models.audio.model import Audio
 from segue.protocols.base import find_protocol
 
 METRICS = find_protocol("cold").metrics(find_protocol("cold").n)
@@ -83,13 +83,13 @@ class Runs:
             out |= diversity(bundle, self.setting) | places_taken(bundle, self.setting)
             file.parent.mkdir(parents=True, exist_ok=True)
             np.savez_compressed(file, **out)
-            if isinstance(bundle.recommender, AudioRecommender) and not seed:
+            if isinstance(bundle.recommender, Audio) and not seed:
                 self._draw(name, bundle.recommender)
             print(f"  {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
         with np.load(file) as saved:
             return {key: saved[key] for key in saved.files}
 
-    def _draw(self, name: str, model: AudioRecommender) -> None:
+    def _draw(self, name: str, model: Audio) -> None:
         """The map of the catalog, and what a network with convolutions hears in one track."""
         save_map(
             self.out / f"map-{name.replace(' ', '-')}.png",

@@ -33,7 +33,11 @@ python_use_unqualified_type_names = True
 OPTIONAL = ["av", "matplotlib", "sklearn", "tinytag", "tokenizers", "torch", "transformers"]
 autodoc_mock_imports = [name for name in OPTIONAL if find_spec(name) is None]
 # Types of other libraries, which would need their sites, and names that stand for arrays.
-nitpick_ignore_regex = [("py:.*", r"(?!segue\.).*")]
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!segue\.).*"),
+    ("py:class", r"segue\.models\..*Config"),  # settings, which the pages of models describe
+    ("py:class", r"segue\.system\..*"),
+]
 nitpick_ignore = [("py:class", "segue.nn.items.Arrays")]
 
 html_theme = "furo"

@@ -149,7 +149,7 @@ class Given(EmbeddingModel):
     def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         raise NotImplementedError
 
-    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+    def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         raise NotImplementedError
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:

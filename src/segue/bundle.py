@@ -81,12 +81,29 @@ def libraries() -> dict[str, str]:
     return own | {name: version(name) for name in _LIBRARIES}
 
 
+class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What training cost and learned from.
+
+    Attributes:
+        seconds: wall time, holding out and fitting.
+        peak_rss_mb: the most memory that the process has held so far, in MB (10^6 bytes); NaN
+            where the system does not tell.
+        metrics: what was learned from: "playlists" and "listeners" that have plays, "tracks" that
+            occur, "pairs" of a playlist or listener with a track.
+    """
+
+    seconds: float
+    peak_rss_mb: float
+    metrics: dict[str, float]
+
+
 class Bundle:
-    """A recommender with where it came from.
+    """A trained model: a recommender with where it came from.
 
     Attributes:
         recommender: ready to answer.
         manifest: what it is and learned from.
+        report: what training cost; None for a bundle that was loaded.
         learned: hashes of the playlists, listeners and sessions it learned from, sorted
             (see `segue.protocols.fingerprints`). (rows,) uint64
     """
@@ -95,6 +112,17 @@ class Bundle:
         self, recommender: Recommender, manifest: Manifest, learned: npt.NDArray[np.uint64]
     ) -> None:
         self.recommender, self.manifest, self.learned = recommender, manifest, learned
+        self.report: TrainingReport | None = None
+
+    def __repr__(self) -> str:
+        manifest = self.manifest
+        held = manifest.holdout
+        holdout = f", holdout {held.protocol!r}" if held else ""
+        simulated = ", simulated" if manifest.simulated else ""
+        return (
+            f"Bundle({manifest.recipe!r}, {len(self.catalog):,} tracks, "
+            f"seed {manifest.seed}{holdout}{simulated})"
+        )
 
     @property
     def catalog(self) -> Catalog:

@@ -59,14 +59,32 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return made
 
 
+def respelled(name: str) -> str:
+    """A setting's name with the spelling of its fields: ``regularization`` is accepted, too."""
+    return str(name).replace("regularization", "regularisation")
+
+
+def _respelled(kind: type[Config], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by the names that `kind` has."""
+    names = [field.name for field in msgspec.structs.fields(kind)]
+    found: dict[str, Any] = {}
+    for given, value in settings.items():
+        name = given if given in names or respelled(given) not in names else respelled(given)
+        if name in found:
+            raise ConfigError(f"{name} is given twice", where=kind.__name__, do="give it once")
+        found[name] = value
+    return found
+
+
 def _completed(kind: type[Config], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings whose inner ones have the defaults that `kind` gives them."""
-    whole = dict(settings)
+    whole = _respelled(kind, settings)
     for field in msgspec.structs.fields(kind):
         given = whole.get(field.name)
         if isinstance(field.default, Config) and isinstance(given, Mapping):
+            inner = type(field.default)
             defaults = msgspec.structs.asdict(field.default)
-            whole[field.name] = _completed(type(field.default), defaults | dict(given))
+            whole[field.name] = _completed(inner, defaults | _respelled(inner, given))
     return whole
 
 

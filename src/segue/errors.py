@@ -36,3 +36,7 @@ class ConfigError(SegueError):
 
 class UsageError(SegueError):
     """The command or call cannot be meant like this (exit status 2 on the command line)."""
+
+
+class NotFittedError(UsageError):
+    """A model answers, explains or is saved before it is trained."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -27,19 +27,20 @@ class Query:
     """What is known when somebody asks.
 
     Attributes:
-        tracks: history, oldest first, as catalog rows of the recommender that is asked.
+        tracks: history, oldest first: URIs for `segue.recommend`, catalog rows for a
+            `Recommender`.
         outcomes: how each of `tracks` ended; empty = unknown.
         title: of the playlist to continue.
-        bans: catalog rows that must not be answered. The history never is, either.
+        bans: tracks that must not be answered, as `tracks`. The history never is, either.
         past: what the listener heard in earlier sessions, oldest first, without what was skipped
-            or disliked, as catalog rows. Unlike the history it may be answered.
+            or disliked, as `tracks`. Unlike the history it may be answered.
     """
 
-    tracks: Sequence[int] = ()
+    tracks: Sequence[Any] = ()
     outcomes: Sequence[Outcome] = ()
     title: str | None = None
-    bans: Sequence[int] = ()
-    past: Sequence[int] = ()
+    bans: Sequence[Any] = ()
+    past: Sequence[Any] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Queries:
 
         Raises:
             UsageError: outcomes do not match the tracks, a title, history or past is too long, or
-                a track's number is beyond 32 bits.
+                a track is no number of 32 bits.
         """
         outcomes: list[int] = []
         for q, query in enumerate(queries):
@@ -183,6 +184,11 @@ def _columns(lists: Sequence[Sequence[int]]) -> tuple[Int64, Int32]:
         return offsets, np.array([t for some in lists for t in some], np.int32)
     except OverflowError as error:
         raise UsageError("a query names a track beyond every catalog") from error
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            "a query names a track that is no row of the catalog",
+            do="give URIs to segue.recommend, rows to a recommender",
+        ) from error
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False):

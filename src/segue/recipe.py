@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from segue.config import respelled
 from segue.errors import ConfigError, UsageError
 from segue.models.base.recommender import RECOMMENDERS, Recommender
 from segue.system.files import shown
@@ -57,6 +58,18 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     def make(self) -> Recommender:
         """The recommender, not yet trained."""
         return RECOMMENDERS[self.recommender](**self.settings)
+
+    def changed(self, settings: Mapping[str, Any]) -> Recipe:
+        """The recipe with other settings; a dot in a name leads into a table.
+
+        Raises:
+            ConfigError: a setting is unknown or out of bounds.
+        """
+        recipe = msgspec.structs.replace(
+            self, settings=_changed(dict(self.settings), settings.items())
+        )
+        recipe.make()
+        return recipe
 
 
 def shipped() -> list[str]:
@@ -161,6 +174,8 @@ def _changed(settings: dict[str, Any], overrides: Iterable[tuple[str, Any]]) -> 
     changed = dict(settings)
     for key, value in overrides:
         outer, dot, inner = key.partition(".")
+        # Both spellings are one setting: the override replaces what the recipe gives by the other.
+        outer = next((name for name in changed if respelled(name) == respelled(outer)), outer)
         if dot:
             table = changed.get(outer)
             value = _changed(table if isinstance(table, dict) else {}, [(inner, value)])

@@ -399,7 +399,7 @@ def test_places_are_those_in_the_complete_ranking(
     name: str, wanted: list[int], trained: Callable[[str], Recommender]
 ) -> None:
     queries = Queries.of(QUERIES)
-    places = trained(name).places(
+    places = trained(name).ranks(
         queries,
         np.arange(len(QUERIES) + 1) * len(wanted),
         np.tile(np.array(wanted, np.int32), len(QUERIES)),
@@ -418,7 +418,7 @@ def test_places_among_some_tracks_are_in_the_order_of_the_complete_ranking(
 ) -> None:
     wanted, ends = np.array([5, 31, 70, 2, 120, 99], np.int32), np.arange(len(QUERIES) + 1) * 6
     queries = Queries.of(QUERIES)
-    found = trained(name).places_among(queries, ends, np.tile(wanted, len(QUERIES)))
+    found = trained(name).ranks_among(queries, ends, np.tile(wanted, len(QUERIES)))
     for q, slate in enumerate(trained(name).recommend(queries, 121)):
         order = [t for t in slate.tracks.tolist() if t in wanted]
         places = [order.index(t) if t in order else 6 * len(QUERIES) for t in wanted.tolist()]
@@ -433,7 +433,7 @@ def test_reasons_add_up_to_the_score(name: str, trained: Callable[[str], Recomme
     recommender = trained(name)
     slates = recommender.recommend(Queries.of(QUERIES), 121)
     for query, slate in zip(QUERIES, slates, strict=True):
-        reasons = recommender.reasons(query, slate.tracks)
+        reasons = recommender.explain(query, slate.tracks)
         assert len(reasons) == len(slate.tracks)
         for some, score in zip(reasons, slate.scores, strict=True):
             amounts = [reason.amount for reason in some]
@@ -448,7 +448,7 @@ def test_reasons_name_only_what_the_query_holds(
 ) -> None:
     for query in QUERIES:
         liked = set(Queries.of([query]).liked()[1].tolist())
-        for some in trained(name).reasons(query, np.array([10, 70], np.int32)):
+        for some in trained(name).explain(query, np.array([10, 70], np.int32)):
             for reason in some:
                 assert reason.kind in ("track", "title", "popularity", "feature", "rest")
                 if reason.kind == "track":
@@ -507,8 +507,8 @@ def test_saving_loading_and_saving_again_gives_the_same_bytes_and_answers(
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
     queries = Queries.of(QUERIES)
     assert same(trained(name).recommend(queries, 40), loaded.recommender.recommend(queries, 40))
-    reasons = trained(name).reasons(QUERIES[0], np.array([5, 50], np.int32))
-    assert reasons == loaded.recommender.reasons(QUERIES[0], np.array([5, 50], np.int32))
+    reasons = trained(name).explain(QUERIES[0], np.array([5, 50], np.int32))
+    assert reasons == loaded.recommender.explain(QUERIES[0], np.array([5, 50], np.int32))
 
 
 @NAMES

@@ -81,13 +81,13 @@ def test_tracks_without_evidence_come_last_by_popularity(name: str, five: Datase
     assert slate.scores[0] > 0
     # -1 / (1 + plays)
     np.testing.assert_allclose(slate.scores[1:], [-1 / 3, -1 / 3, -1 / 2, -1 / 2, -1], rtol=1e-6)
-    kinds = [some[0].kind for some in fit.reasons(Query(tracks=(3,)), slate.tracks)]
+    kinds = [some[0].kind for some in fit.explain(Query(tracks=(3,)), slate.tracks)]
     assert kinds == ["track"] + ["popularity"] * 5
 
 
 def test_reasons_of_item_knn_are_the_cosines_with_each_track(five: Dataset) -> None:
     item = RECOMMENDERS["item-knn"](beta=1).fit(five)
-    (some,) = item.reasons(Query(tracks=(0, 3)), np.array([1], np.int32))
+    (some,) = item.explain(Query(tracks=(0, 3)), np.array([1], np.int32))
     assert [(reason.kind, reason.what) for reason in some] == [("track", 0), ("track", 3)]
     assert [reason.amount for reason in some] == pytest.approx([2 / 6**0.5, 1 / 3**0.5])
 

@@ -292,7 +292,7 @@ def test_reasons_add_up_and_a_skip_speaks_against_what_is_like_it(
     query = Query(tracks=tracks, outcomes=outcomes, title="jazz no. 5")
     wanted = np.array([30, 32, 35, 0, 3, 70], np.int32)  # jazz, metal, another
     u = fit.query_vectors(Queries.of([query]))[0]
-    reasons = fit.reasons(query, wanted)
+    reasons = fit.explain(query, wanted)
     amounts = [sum(reason.amount for reason in some) for some in reasons]
     np.testing.assert_allclose(amounts, fit.vectors[wanted] @ u + fit.bias[wanted], atol=1e-3)
     of = [{reason.what: reason.amount for reason in some} for some in reasons]

@@ -46,7 +46,7 @@ def test_reasons_are_the_own_plays_or_popularity(personal: Personal) -> None:
     query = Query(tracks=(0,), past=(9, 9, 5, 7))
     slate = personal.recommend(Queries.of([query]), 10)[0]
     for reasons, track, score in zip(
-        personal.reasons(query, slate.tracks), slate.tracks, slate.scores, strict=True
+        personal.explain(query, slate.tracks), slate.tracks, slate.scores, strict=True
     ):
         (reason,) = reasons
         assert reason.amount == pytest.approx(score)

@@ -29,6 +29,7 @@ STOPS = [
     {"bundle"},
     {"reranking", "evaluation"},
     {"operations"},
+    {"_api"},
     {"service"},
     {"cli"},
 ]

@@ -46,7 +46,15 @@ ROOMS = {
     *("training", "kernels"),
 }
 """File names that every family of models may have: one place to look for each, in all of them."""
-EXTRA_ROOMS: dict[str, set[str]] = {}
+EXTRA_ROOMS: dict[str, set[str]] = {
+    "audio": {"fit", "calibration", "metric_learning", "larp_features"},
+    "bpr": {"fold_in"},
+    "larp": {"fit", "stages", "pooling"},
+    "sequential": {"parameters"},
+    "title": {"titles"},
+    "two_stage": {"candidates", "ranker", "trees", "answering", "cold_start"},
+    "wrmf": {"solver", "side_columns"},
+}
 """Further files of a family, for what no other family has."""
 FAMILIES = sorted(
     folder for folder in (ROOT / "models").iterdir() if folder.is_dir() and folder.name != "base"
@@ -171,10 +179,10 @@ HEAVY = {
     "transformers": {"models/larp/encoders/transformers_network.py"},
     "tokenizers": {"text/sentence_encoder.py", "models/larp/encoders/"},
     "sklearn": {"audio/bag_of_words.py"},
-    "av": {"audio/"},
+    "av": {"audio/", "simulation/recording.py"},
     "tinytag": {"audio/"},
     "optuna": {"operations/tune.py"},
-    "pandas": {"data/frames.py"},
+    "pandas": {"system/tables.py"},
     "polars": set(),
     "pyspark": set(),
 }

@@ -29,7 +29,7 @@ from segue.data.writer import writing_dataset
 from segue.errors import BundleError, DataError
 from segue.evaluation.evaluate import evaluate
 from segue.evaluation.report import render_report
-from segue.metrics.contrast import auc_of_places
+from segue.metrics.contrast import auc_of_ranks
 from segue.operations.train import train
 from segue.protocols import cold_tracks as cold
 from segue.protocols.base import PROTOCOLS
@@ -256,7 +256,7 @@ def test_auc_is_the_share_of_pairs_in_order(data: st.DataObject) -> None:
         places.append(row)
         truth += sorted(right)
         offsets.append(len(truth))
-    found = auc_of_places(
+    found = auc_of_ranks(
         np.array(places), among, np.array(offsets), np.array(truth, dtype=np.int32)
     )
     np.testing.assert_allclose(found, wanted)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segue.retrieval.ranks import places_among, places_of_products, places_of_scores
+from segue.retrieval.ranks import ranks_among, ranks_of_products, ranks_of_scores
 from segue.retrieval.topk import best_of_products, best_of_scores
 
 
@@ -18,14 +18,14 @@ def offsets(*lengths: int) -> np.ndarray:
 def test_places_are_counted_by_score_then_track() -> None:
     scores = np.array([[3, 1, 2, 3, 0], [0, 0, 0, 0, 0]], np.float32)
     tracks = np.array([0, 3, 2, 1, 4, 4, 0], np.int32)
-    found = places_of_scores(scores, offsets(0, 1), np.array([1], np.int32), offsets(5, 2), tracks)
+    found = ranks_of_scores(scores, offsets(0, 1), np.array([1], np.int32), offsets(5, 2), tracks)
     # The second query may not be answered track 1, so that 4 comes after 0, 2 and 3.
     assert found.tolist() == [0, 1, 2, 3, 4, 3, 0]
 
 
 def test_what_is_never_answered_has_the_size_of_the_catalog() -> None:
     scores = np.array([[1, 2, 3]], np.float32)
-    found = places_of_scores(
+    found = ranks_of_scores(
         scores, offsets(1), np.array([2], np.int32), offsets(3), np.arange(3, dtype=np.int32)
     )
     assert found.tolist() == [1, 0, 3]
@@ -65,7 +65,7 @@ def test_places_by_products_are_those_of_the_ranking(
     excluded = np.concatenate([np.sort(some) for some in banned]).astype(np.int32)
     every = np.tile(np.arange(size, dtype=np.int32), 5)
     arguments = (queries, vectors, bias, excluded_offsets, excluded)
-    found = places_of_products(*arguments, offsets(*[size] * 5), every)
+    found = ranks_of_products(*arguments, offsets(*[size] * 5), every)
     assert found.reshape(5, size).tolist() == ranked(best_of_products(*arguments, size), size)
 
 
@@ -76,7 +76,7 @@ def test_places_by_scores_are_those_of_the_ranking(size: int) -> None:
     excluded = np.repeat(np.arange(0, size, 7, dtype=np.int32)[None], 7, axis=0).ravel()
     ends = offsets(*[len(range(0, size, 7))] * 7)
     every = np.tile(np.arange(size, dtype=np.int32), 7)
-    found = places_of_scores(scores.copy(), ends, excluded, offsets(*[size] * 7), every)
+    found = ranks_of_scores(scores.copy(), ends, excluded, offsets(*[size] * 7), every)
     assert found.reshape(7, size).tolist() == ranked(
         best_of_scores(scores, ends, excluded, size), size
     )
@@ -85,5 +85,5 @@ def test_places_by_scores_are_those_of_the_ranking(size: int) -> None:
 def test_places_among_some_tracks_pass_over_the_others() -> None:
     values = np.array([1, 5, 5, 2, 9], np.float32)
     tracks = np.array([4, 7, 3, 1, 2], np.int32)
-    found = places_among(values, offsets(1, 0), np.array([4], np.int32), offsets(3, 2), tracks)
+    found = ranks_among(values, offsets(1, 0), np.array([4], np.int32), offsets(3, 2), tracks)
     assert found.tolist() == [5, 1, 0, 1, 0]

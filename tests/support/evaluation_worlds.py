@@ -114,7 +114,7 @@ class SameGenre(ScoringModel):
             out[q] += np.isin(genre, genre[history])
         return out
 
-    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+    def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         return [[] for _ in tracks]
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:

@@ -23,10 +23,10 @@ from segue.audio.files import AudioFile
 from segue.audio.workers import Limits, run_files
 from segue.system.feature_cache import (
     Array,
-    _whole,
     cache_folder,
     entry_of,
     read_entry,
+    whole,
     write_entry,
 )
 from segue.system.files import sha256 as sha256_of
@@ -186,7 +186,7 @@ def extract(
     missing = [
         file
         for file in files
-        if first_of[file.sha256] is file and not _whole(entry_of(folder, file.sha256))
+        if first_of[file.sha256] is file and not whole(entry_of(folder, file.sha256))
     ]
     reasons: dict[str, str] = {}
     what = f"listening ({extractor.name})"

@@ -3,18 +3,8 @@
 from __future__ import annotations
 
 from segue.cli.output import table
-from segue.evaluation.evaluate import Evaluation
-from segue.evaluation.significance import Estimate
+from segue.evaluation.evaluate import Evaluation, interval
 from segue.protocols.base import find_protocol
-
-
-def _interval(estimate: Estimate) -> str:
-    """``mean ±half of the interval``."""
-    if estimate.mean is None:
-        return "-"
-    if estimate.ci95 is None:
-        return f"{estimate.mean:.4f}"
-    return f"{estimate.mean:.4f} ±{(estimate.ci95[1] - estimate.ci95[0]) / 2:.4f}"
 
 
 def _show_unknown(result: Evaluation) -> None:
@@ -45,7 +35,7 @@ def show_evaluation(result: Evaluation) -> None:
     metrics = list(result.models[0].metrics)
     table(
         ("metric", *names),
-        [(m, *(_interval(model.metrics[m]) for model in result.models)) for m in metrics],
+        [(m, *(interval(model.metrics[m]) for model in result.models)) for m in metrics],
         numeric=names,
     )
     _show_unknown(result)
@@ -55,7 +45,7 @@ def show_evaluation(result: Evaluation) -> None:
     table(
         (f"{by_slice} by slice", "queries", *names),
         [
-            (label, f"{queries:,}", *(_interval(m.slices[label][by_slice]) for m in result.models))
+            (label, f"{queries:,}", *(interval(m.slices[label][by_slice]) for m in result.models))
             for label, queries in result.models[0].slice_queries.items()
         ],
         numeric=("queries", *names),
@@ -68,7 +58,7 @@ def show_evaluation(result: Evaluation) -> None:
                 (
                     f"{pair.a} - {pair.b}",
                     pair.metric,
-                    _interval(pair.difference),
+                    interval(pair.difference),
                     "-" if pair.p_holm is None else f"{pair.p_holm:.2g}",
                 )
                 for pair in result.paired

@@ -12,6 +12,7 @@ import typer
 
 from segue.data.playlist_export import one_line
 from segue.errors import ConfigError, UsageError
+from segue.system.tables import text_table
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
@@ -91,11 +92,6 @@ def table(
             ruled.add_row(*map(Text, row))
         Console().print(ruled)
         return
-    lines = [list(columns), *cells] if headings else cells
-    widths = [max((len(line[i]) for line in lines), default=0) for i in range(len(columns))]
-    for line in lines:
-        aligned = (
-            cell.rjust(width) if column in numeric else cell.ljust(width)
-            for cell, width, column in zip(line, widths, columns, strict=True)
-        )
-        print("  ".join(aligned).rstrip())
+    if columns:
+        text = text_table(columns, cells, numeric)
+        print(text if headings else text.partition("\n")[2])

@@ -13,7 +13,6 @@ from segue.system.files import shown
 
 if TYPE_CHECKING:
     from segue.bundle import Bundle
-    from segue.operations.answers import NamedReason
     from segue.queries import Query, Slate
 
 BundleIn = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Trained recommender.")]
@@ -180,26 +179,10 @@ def _show(loaded: Bundle, query: Query, slate: Slate, json: bool) -> None:
                 track.artist or "",
                 track.title or track.uri,
                 f"{track.score:.4g}",
-                _because(track.reasons),
+                track.because,
             )
             for place, track in enumerate(answered.tracks, start=1)
         ],
         numeric=("", "score"),
     )
     say(f"{len(answered.tracks)} tracks, ranked by {answered.model}")
-
-
-def _because(reasons: list[NamedReason], most: int = 2) -> str:
-    """The largest parts that speak for a track.
-
-    Tracks and words have their share in all of them. Features have what they add to the score:
-    others may take from it, so that shares would say nothing.
-    """
-    parts = [reason for reason in reasons if reason.amount > 0]
-    if any(reason.kind == "feature" for reason in reasons):
-        features = [reason for reason in parts if reason.kind == "feature"]
-        return ", ".join(f"{reason.what} {reason.amount:+.2g}" for reason in features[:most])
-    total = sum(reason.amount for reason in parts)
-    return ", ".join(
-        f"{reason.what or reason.kind} {reason.amount / total:.0%}" for reason in parts[:most]
-    )

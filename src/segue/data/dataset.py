@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,11 +26,14 @@ from segue.data.schema import (
     TABLES,
     Outcome,
 )
-from segue.errors import DataError
-from segue.system.files import recover, shown
+from segue.errors import DataError, UsageError
+from segue.system.files import TemporaryFolder, recover, shown
 from segue.system.mismatch import mismatch_of
+from segue.system.tables import to_pandas
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     import scipy.sparse as sp
 
 Int32 = npt.NDArray[np.int32]
@@ -62,7 +66,7 @@ def _narrowed(
     return left
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """Tracks with the playlists and listens that hold them.
 
@@ -78,6 +82,118 @@ class Dataset:
     """Mask over the rows of listens; None keeps all."""
     nameless: Int32 | None = field(default=None, repr=False)
     """Playlists whose title is hidden. See `without_titles`."""
+    folder: TemporaryFolder | None = field(default=None, compare=False)
+    """Temporary folder that holds the tables and goes with the object; None: `path` stays."""
+
+    @classmethod
+    def of(cls, data: object) -> Dataset:
+        """The dataset itself, or the one in a folder.
+
+        Raises:
+            UsageError: it is something else.
+            DataError: as `open`.
+        """
+        if isinstance(data, Dataset):
+            return data
+        if isinstance(data, Path | str):
+            return cls.open(data)
+        kind = type(data).__name__
+        frame = hasattr(data, "__arrow_c_stream__") or isinstance(data, dict)
+        do = "make one with segue.Dataset.from_frame" if frame else "give a Dataset or its folder"
+        raise UsageError(f"the data is {kind}, not a dataset", do=do)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        track: str = "track",
+        listener: str | None = None,
+        playlist: str | None = None,
+        time: str | None = None,
+        outcome: str | None = None,
+        session_gap: str | float | timedelta | None = "30min",
+        path: Path | str | None = None,
+        **columns: str,
+    ) -> Dataset:
+        """A dataset from a frame of listens (a row a listen) or of playlists (a row an entry).
+
+        By the rules of ``segue ingest parquet``: the same rows give the same dataset. A column
+        that is called as its role needs no naming.
+
+        Args:
+            frame: a DataFrame of pandas or polars, an Arrow table, whatever exports an Arrow
+                stream, or a dict of columns.
+            track: column with the track's URI: any text or whole number that names it.
+            listener: column with the listener; the frame is one of listens.
+            playlist: column with the playlist; the frame is one of playlists.
+            time: column with the start of each listen: timestamps, ISO 8601, or seconds or
+                milliseconds since 1970.
+            outcome: column with how each listen ended: a name or number of `Outcome`.
+            session_gap: silence that ends a session, as ``"30min"``, a timedelta, or in minutes;
+                None cuts no sessions. Used where there are times and no column of sessions.
+            path: folder to write the dataset to; None: a temporary one, which goes with the object.
+            columns: columns of further roles: ``session``, ``position``, ``plays``, ``ms_played``,
+                ``playlist_title``, ``title``, ``artist``, ``artist_uri``, ``album``,
+                ``album_uri``, ``duration_ms``, ``recording``.
+
+        Warns:
+            UserWarning: rows are left out, with the reasons and how many.
+
+        Raises:
+            UsageError: not a frame, a column that is not there or of a type that cannot have the
+                role, or neither listener nor playlist.
+            DataError: no row can be kept, or `path` cannot be written.
+
+        >>> data = Dataset.from_frame({"user": ["a", "a", "b"], "song": ["x", "y", "x"]},
+        ...                           listener="user", track="song")
+        >>> data
+        Dataset(2 tracks, 0 playlists, 3 listens of 2 listeners)
+        """
+        named = {"listener": listener, "playlist": playlist, "time": time, "outcome": outcome}
+        given = {"track": track} if track != "track" else {}
+        given |= {role: column for role, column in named.items() if column is not None}
+        # By name, because what reads tables stands on this module.
+        frames = import_module("segue.data.frames")
+        dataset: Dataset = frames.dataset_from_frame(
+            frame, given | columns, session_gap=session_gap, path=path
+        )
+        return dataset
+
+    def to_arrow(self, table: str = "listens") -> pa.Table:
+        """One of the tables as an Arrow table, with URIs in place of row numbers.
+
+        polars and DuckDB read it without a copy. `from_frame` takes ``listens`` and
+        ``playlist_tracks`` back.
+
+        Args:
+            table: ``tracks``, ``playlists``, ``playlist_tracks``, ``listeners``, ``listens`` or
+                ``audio``.
+
+        Raises:
+            UsageError: no such table.
+        """
+        return import_module("segue.data.frames").table_of(self, table)
+
+    def to_frame(self, table: str = "listens") -> Any:
+        """`to_arrow` as a pandas DataFrame.
+
+        Raises:
+            UsageError: no such table.
+            ConfigError: pandas is not installed.
+        """
+        return to_pandas(self.to_arrow(table))
+
+    def __repr__(self) -> str:
+        listens = self.info.rows.get("listens", 0)
+        if self.kept_listens is not None:
+            listens = int(self.kept_listens.sum())
+        made_up = "simulated, " if self.info.simulated else ""
+        where = "" if self.folder else f", {str(self.path)!r}"
+        return (
+            f"Dataset({made_up}{self.track_count:,} tracks, {self.playlist_count:,} playlists, "
+            f"{listens:,} listens of {self.listener_count:,} listeners{where})"
+        )
 
     @classmethod
     def open(cls, path: Path | str) -> Self:

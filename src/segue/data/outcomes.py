@@ -235,6 +235,15 @@ class FeedbackRule(OutcomeRule, frozen=True):
         return Outcome.FINISHED if most else Outcome.PARTIAL
 
 
+class TableRule(OutcomeRule, frozen=True):
+    """Tables whose columns are mapped: they name the outcome of each listen themselves.
+
+    A table of listens that has times and no column for the session can be cut at silences.
+    """
+
+    gap_minutes: _Gap | None = None
+
+
 RULES: dict[str, type[OutcomeRule]] = {
     "spotify-history": SpotifyRule,
     "mssd": MssdRule,

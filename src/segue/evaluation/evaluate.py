@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from segue.bundle import Bundle, libraries
 from segue.data.dataset import Dataset
@@ -20,6 +22,7 @@ from segue.numeric.arrays import Int64
 from segue.protocols.base import Test, find_protocol
 from segue.system.files import shown
 from segue.system.progress import Advance, task
+from segue.system.tables import text_table, to_pandas
 
 WARM = "warm"
 """Slice of the queries that show at least one track."""
@@ -98,6 +101,64 @@ class Evaluation(msgspec.Struct, frozen=True):
     simulated: bool
     notes: list[str]
     libraries: dict[str, str]
+
+    def to_arrow(self) -> pa.Table:
+        """A row for each model and metric.
+
+        Returns:
+            columns ``model``, ``metric``, ``mean``, ``ci_low``, ``ci_high`` (95 %), and
+            ``p_holm``: of the paired comparison with the first model, after Holm's correction over
+            all comparisons; null for the first model and for what is not a mean of queries.
+        """
+        first = self.models[0].bundle
+        p_holm = {(c.b, c.metric): c.p_holm for c in self.paired if c.a == first}
+        rows = [
+            {
+                "model": model.bundle,
+                "metric": metric,
+                "mean": estimate.mean,
+                "ci_low": estimate.ci95 and estimate.ci95[0],
+                "ci_high": estimate.ci95 and estimate.ci95[1],
+                "p_holm": p_holm.get((model.bundle, metric)),
+            }
+            for model in self.models
+            for metric, estimate in model.metrics.items()
+        ]
+        return pa.Table.from_pylist(rows, _FRAME)
+
+    def to_frame(self) -> Any:
+        """`to_arrow` as a pandas DataFrame.
+
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        return to_pandas(self.to_arrow())
+
+    def __repr__(self) -> str:
+        names = [model.bundle for model in self.models]
+        rows = [
+            [metric, *(interval(model.metrics[metric]) for model in self.models)]
+            for metric in self.models[0].metrics
+        ]
+        head = f"{self.protocol}: {self.queries:,} queries, 95 % intervals"
+        made_up = ["simulated: not from real listening"] if self.simulated else []
+        table = text_table(["metric", *names], rows, numeric=names)
+        return "\n".join([head, *made_up, *self.notes, table])
+
+
+_FRAME = pa.schema(
+    [("model", pa.string()), ("metric", pa.string())]
+    + [(name, pa.float64()) for name in ("mean", "ci_low", "ci_high", "p_holm")]
+)
+
+
+def interval(estimate: Estimate) -> str:
+    """``mean ±half of the interval``."""
+    if estimate.mean is None:
+        return "-"
+    if estimate.ci95 is None:
+        return f"{estimate.mean:.4f}"
+    return f"{estimate.mean:.4f} ±{(estimate.ci95[1] - estimate.ci95[0]) / 2:.4f}"
 
 
 def evaluate(

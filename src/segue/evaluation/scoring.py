@@ -12,7 +12,7 @@ import numpy as np
 
 from segue.bundle import Bundle
 from segue.evaluation.translate import Translated
-from segue.metrics.contrast import auc_of_places, played_against_skipped
+from segue.metrics.contrast import auc_of_ranks, played_against_skipped
 from segue.metrics.ranking import CLICK_WINDOW, Float64, per_query
 from segue.numeric.arrays import Int32, Int64, offsets_of
 from segue.protocols.base import GROUP, Test
@@ -58,7 +58,7 @@ class Scores:
         known = (wanted >= 0) & (wanted < size)
         known[:, 1:] &= wanted[:, 1:] != wanted[:, :-1]  # two may be one in the catalog
         ends, tracks = offsets_of(known.sum(axis=1)), wanted[known]
-        places = self._ask(bundle, queries, bundle.recommender.places_among, ends, tracks)
+        places = self._ask(bundle, queries, bundle.recommender.ranks_among, ends, tracks)
         listed = places < min(self.n, len(tracks))
         owners = np.repeat(np.arange(len(queries)), np.diff(ends))
         lists = np.full((len(queries), self.n), -1, np.int32)
@@ -78,7 +78,7 @@ class Scores:
             places = self._ask(
                 bundle,
                 queries,
-                partial(bundle.recommender.places_among, ties=drawn),
+                partial(bundle.recommender.ranks_among, ties=drawn),
                 len(only) * np.arange(len(queries) + 1),
                 np.tile(only, len(queries)),
             ).reshape(len(queries), len(only))
@@ -89,7 +89,7 @@ class Scores:
             values = per_query(
                 lists, offsets, truth, asked.artists, [m for m in self.metrics if m != "auc"]
             )
-            values["auc"] = auc_of_places(places, only, offsets, truth)
+            values["auc"] = auc_of_ranks(places, only, offsets, truth)
             blocks.append(values)
         return {metric: np.concatenate([b[metric] for b in blocks]) for metric in self.metrics}
 
@@ -110,7 +110,7 @@ class Scores:
         offsets = offsets_of(known)[parts[0][0] + parts[1][0]]
         places = np.full(len(wanted), -1)
         places[order[known]] = self._ask(
-            bundle, queries, bundle.recommender.places, offsets, wanted[order[known]]
+            bundle, queries, bundle.recommender.ranks, offsets, wanted[order[known]]
         )
         ends = len(parts[0][1])
         values = played_against_skipped(

@@ -9,7 +9,7 @@ from segue.metrics.ranking import Float64
 from segue.numeric.arrays import Int32, Int64
 
 
-def auc_of_places(places: Int64, among: Int32, offsets: Int64, truth: Int32) -> Float64:
+def auc_of_ranks(places: Int64, among: Int32, offsets: Int64, truth: Int32) -> Float64:
     """Of rankings of the same tracks: the share of pairs of a right and a wrong one, right first.
 
     With places p of the g right tracks, from 0, among m: Σ (m - 1 - p) less the g (g - 1) / 2 pairs

@@ -79,7 +79,7 @@ class Content(ScoringModel):
                 scores[q, rows] += np.float32(reason.amount)
         return scores
 
-    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+    def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         one = Queries.of([query])
         out = [[Reason("popularity", None, float(share))] for share in self._popularity[tracks]]
         for reason, rows in self._shares(one.tracks, one.negative, query.title):

@@ -185,7 +185,7 @@ class _Neighbours(PlayCountModel):
         np.power(share, beta - 1.0, out=popular, where=share > 0)
         return popular
 
-    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+    def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         _, liked = Queries.of([query]).liked()
         history = np.unique(liked)
         weights = np.zeros(len(self.row))
@@ -218,7 +218,7 @@ class ItemKNNConfig(Config, frozen=True):
 class ItemKNN(_Neighbours):
     """Tracks that are in the same playlists as the history's.
 
-    cos(R_:j, R_:j') = |playlists with both| / sqrt(|playlists with j| |playlists with j'|).
+    ``cos(R_:j, R_:j') = |playlists with both| / sqrt(|playlists with j| |playlists with j'|)``.
     """
 
     name: ClassVar[str] = "item-knn"

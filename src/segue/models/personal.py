@@ -73,7 +73,7 @@ class Personal(ScoringModel):
         tracks, plays = recent_plays(past, self.config.half_life)
         return tracks, 1 + plays
 
-    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+    def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         own = dict(
             zip(*(part.tolist() for part in self._own(np.array(query.past, np.int32))), strict=True)
         )

@@ -35,7 +35,7 @@ class Popularity(ScoringModel):
     def scores(self, queries: Queries) -> Float32:
         return np.tile(self.catalog.plays.astype(np.float32), (len(queries), 1))
 
-    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+    def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         return [[Reason("popularity", None, float(self.catalog.plays[t]))] for t in tracks]
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:

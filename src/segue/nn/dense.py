@@ -14,7 +14,7 @@ from segue.numeric.kernels import accumulate
 from segue.numeric.parallel import parallel
 from segue.numeric.tensors import expect
 
-_LINEAR, _TANH, _LEAKY = 0, 1, 2
+LINEAR, TANH, LEAKY = 0, 1, 2
 _SLOPE = np.float32(0.01)
 
 
@@ -26,9 +26,9 @@ def _layer(x, weights, bias, kind, out):  # type: ignore[no-untyped-def]
         row[:] = bias
         accumulate(weights, x[i], row)
         for k in range(len(row)):
-            if kind == _TANH:
+            if kind == TANH:
                 row[k] = np.tanh(row[k])
-            elif kind == _LEAKY and row[k] < 0:
+            elif kind == LEAKY and row[k] < 0:
                 row[k] *= _SLOPE
 
 
@@ -56,7 +56,7 @@ class Dense:
             weights = fixed(self.arrays[f"dense{i}"], np.float32)
             bias = fixed(self.arrays[f"dense{i}_bias"], np.float32)
             out = np.empty((len(h), len(bias)), np.float32)
-            _layer(h, weights, bias, self.hidden if i < self.last else _LINEAR, out)
+            _layer(h, weights, bias, self.hidden if i < self.last else LINEAR, out)
             h = fixed(out, np.float32)
         return h * x.any(axis=1, keepdims=True)
 

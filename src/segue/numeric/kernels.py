@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numba import njit, prange
+
+from segue.numeric.parallel import parallel
+
+TILE = 512
+"""Tracks whose vectors stay in the cache while all queries pass."""
 
 
 @njit(fastmath=True, inline="always")
@@ -64,3 +69,22 @@ def multiply(a, b, out):  # type: ignore[no-untyped-def]
             accumulate(b[inner:], a[m, inner:], out[m])
     for m in range(rows, len(a)):
         accumulate(b, a[m], out[m])
+
+
+@parallel(cache=True)
+def add_products(vectors, scale, z, out):  # type: ignore[no-untyped-def]
+    """out[q, t] += scale[t] vectors[t] . z[q]"""
+    for tile in prange((len(vectors) + TILE - 1) // TILE):
+        first, last = tile * TILE, min(len(vectors), (tile + 1) * TILE)
+        product = np.empty(TILE, np.float32)
+        _add_tile(vectors[first:last], scale[first:last], z, product, out[:, first:last])
+
+
+@njit(fastmath=True, cache=True)
+def _add_tile(vectors, scale, z, product, out):  # type: ignore[no-untyped-def]
+    """On its own, so that the compiler knows what does not overlap: five times as fast."""
+    for q in range(len(z)):
+        project(vectors, z[q], product)
+        row = out[q]
+        for t in range(len(vectors)):
+            row[t] += scale[t] * product[t]

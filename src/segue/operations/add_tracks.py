@@ -32,7 +32,6 @@ from segue.system.progress import task
 
 if TYPE_CHECKING:
     from segue.bundle import Bundle
-    from segue.models.base.cold_start import ContentModel
 
 _MB = 1e6
 _MANIFEST = "manifest.json"
@@ -135,19 +134,15 @@ def add(
             advance(size / _MB)
 
         found = scan(inputs, limits, receipt, tick, ears.look, progress=progress)
-        bundle, door = loading.result()
+        bundle = loading.result()
     files = _new(without_doubles(found, receipt, known=lambda uri: False), bundle.catalog, receipt)
     table = table_of(files)
-    vectors = door.place(ears.features(files), table)
+    vectors = bundle.recommender.place(ears.features(files), table)
     placed = vectors.any(axis=1)
     _drop(receipt, "nothing to place it by", int((~placed).sum()))
     table = table.filter(pa.array(placed))
     if len(table):
-        from segue.models.base.recommender import Recommender
-
-        more = door.with_tracks(table, vectors[placed])
-        assert isinstance(more, Recommender)
-        bundle.recommender = more
+        bundle.recommender = bundle.recommender.with_tracks(table, vectors[placed])
     if _manifest(path) != before:
         raise BundleError("was replaced while files were listened to", where=path, do="add again")
     if len(table) or out:
@@ -212,15 +207,12 @@ def _manifest(path: Path) -> bytes:
     return file.read_bytes()
 
 
-def _load(path: Path, out: Path) -> tuple[Bundle, ContentModel]:
+def _load(path: Path, out: Path) -> Bundle:
     # Here, because it takes as long as to listen to a file.
     from segue.bundle import Bundle
-    from segue.models.base.cold_start import ContentModel
 
     Bundle.refuse_place(out)
-    bundle = Bundle.load(path)
-    assert isinstance(bundle.recommender, ContentModel)
-    return bundle, bundle.recommender
+    return Bundle.load(path)
 
 
 def _new(files: list[AudioTrack], catalog: Catalog, receipt: Receipt) -> list[AudioTrack]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 
 from segue.bundle import Bundle
 from segue.queries import Query, Reason, Slate
+from segue.system.tables import text_table, to_pandas
 
 _NAMES = ["uri", "title", "artist", "album", "duration_ms"]
 MOST_REASONS = 8
@@ -46,6 +49,22 @@ class NamedTrack(msgspec.Struct, frozen=True):
     score: float
     reasons: list[NamedReason]
 
+    @property
+    def because(self) -> str:
+        """The two largest parts that speak for the track.
+
+        Tracks and words have their share in all of them. Features have what they add to the score:
+        others may take from it, so that shares would say nothing.
+        """
+        parts = [reason for reason in self.reasons if reason.amount > 0]
+        if any(reason.kind == "feature" for reason in self.reasons):
+            features = [reason for reason in parts if reason.kind == "feature"]
+            return ", ".join(f"{reason.what} {reason.amount:+.2g}" for reason in features[:2])
+        total = sum(reason.amount for reason in parts)
+        return ", ".join(
+            f"{reason.what or reason.kind} {reason.amount / total:.0%}" for reason in parts[:2]
+        )
+
 
 class Recommendations(msgspec.Struct, frozen=True):
     """What ``segue continue --json`` prints, where long lists of reasons are `brief`.
@@ -61,6 +80,87 @@ class Recommendations(msgspec.Struct, frozen=True):
     seed: int
     simulated: bool
     tracks: list[NamedTrack]
+
+    def __len__(self) -> int:
+        return len(self.tracks)
+
+    def __iter__(self) -> Iterator[NamedTrack]:
+        return iter(self.tracks)
+
+    def __getitem__(self, place: int) -> NamedTrack:
+        return self.tracks[place]
+
+    def __repr__(self) -> str:
+        rows = [
+            [str(place), track.artist or "", track.title or track.uri, f"{track.score:.4g}", why]
+            for place, track in enumerate(self.tracks, start=1)
+            for why in [track.because]
+        ]
+        table = text_table(["", "artist", "title", "score", "because"], rows, ("", "score"))
+        return f"{table}\n{len(self)} tracks, ranked by {self.model}"
+
+    def to_arrow(self) -> pa.Table:
+        """A row for each track: ``uri``, ``artist``, ``title``, ``score``, ``because``."""
+        rows = [{name: getattr(track, name) for name in _FRAME.names} for track in self.tracks]
+        return pa.Table.from_pylist(rows, _FRAME)
+
+    def to_frame(self) -> Any:
+        """`to_arrow` as a pandas DataFrame.
+
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        return to_pandas(self.to_arrow())
+
+
+class RecommendationBatch(Sequence[Recommendations]):
+    """Recommendations for several queries, in the order of the queries.
+
+    Attributes:
+        queries: name of each query: as the frame names it, else its number from 0.
+    """
+
+    def __init__(
+        self, queries: Sequence[str] | Sequence[int], lists: Sequence[Recommendations]
+    ) -> None:
+        self.queries, self._lists = queries, lists
+
+    def __len__(self) -> int:
+        return len(self._lists)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._lists[place]
+
+    def __repr__(self) -> str:
+        tracks = sum(map(len, self._lists))
+        return f"RecommendationBatch({len(self):,} queries, {tracks:,} tracks)"
+
+    def to_arrow(self) -> pa.Table:
+        """The tables of all queries, with the name of the query in the first column ``query``."""
+        tables = [one.to_arrow() for one in self._lists]
+        names = [name for name, one in zip(self.queries, self._lists, strict=True) for _ in one]
+        table = pa.concat_tables(tables) if tables else _FRAME.empty_table()
+        kind = None if names else pa.string()
+        return table.add_column(0, "query", pa.array(names, kind))
+
+    def to_frame(self) -> Any:
+        """`to_arrow` as a pandas DataFrame.
+
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        return to_pandas(self.to_arrow())
+
+
+_FRAME = pa.schema(
+    [
+        ("uri", pa.string()),
+        ("artist", pa.string()),
+        ("title", pa.string()),
+        ("score", pa.float64()),
+        ("because", pa.string()),
+    ]
+)
 
 
 def answer(bundle: Bundle, query: Query, slate: Slate, most: int | None = None) -> Recommendations:
@@ -78,7 +178,7 @@ def answers(
     """
     catalog, manifest = bundle.catalog, bundle.manifest
     reasons = [
-        bundle.recommender.reasons(query, slate.tracks)
+        bundle.recommender.explain(query, slate.tracks)
         for query, slate in zip(queries, slates, strict=True)
     ]
     if most is not None:

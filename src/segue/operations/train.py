@@ -10,31 +10,14 @@ import msgspec
 import numpy as np
 
 from segue.audio.extractors import SOUNDS
-from segue.bundle import Bundle, Holdout, Manifest, libraries
+from segue.bundle import Bundle, Holdout, Manifest, TrainingReport, libraries
 from segue.data.dataset import Dataset
 from segue.errors import ConfigError
-from segue.models.base.cold_start import ContentModel
 from segue.models.base.recommender import Recommender, TrainingOptions
 from segue.protocols.base import find_protocol
 from segue.protocols.fingerprints import learned_hashes
 from segue.recipe import Recipe
 from segue.system.environment import peak_rss_mb
-
-
-class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What training cost and learned from.
-
-    Attributes:
-        seconds: wall time, holding out and fitting.
-        peak_rss_mb: the most memory that the process has held so far, in MB (10^6 bytes); NaN
-            where the system does not tell.
-        metrics: what was learned from: "playlists" and "listeners" that have plays, "tracks" that
-            occur, "pairs" of a playlist or listener with a track.
-    """
-
-    seconds: float
-    peak_rss_mb: float
-    metrics: dict[str, float]
 
 
 def train(
@@ -75,10 +58,36 @@ def train(
             where=f"recipe {recipe.name}",
             do="take settings nearer to the defaults",
         ) from error
-    metrics = _learned(learned_from, recommender.catalog.plays)
+    bundle = bundle_of(recommender, dataset, learned_from, recipe.name, seed, holdout)
+    bundle.report = TrainingReport(
+        seconds=round(time.perf_counter() - start, 3),
+        peak_rss_mb=round(peak_rss_mb(), 1),
+        metrics=bundle.manifest.metrics,
+    )
+    return bundle, bundle.report
+
+
+def bundle_of(
+    recommender: Recommender,
+    dataset: Dataset,
+    learned_from: Dataset,
+    recipe: str,
+    seed: int,
+    holdout: str | None = None,
+) -> Bundle:
+    """A trained recommender with its manifest.
+
+    Args:
+        recommender: trained.
+        dataset: whole.
+        learned_from: its training side, or `dataset`.
+        recipe: name of the recipe.
+        seed: of training.
+        holdout: protocol that made the training side.
+    """
     manifest = Manifest(
-        recommender=recipe.recommender,
-        recipe=recipe.name,
+        recommender=recommender.name,
+        recipe=recipe,
         config=msgspec.to_builtins(recommender.config),
         seed=seed,
         holdout=Holdout(protocol=holdout, seed=seed) if holdout else None,
@@ -86,22 +95,15 @@ def train(
         simulated=dataset.info.simulated,
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
         extractor=_extractor(recommender),
-        metrics=metrics,
+        metrics=_learned(learned_from, recommender.catalog.plays),
         libraries=libraries(),
     )
-    bundle = Bundle(recommender, manifest, learned_hashes(learned_from))
-    facts = TrainingReport(
-        seconds=round(time.perf_counter() - start, 3),
-        peak_rss_mb=round(peak_rss_mb(), 1),
-        metrics=metrics,
-    )
-    return bundle, facts
+    return Bundle(recommender, manifest, learned_hashes(learned_from))
 
 
 def _extractor(recommender: Recommender) -> str | None:
-    if isinstance(recommender, ContentModel) and recommender.sound in SOUNDS:
-        return SOUNDS[recommender.sound].name
-    return None
+    extractor = SOUNDS.get(recommender.sound or "none")
+    return None if extractor is None else extractor.name
 
 
 def _learned(

@@ -30,7 +30,7 @@ class Targets(NamedTuple):
     scores: Float32
 
 
-def places_of_scores(
+def ranks_of_scores(
     scores: Float32, excluded_offsets: Int64, excluded: Int32, offsets: Int64, tracks: Int32
 ) -> Int64:
     """The place of each wanted track by dense scores.
@@ -60,7 +60,7 @@ def places_of_scores(
     )
 
 
-def places_of_products(
+def ranks_of_products(
     queries: Float32,
     vectors: Float32,
     bias: Float32,
@@ -76,7 +76,7 @@ def places_of_products(
         queries: (queries, factors) float32, finite.
         vectors: (tracks, factors) float32, finite.
         bias: (tracks,) float32, finite.
-        excluded_offsets, excluded, offsets, tracks, returns: as in `places_of_scores`.
+        excluded_offsets, excluded, offsets, tracks, returns: as in `ranks_of_scores`.
         given: scores that stand in place of products.
     """
     given = given or _none_given(len(queries))
@@ -222,7 +222,7 @@ def _before(query, vectors, bias, scores, slack, score, track, known, lanes):  #
     return count
 
 
-def places_among(
+def ranks_among(
     values: Float32,
     excluded_offsets: Int64,
     excluded: Int32,
@@ -234,7 +234,7 @@ def places_among(
 
     Args:
         values: their scores. (wanted,)
-        excluded_offsets, excluded, offsets, tracks: as in `places_of_scores`.
+        excluded_offsets, excluded, offsets, tracks: as in `ranks_of_scores`.
         ties: what decides between equal scores: the lower stands first. None: the index.
             (wanted,)
 

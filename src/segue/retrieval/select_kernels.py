@@ -28,7 +28,7 @@ def _bits(key):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _nth(values, n):  # type: ignore[no-untyped-def]
+def nth_largest(values, n):  # type: ignore[no-untyped-def]
     """The n-th largest value: byte by byte, keep those that share the leading bytes with it."""
     keys = _keys(values)
     byte = np.uint32(255)
@@ -57,7 +57,7 @@ def shrink(values, tracks, count, n, slack):  # type: ignore[no-untyped-def]
 
     Without slack, of the tracks that tie with the n-th the first in the buffer are kept.
     """
-    nth = _nth(values[:count], n)
+    nth = nth_largest(values[:count], n)
     bar = np.float32(nth - slack)
     ties = 0
     if slack == 0:

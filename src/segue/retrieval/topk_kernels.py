@@ -7,7 +7,7 @@ from numba import njit, prange
 
 from segue.numeric.parallel import parallel
 from segue.retrieval.score_kernels import LANES, LOWEST, dot_score
-from segue.retrieval.select_kernels import _nth, finish, offer
+from segue.retrieval.select_kernels import finish, nth_largest, offer
 
 TILE = 512
 """Tracks of a tile: 256 KB at 128 factors, which stay in the cache of a core."""
@@ -129,7 +129,7 @@ def reached(  # type: ignore[no-untyped-def]
             head = queries[q, : queries.shape[1] - first]
             for c in range(count):
                 values[c] += near(head, vectors[tracks[c], : len(head)])
-            bars[q] = np.float32(_nth(values[:count], n) - slack[q])
+            bars[q] = np.float32(nth_largest(values[:count], n) - slack[q])
 
 
 @parallel(cache=True, nogil=True)

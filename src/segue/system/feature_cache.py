@@ -58,14 +58,14 @@ def write_entry(entry: Path, features: Array) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink()
-        if isinstance(error, PermissionError) and _whole(entry):
+        if isinstance(error, PermissionError) and whole(entry):
             return  # Windows replaces nothing that somebody reads, and this is the same
         raise DataError(
             f"cannot write ({error.strerror})", where=entry, do="set SEGUE_CACHE to another folder"
         ) from error
 
 
-def _whole(entry: Path) -> bool:
+def whole(entry: Path) -> bool:
     """Whether an entry is there, with all the bytes that its head promises; fast."""
     try:
         with entry.open("rb") as file:

@@ -10,6 +10,8 @@ import hashlib
 import os
 import shutil
 import sys
+import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -237,3 +239,15 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file, as hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class TemporaryFolder:
+    """A folder that is there as long as the object, and goes with it without a warning.
+
+    Attributes:
+        path: of the folder.
+    """
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="segue-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)

@@ -416,3 +416,37 @@ def test_parquet_with_a_column_whose_name_is_not_utf_8_is_an_error(tmp_path: Pat
     pq.write_table(pa.table({"playlist": ["p"], "trackxyz": ["a"]}), file, store_schema=False)
     file.write_bytes(file.read_bytes().replace(b"trackxyz", b"track\xff\xff\xff"))
     assert "is not readable Parquet" in str(refusal("parquet", file))
+
+
+def test_a_gap_cuts_sessions_where_a_table_has_none(tmp_path: Path) -> None:
+    rows = "listener,track,time\nada,c,7200\nada,a,0\nben,a,60\nada,b,1800\nada,d,\n"
+    source = csv(tmp_path, rows)
+    receipt = ingest("csv", source, tmp_path / "data", settings={"gap_minutes": 30})
+    found = listens(Dataset.open(tmp_path / "data"))
+    assert [(row["session"], row["position"]) for row in found] == [
+        *((0, 0), (0, 1), (1, 0)),
+        (None, None),
+        (2, 0),
+    ]
+    assert receipt.settings == {"gap_minutes": 30.0}
+
+
+def test_without_a_gap_the_receipt_and_the_sessions_are_as_before(tmp_path: Path) -> None:
+    receipt = ingest("csv", csv(tmp_path, "listener,track,time\nada,a,0\n"), tmp_path / "data")
+    assert receipt.settings == {}
+    assert listens(Dataset.open(tmp_path / "data"))[0]["session"] is None
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("playlist,track", "playlists have no sessions"),
+        ("listener,track", "no column is mapped to the role time"),
+        ("listener,track,time,session", "the column 'session' has the sessions"),
+    ],
+)
+def test_a_gap_that_cannot_cut_is_refused(tmp_path: Path, header: str, words: str) -> None:
+    source = csv(tmp_path, f"{header}\n{','.join('1' * len(header.split(',')))}\n")
+    with pytest.raises(UsageError, match=words):
+        ingest("csv", source, tmp_path / "data", settings={"gap_minutes": 30})
+    assert not (tmp_path / "data").exists()

@@ -27,7 +27,7 @@ from segue.models.audio.examples import Artists, Examples
 from segue.models.audio.fit import learn_tower
 from segue.models.audio.losses import FactorRows, contrastive, mse, wpe
 from segue.models.audio.metric_learning import AudioMLR, _neighbours, _slope
-from segue.models.audio.model import AudioRecommender
+from segue.models.audio.model import Audio
 from segue.models.base import audio_features
 from segue.models.base.audio_features import levels
 from segue.models.base.recommender import TrainingOptions
@@ -354,7 +354,7 @@ def known_world(count: int) -> Examples:
 @pytest.mark.parametrize(
     ("sound", "objective"), [("mel", "mse"), ("mel", "contrastive"), ("mel-windows", "mse")]
 )
-def test_a_cnn_learns_how_fast_a_band_moves(sound, objective, tmp_path):
+def test_a_cnn_learns_how_fast_a_band_moves(sound, objective):
     config = AudioConfig.make(
         {
             "sound": sound, "tower": "cnn", "objective": objective, "artist": False,
@@ -365,10 +365,7 @@ def test_a_cnn_learns_how_fast_a_band_moves(sound, objective, tmp_path):
     world = known_world(200)
     form = form_of(config, 32, 2)
     learned, held = world.only(np.arange(150)), world.only(np.arange(150, 200))
-    dataset, plays = worlds.checkerboard(tmp_path / "d"), None
-    tower = learn_tower(
-        config, form, learned, held, None, dataset, plays, 1.0, TrainingOptions(seed=1)
-    )
+    tower = learn_tower(config, form, learned, held, None, TrainingOptions(seed=1))
     found = tower(held.sounds, held.beside)
     if objective == "contrastive":
         found = lengthened(found)
@@ -439,25 +436,25 @@ def test_neighbours_are_tracks_of_the_same_rows():
 # The door
 
 FAST = {"dropout": 0.1, "hidden": (16,), "epochs": 30, "batch": 32, "learning_rate": 0.01}
-DOORS: dict[str, Callable[[], AudioRecommender | AudioMLR]] = {
-    "linear": lambda: AudioRecommender(
+DOORS: dict[str, Callable[[], Audio | AudioMLR]] = {
+    "linear": lambda: Audio(
         sound="bag-of-words", tower="linear", objective="mse", artist=False, **TINY
     ),
-    "mlp": lambda: AudioRecommender(
+    "mlp": lambda: Audio(
         sound="musicnn", objective="contrastive", artist=False, **FAST, **TINY
     ),
-    "with artists": lambda: AudioRecommender(
+    "with artists": lambda: Audio(
         sound="musicnn", objective="contrastive", **FAST, **TINY
     ),
-    "weighted": lambda: AudioRecommender(
+    "weighted": lambda: Audio(
         sound="musicnn", objective="wpe", artist=False, **FAST, **TINY
     ),
-    "artist": lambda: AudioRecommender(sound="none", tower="mean", **TINY),
-    "bpr": lambda: AudioRecommender(
+    "artist": lambda: Audio(sound="none", tower="mean", **TINY),
+    "bpr": lambda: Audio(
         base="bpr", bpr={"factors": 8, "epochs": 200}, sound="musicnn", tower="linear",
         objective="mse", artist=False,
     ),
-    "two-stage": lambda: AudioRecommender(
+    "two-stage": lambda: Audio(
         base="two-stage",
         two_stage={
             "wrmf": {"factors": 8, "artist_weight": 0.1, "title_weight": 0.1},
@@ -469,7 +466,7 @@ DOORS: dict[str, Callable[[], AudioRecommender | AudioMLR]] = {
 }  # fmt: skip
 
 
-def reader_of(name: str, recommender: AudioRecommender | AudioMLR) -> str:
+def reader_of(name: str, recommender: Audio | AudioMLR) -> str:
     """Who answers a history of cold tracks alone."""
     return "wrmf" if name == "two-stage" else recommender.name
 
@@ -480,7 +477,7 @@ def test_tracks_that_nobody_played_come_to_those_who_like_their_genre(name, cold
     assert (cold_genres.plays().getnnz(axis=0)[COLD] == 0).all()
     queries = Queries.of([Query(tracks=range(30 * g, 30 * g + 4)) for g in range(4)])
     cold = np.tile(COLD.astype(np.int32), 4)
-    places = recommender.places(queries, np.arange(5) * 6, cold).reshape(4, 6)
+    places = recommender.ranks(queries, np.arange(5) * 6, cold).reshape(4, 6)
     assert set(recommender.serves(queries)) == {recommender.name}
     assert places[0].mean() < 20
     assert (places[1:].mean(axis=1) > places[0].mean() + 12).all()
@@ -502,7 +499,7 @@ def test_base_and_tower_each_go_on_from_a_checkpoint_of_their_own(genres, tmp_pa
 
     def fitted() -> dict[str, np.ndarray]:
         settings = FAST | {"epochs": 1}
-        model = AudioRecommender(base="sasrec", sasrec=small, sound="musicnn", **settings)
+        model = Audio(base="sasrec", sasrec=small, sound="musicnn", **settings)
         return model.fit(genres, run).tensors()
 
     whole = fitted()
@@ -549,9 +546,7 @@ def test_a_file_that_arrives_is_placed_like_those_that_were_there(name, cold_gen
     assert restored.place([heard[4], heard[9]], told).tobytes() == vectors.tobytes()
 
 
-@pytest.mark.parametrize(
-    ("kind", "settings"), [(AudioRecommender, {"tower": "linear"}), (AudioMLR, {})]
-)
+@pytest.mark.parametrize(("kind", "settings"), [(Audio, {"tower": "linear"}), (AudioMLR, {})])
 def test_a_bag_of_words_that_does_not_fit_is_refused(kind, settings, cold_genres):
     made = kind(sound="bag-of-words", **settings, **({"artist": False} if settings else {}))
     made.fit(cold_genres)
@@ -624,7 +619,7 @@ def test_without_audio_it_says_what_to_do(genres, monkeypatch):
 )
 def test_settings_that_do_not_go_together_are_refused(settings):
     with pytest.raises(ConfigError):
-        AudioRecommender(**settings)
+        Audio(**settings)
 
 
 # Other doors' contract

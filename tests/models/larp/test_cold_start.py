@@ -19,7 +19,7 @@ from segue.data.schema import TABLES
 from segue.data.writer import writing_dataset
 from segue.errors import BundleError, ConfigError
 from segue.models.audio import model as audio
-from segue.models.audio.model import AudioRecommender
+from segue.models.audio.model import Audio
 from segue.models.base import audio_features
 from segue.models.base.audio_features import Sounds
 from segue.models.base.recommender import TrainingOptions
@@ -117,16 +117,14 @@ def settings(base: str, sides: str, **more: Any) -> dict[str, Any]:
     return {"base": base, **BASES[base], "sound": "larp", "larp": SIDES[sides], **tower, **more}
 
 
-_ready: dict[str, AudioRecommender] = {}
+_ready: dict[str, Audio] = {}
 
 
-def fitted(world: Dataset, base: str, sides: str, **more: Any) -> AudioRecommender:
+def fitted(world: Dataset, base: str, sides: str, **more: Any) -> Audio:
     """Trained once."""
     known = f"{world.info.fingerprint} {base} {sides} {more}"
     if known not in _ready:
-        _ready[known] = AudioRecommender(**settings(base, sides, **more)).fit(
-            world, TrainingOptions(seed=1)
-        )
+        _ready[known] = Audio(**settings(base, sides, **more)).fit(world, TrainingOptions(seed=1))
     return _ready[known]
 
 
@@ -146,7 +144,7 @@ def test_tracks_that_nobody_played_come_to_those_who_like_their_genre(base, side
     model = fitted(world, base, sides)
     assert not (model.catalog.plays[COLD] > 0).any()
     queries = Queries.of([Query(tracks=range(30 * g, 30 * g + 4)) for g in range(4)])
-    places = model.places(queries, np.arange(5) * len(COLD), np.tile(COLD, 4)).reshape(4, -1)
+    places = model.ranks(queries, np.arange(5) * len(COLD), np.tile(COLD, 4)).reshape(4, -1)
     assert set(model.serves(queries)) == {"audio"}
     assert places[0].mean() < 25
     assert (places[1:].mean(axis=1) > places[0].mean() + 8).all()
@@ -160,7 +158,7 @@ def test_a_new_track_is_placed_by_its_title_alone(base, world, tmp_path):
     more = model.with_tracks(table, vectors)
     queries = Queries.of([Query(tracks=range(30 * g, 30 * g + 4)) for g in range(4)])
     new = np.arange(121, 133, dtype=np.int32)
-    places = more.places(queries, np.arange(5) * 12, np.tile(new, 4)).reshape(4, 4, 3).mean(axis=2)
+    places = more.ranks(queries, np.arange(5) * 12, np.tile(new, 4)).reshape(4, 4, 3).mean(axis=2)
     assert (places.argmin(axis=1) == np.arange(4)).all()
     assert (np.diag(places) < 40).all()
 
@@ -183,7 +181,7 @@ def test_a_track_is_placed_like_those_that_were_there_also_by_a_bundle(sides, wo
     assert vectors == pytest.approx(model.vectors[[4, 9]], rel=1e-3, abs=1e-5)
     bundle(model, settings("wrmf", sides, tower="mlp", artist=True)).save(tmp_path / "b")
     loaded = Bundle.load(tmp_path / "b").recommender
-    assert isinstance(loaded, AudioRecommender)
+    assert isinstance(loaded, Audio)
     assert loaded.place([known[4], known[9]], table).tobytes() == vectors.tobytes()
     more = loaded.with_tracks(told(0), loaded.place([known[4]] * 3, told(0)))
     bundle(more, settings("wrmf", sides, tower="mlp", artist=True)).save(tmp_path / "c")
@@ -194,7 +192,7 @@ def test_a_track_is_placed_like_those_that_were_there_also_by_a_bundle(sides, wo
     assert found.scores.tobytes() == expected.scores.tobytes()
 
 
-def bundle(model: AudioRecommender, config: dict[str, Any]) -> Bundle:
+def bundle(model: Audio, config: dict[str, Any]) -> Bundle:
     manifest = Manifest(
         recommender="audio", recipe="audio", config=config, seed=1, holdout=None, dataset="0",
         simulated=True, trained_at="2020-01-01T00:00:00Z",
@@ -211,7 +209,7 @@ def test_a_bundle_keeps_what_places_tracks_and_not_the_content_of_its_own(world)
 
 def test_a_tower_that_does_not_fit_what_larp_tells_is_refused(world):
     tensors = dict(fitted(world, "wrmf", "text").tensors())
-    model = AudioRecommender(**settings("wrmf", "text"))
+    model = Audio(**settings("wrmf", "text"))
     model.catalog = fitted(world, "wrmf", "text").catalog
     model.restore(tensors)
     wide = [np.concatenate([tensors[name]] * 2) for name in ("tower.shift", "tower.dense0")]
@@ -234,14 +232,14 @@ def test_what_larp_has_not_learned_from_tells_when_the_tower_has_learned(world, 
 
     monkeypatch.setattr(audio, "learn_tower", learn_tower)
     monkeypatch.setattr(larp.LARP, "_learn_top", learn_top)
-    AudioRecommender(**settings("wrmf", "text")).fit(world, TrainingOptions(seed=1))
+    Audio(**settings("wrmf", "text")).fit(world, TrainingOptions(seed=1))
     assert set(seen["held"]) == set(seen["unseen"]) - set(COLD)
     assert set(seen["learned"]) == set(range(120)) - set(COLD) - set(seen["held"])
 
 
 def test_larp_goes_on_from_a_checkpoint_of_its_own(world, tmp_path):
     run = TrainingOptions(seed=1, checkpoint=tmp_path / "b.checkpoint")
-    AudioRecommender(**settings("wrmf", "text")).fit(world, run)
+    Audio(**settings("wrmf", "text")).fit(world, run)
     stages = {f"b.checkpoint.larp.{stage}" for stage in ("ttc", "tpc")}
     assert stages <= {file.name for file in tmp_path.iterdir()}
 
@@ -257,13 +255,13 @@ def test_larp_goes_on_from_a_checkpoint_of_its_own(world, tmp_path):
 )
 def test_settings_of_larp_that_do_not_go_together_are_refused(larp):
     with pytest.raises(ConfigError):
-        AudioRecommender(sound="larp", larp=larp)
+        Audio(sound="larp", larp=larp)
 
 
 @pytest.mark.parametrize("tower", ["cnn", "mean"])
 def test_towers_that_take_no_vector_are_refused(tower):
     with pytest.raises(ConfigError):
-        AudioRecommender(sound="larp", tower=tower)
+        Audio(sound="larp", tower=tower)
 
 
 def test_answering_and_placing_load_no_torch_and_other_sounds_no_larp(world, tmp_path):

@@ -371,7 +371,7 @@ def test_the_past_raises_its_tracks_and_reasons_say_so(habitual):
     for track in (9, 11):
         gain = score[track] - float(plain[track])
         assert gain == pytest.approx(2 * np.log1p(8 * plays[track]), rel=0.01)
-    (reasons,) = habitual.reasons(PAST[0], np.array([11], np.int32))
+    (reasons,) = habitual.explain(PAST[0], np.array([11], np.int32))
     assert sum(reason.amount for reason in reasons) == pytest.approx(score[11], rel=1e-4)
 
 
@@ -387,7 +387,7 @@ def test_with_a_past_places_are_those_of_the_whole_list(habitual):
     queries = Queries.of(PAST)
     wanted = np.array([9, 11, 40, 41, 9, 60, 61, 20, 21, 2, 8, 7, 100, 101], np.int32)
     offsets = np.array([0, 4, 7, 10, 14])
-    places = habitual.places(queries, offsets, wanted)
+    places = habitual.ranks(queries, offsets, wanted)
     whole = habitual.recommend(queries, len(habitual.catalog))
     for q in range(4):
         order = {track: place for place, track in enumerate(whole[q].tracks.tolist())}
@@ -413,13 +413,13 @@ def test_with_a_past_lists_and_places_are_those_of_all_scores(habitual):
     plain = habitual._products(habitual.query_vectors(queries), ends, every).reshape(80, size)
     past = habitual._pasts(queries)
     plain[np.repeat(np.arange(80), np.diff(past.offsets)), past.tracks] += past.bonus
-    assert habitual._values(queries, ends, every).tobytes() == plain.tobytes()
+    assert habitual.score_candidates(queries, ends, every).tobytes() == plain.tobytes()
     tracks, scores, counts = best_of_scores(plain.copy(), *queries.excluded(), 10)
     slates = habitual.recommend(queries, 10)
     assert slates.tracks.tolist() == tracks.tolist()
     assert slates.scores.tobytes() == scores.tobytes()
     assert slates.counts.tolist() == counts.tolist()
-    places = habitual.places(queries, ends, every).reshape(80, size)
+    places = habitual.ranks(queries, ends, every).reshape(80, size)
     whole, _, counts = best_of_scores(plain, *queries.excluded(), size)
     for q, count in enumerate(counts):
         assert places[q, whole[q, :count]].tolist() == list(range(count))

@@ -14,8 +14,8 @@ from support import worlds
 from segue.data.dataset import Dataset
 from segue.errors import DataError
 from segue.models.base.recommender import TrainingOptions
-from segue.models.title.kernels import add_products
 from segue.models.title.model import Title
+from segue.numeric.kernels import add_products
 from segue.numeric.svd import right_vectors
 from segue.queries import Queries, Query
 from segue.text.ngrams import Vocabulary, features, words
@@ -167,7 +167,7 @@ def test_products_are_added_for_all_tracks_beyond_a_tile_too() -> None:
 
 def test_reasons_name_the_words_that_found_something(ten: Dataset) -> None:
     title = Title(factors=2).fit(ten, TrainingOptions(seed=1))
-    (some,) = title.reasons(Query(title="chill rock"), np.array([4], np.int32))
+    (some,) = title.explain(Query(title="chill rock"), np.array([4], np.int32))
     amounts = {reason.what: reason.amount for reason in some}
     assert amounts["rock"] > 5 * abs(amounts["chill"])
 
@@ -224,7 +224,7 @@ def test_a_title_is_known_only_if_a_word_of_it_is_or_looks_like_one(
     assert len(slate.tracks) == 10
     if not known:
         assert slate.tracks.tolist()[:3] == [0, 1, 3]
-        assert [r.kind for r in title.reasons(query, slate.tracks[:1])[0]] == ["popularity"]
+        assert [r.kind for r in title.explain(query, slate.tracks[:1])[0]] == ["popularity"]
 
 
 def test_a_third_of_the_longer_n_grams_is_evidence() -> None:

@@ -152,7 +152,7 @@ def test_they_come_to_those_who_like_their_genre(door: str, models: dict[str, Tw
     queries = Queries.of([Query(tracks=range(30 * g, 30 * g + 4)) for g in range(4)])
     cold = cold_of(more).astype(np.int32)
     ends = np.arange(5) * len(cold)
-    places = more.places(queries, ends, np.tile(cold, 4)).reshape(4, -1)
+    places = more.ranks(queries, ends, np.tile(cold, 4)).reshape(4, -1)
     assert places[0].min() < 10
     assert (places[1:].mean(axis=1) > places[0].mean() + 12).all()
 
@@ -234,7 +234,7 @@ def test_places_among_cold_tracks_are_in_the_order_of_the_list(
     more = DOORS[door](models["few"])
     cold = cold_of(more).astype(np.int32)
     ends = np.array([0, len(cold)])
-    found = more.places_among(Queries.of(QUERIES[:1]), ends, cold)
+    found = more.ranks_among(Queries.of(QUERIES[:1]), ends, cold)
     order = [t for t in answers(more, QUERIES[:1])[0].tracks.tolist() if t in cold]
     assert cold[np.argsort(found)].tolist() == order
 
@@ -283,7 +283,7 @@ def test_a_history_of_cold_tracks_alone_is_answered_by_wrmf(
     assert slate.scores.tobytes() == alone.scores.tobytes()
     assert (slate.tracks[:10] < 30).mean() >= 0.9
     wanted = np.array([0, 40, cold_of(more)[0]], np.int32)
-    assert more.reasons(query, wanted) == more.space.reasons(query, wanted)
+    assert more.explain(query, wanted) == more.space.explain(query, wanted)
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -315,7 +315,7 @@ def test_reasons_add_up_to_the_score(door: str, which: str, models: dict[str, Tw
     cold = cold_of(more).tolist()
     some = [*QUERIES, Query(tracks=(cold[0], 61), title="jazz"), Query(tracks=(cold[1],))]
     for query, slate in zip(some, answers(more, some), strict=True):
-        reasons = more.reasons(query, slate.tracks)
+        reasons = more.explain(query, slate.tracks)
         for parts, score in zip(reasons, slate.scores, strict=True):
             amounts = [reason.amount for reason in parts]
             scale = max(1.0, *(abs(amount) for amount in amounts))
@@ -328,11 +328,11 @@ def test_a_cold_track_has_the_reasons_of_wrmf_and_what_they_leave(
     more = both(models["all"])
     query = Query(tracks=(0, 4, 33), title="metal", bans=(9,))
     wanted = np.array([14, 125, 9], np.int32)
-    found, theirs = more.reasons(query, wanted), more.space.reasons(query, wanted)
+    found, theirs = more.explain(query, wanted), more.space.explain(query, wanted)
     for own, parts in zip(found, theirs, strict=True):
         assert [reason for reason in own if reason.kind != "rest"] == parts
         assert len(own) == len(parts) + 1
-    learned = more.reasons(query, np.array([5], np.int32))[0]
+    learned = more.explain(query, np.array([5], np.int32))[0]
     assert {reason.kind for reason in learned} == {"feature", "rest"}
 
 

@@ -223,7 +223,7 @@ class Fixed(ScoringModel):
     def _fit(self, *_: Any) -> None:
         raise NotImplementedError
 
-    def _reasons(self, *_: Any) -> Any:
+    def _explain(self, *_: Any) -> Any:
         raise NotImplementedError
 
     def tensors(self) -> Any:
@@ -430,7 +430,7 @@ def test_a_title_alone_is_answered_as_title_does(model: TwoStage) -> None:
     query = Query(title="jazz", bans=(31, 33))
     alone = model.first.models["title"].recommend(Queries.of([query]), 20)[0]
     assert ask(model, query, 20)[0].tolist() == alone.tracks.tolist()
-    reasons = model.reasons(query, alone.tracks[:1])[0]
+    reasons = model.explain(query, alone.tracks[:1])[0]
     assert (reasons[0].kind, reasons[0].what) == ("title", "jazz")
 
 
@@ -456,7 +456,7 @@ def test_too_few_playlists_for_trees_are_answered_by_the_blend(tmp_path: Path) -
     assert slate.served_by == "two-stage"
     assert set(slate.tracks // 30) == {1}
     np.testing.assert_array_equal(slate.scores, np.sort(pool.blend)[::-1][:10])
-    parts = {reason.what for reason in model.reasons(query, slate.tracks[:1])[0]}
+    parts = {reason.what for reason in model.explain(query, slate.tracks[:1])[0]}
     assert parts <= {"wrmf-score", "user-knn-score", "item-knn-score", "title-score", None}
 
 
@@ -540,7 +540,7 @@ def test_reasons_on_the_command_line_are_features_and_add_up(
         assert {r["what"] for r in track["reasons"] if r["kind"] == "feature"} <= names
         total = sum(reason["amount"] for reason in track["reasons"])
         assert total == pytest.approx(track["score"], abs=1e-4)
-    whole = Bundle.load(bundle).recommender.reasons(
+    whole = Bundle.load(bundle).recommender.explain(
         Query(tracks=(31,), title="jazz"), np.array([answered["tracks"][0]["index"]], np.int32)
     )[0]
     assert len(whole) > 12

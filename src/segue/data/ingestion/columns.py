@@ -189,7 +189,8 @@ def convert(
         UsageError: no value of the column's type could fit.
     """
     if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
+        words = values.dictionary
+        values = words.cast(_PLAIN.get(words.type, words.type)).take(values.indices)
     plain = _PLAIN.get(values.type)
     if plain:
         values = values.cast(plain)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -37,9 +37,8 @@ class Reading:
 
     @property
     def rule(self) -> OutcomeRule:
-        """How outcomes are derived."""
-        assert isinstance(self.settings, OutcomeRule)
-        return self.settings
+        """How outcomes are derived, for formats whose settings are such a rule."""
+        return cast(OutcomeRule, self.settings)
 
     def note(self, what: str, n: int = 1) -> None:
         """Count something that is not a row of the receipt."""

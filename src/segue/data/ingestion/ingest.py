@@ -26,10 +26,10 @@ _MB = 1e6
 
 def ingest(
     format: str,
-    sources: Sequence[Path | str],
-    dataset: Path,
+    sources: Path | str | Sequence[Path | str],
+    dataset: Path | str,
     *,
-    base: Path | None = None,
+    base: Path | str | None = None,
     columns: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
     progress: bool = False,
@@ -38,7 +38,7 @@ def ingest(
 
     Args:
         format: a name in `FORMATS`.
-        sources: folders, zips and files; of feedback also a connection string.
+        sources: a folder, zip or file, or several; of feedback also a connection string.
         dataset: folder to write; an earlier dataset there is replaced.
         base: dataset that the new one starts with: the sources are added to all that it holds, and
             it stays as it is. Only for feedback.
@@ -57,6 +57,10 @@ def ingest(
             be kept, or plays would be replaced by sound alone. `dataset` is as before.
     """
     reader = FORMATS.get(format)
+    sources = [sources] if isinstance(sources, Path | str) else sources
+    if not isinstance(sources, Sequence) or not isinstance(dataset, Path | str):
+        raise UsageError("sources and dataset are no paths", do="give text or Path")
+    dataset = Path(dataset)
     if reader is None:
         raise UsageError(f"no format {format!r}", do=f"use one of {', '.join(FORMATS)}")
     if columns and not reader.mapped:
@@ -64,7 +68,7 @@ def ingest(
     if settings and reader.Settings is None:
         raise UsageError(f"{format} has no settings", where="--set")
     if base is not None:
-        _refuse_base(format, reader, base, dataset)
+        _refuse_base(format, reader, Path(base), dataset)
     made = (reader.Settings or OutcomeRule).make(settings or {})
     if not reader.plays:
         _refuse_to_lose_plays(dataset)
@@ -137,7 +141,8 @@ def inputs_of(
     reader = FORMATS[format]
     if not sources:
         raise UsageError("no source", do=f"name {reader.files}")
-    receipt = Receipt(format=format, unit=reader.unit, settings=msgspec.structs.asdict(settings))
+    known = {k: v for k, v in msgspec.structs.asdict(settings).items() if v is not None}
+    receipt = Receipt(format=format, unit=reader.unit, settings=known)
     inputs = []
     for source in sources:
         if reader.database is not None and "://" in str(source):

@@ -14,9 +14,11 @@ from segue.data.ingestion.columns import Roles, convert
 from segue.data.ingestion.contract import Reading
 from segue.data.ingestion.external_sort import Columns, Spill, lengths
 from segue.data.ingestion.limits import Input
+from segue.data.outcomes import cut_at_gaps
 from segue.data.schema import TABLES
 from segue.data.writer import DatasetWriter
 from segue.errors import UsageError
+from segue.numeric.arrays import begins, positions
 
 _LAST = np.iinfo(np.int64).max
 _WRITE_ROWS = 1 << 18
@@ -159,8 +161,12 @@ class TableRows:
 
     def _write_listens(self) -> None:
         sessions = 0
+        gap = self._reading.rule.gap
         for _, _, rows in self._spill.by_owner():
-            columns, new = _sessions_in_order(rows, sessions)
+            if gap is None:
+                columns, new = _sessions_in_order(rows, sessions)
+            else:
+                columns, new = _sessions_by_gap(rows, sessions, gap)
             sessions += new
             write_listens(self._reading.writer, columns)
         self._reading.writer.add("listeners", {"uri": list(self._owners.numbers)})
@@ -198,17 +204,47 @@ def _sessions_in_order(rows: Columns, before: int) -> tuple[dict[str, Any], int]
     real = rows["session"] >= 0
     run = np.cumsum(np.diff(group, prepend=-1) != 0) - 1
     number = before + np.cumsum(real[starts]) - 1
-    columns: dict[str, Any] = {
+    columns = _listens(rows, real, number[run], place - starts[run])
+    return columns, int(real[starts].sum())
+
+
+def _sessions_by_gap(rows: Columns, before: int, gap_minutes: float) -> tuple[dict[str, Any], int]:
+    """`_sessions_in_order` for listens whose sessions end at a silence (`cut_at_gaps`).
+
+    Tracks are in the order of time, then of position; listens without a time come last, and are
+    of no session.
+    """
+    place = np.arange(len(rows["listener"]))
+    order = np.lexsort((place, rows["position"], rows["time"], rows["listener"]))
+    rows = {name: column[order] for name, column in rows.items()}
+    timed = rows["time"] != _LAST
+    session = cut_at_gaps(
+        rows["listener"][timed], rows["time"][timed], rows["ms_played"][timed], gap_minutes
+    )
+    number, position = np.zeros(len(timed), np.int64), np.zeros(len(timed), np.int64)
+    starts = begins(session)
+    number[timed] = before + session
+    position[timed] = positions(starts)
+    return _listens(rows, timed, number, position), int(starts.sum())
+
+
+def _listens(
+    rows: Columns,
+    in_session: npt.NDArray[np.bool_],
+    session: npt.NDArray[np.int64],
+    position: npt.NDArray[np.int64],
+) -> dict[str, Any]:
+    """Columns of the table listens from spilled rows in their order."""
+    return {
         "listener": rows["listener"],
-        "session": pa.array(number[run].astype(np.int32), mask=~real),
-        "position": pa.array((place - starts[run]).astype(np.int32), mask=~real),
+        "session": pa.array(session.astype(np.int32), mask=~in_session),
+        "position": pa.array(position.astype(np.int32), mask=~in_session),
         "track": rows["track"],
         "time": pa.array(rows["time"], pa.timestamp("ms", "UTC"), mask=rows["time"] == _LAST),
         "outcome": rows["outcome"],
         "plays": rows["plays"],
         "ms_played": pa.array(rows["ms_played"], mask=rows["ms_played"] < 0),
     }
-    return columns, int(real[starts].sum())
 
 
 def read_tables(
@@ -221,8 +257,10 @@ def read_tables(
         reading: the ingest.
 
     Raises:
-        UsageError: files of playlists and files of listens are mixed.
+        UsageError: files of playlists and files of listens are mixed, or sessions are to be cut
+            where there are no times, or sessions already.
     """
+    gap = reading.rule.gap
     with ExitStack() as stack:
         table: TableRows | None = None
         for source, roles, batches in sources:
@@ -233,7 +271,24 @@ def read_tables(
                     where=source,
                     do="ingest them apart",
                 )
+            if gap is not None:
+                _refuse_gap(roles, source)
             for batch in batches:
                 table.add(batch, roles, source)
         if table:
             table.write()
+
+
+def _refuse_gap(roles: Roles, source: Input) -> None:
+    """Raises UsageError where sessions cannot be cut at a gap."""
+    where = f"{source}: gap_minutes"
+    if roles.owner == "playlist":
+        raise UsageError("playlists have no sessions", where=where, do="leave it out")
+    if "session" in roles.columns:
+        raise UsageError(
+            f"the column {roles.columns['session']!r} has the sessions",
+            where=where,
+            do="leave it out",
+        )
+    if "time" not in roles.columns:
+        raise UsageError("no column is mapped to the role time", where=where, do="map time=COLUMN")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pyarrow as pa
 
@@ -155,10 +155,8 @@ def without_doubles(
 
 
 def _read(sources: list[Input], reading: Reading) -> None:
-    assert isinstance(reading.settings, Limits)
-    found = scan(
-        sources, reading.settings, reading.receipt, reading.tick, progress=reading.progress
-    )
+    limits = cast(Limits, reading.settings)
+    found = scan(sources, limits, reading.receipt, reading.tick, progress=reading.progress)
     kept = without_doubles(found, reading.receipt, known=lambda uri: False)
     tracks = [one.track for one in kept]
     rows = reading.writer.track_ids([t.uri for t in tracks], lambda i: tracks[i][1:])

@@ -16,6 +16,7 @@ from segue.data.ingestion.limits import Input
 from segue.data.ingestion.playlists import ending
 from segue.data.ingestion.streams import opened
 from segue.data.ingestion.table_rows import read_tables
+from segue.data.outcomes import TableRule
 from segue.errors import DataError
 
 _BLOCK_BYTES = 4 << 20
@@ -143,4 +144,5 @@ READER = Reader(
     wanted=ending("csv", "tsv"),
     read=_read,
     mapped=True,
+    Settings=TableRule,
 )

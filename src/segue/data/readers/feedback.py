@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import numpy as np
@@ -157,8 +157,7 @@ class _Log:
             .select_from(self._tables.events.outerjoin(self._tables.tracks, at.track == known.uri))
             .order_by(at.listener, at.session, at.id)
         )
-        settings, receipt = self._reading.settings, self._reading.receipt
-        assert isinstance(settings, FeedbackRule)
+        settings, receipt = cast(FeedbackRule, self._reading.settings), self._reading.receipt
         parts = [_table([], self._writer)]
         rows: list[tuple[Any, ...]] = []
         for (listener, session), group in groupby(self._execute(wanted), lambda row: row[:2]):

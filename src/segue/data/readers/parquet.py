@@ -11,6 +11,7 @@ from segue.data.ingestion.columns import Roles, map_columns
 from segue.data.ingestion.contract import Reader, Reading
 from segue.data.ingestion.limits import Input
 from segue.data.ingestion.table_rows import read_tables
+from segue.data.outcomes import TableRule
 from segue.errors import DataError
 
 _BATCH_ROWS = 1 << 16
@@ -61,4 +62,5 @@ READER = Reader(
     wanted=lambda path: path.lower().endswith(".parquet"),
     read=_read,
     mapped=True,
+    Settings=TableRule,
 )

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, cast
 
 import msgspec
 import numpy as np
@@ -147,8 +147,7 @@ def _owner(source: Input) -> tuple[str, str]:
 
 
 def _read(sources: list[Input], reading: Reading) -> None:
-    rule = reading.rule
-    assert isinstance(rule, SpotifyRule)
+    rule = cast(SpotifyRule, reading.rule)
     owners: dict[tuple[str, str], int] = {}
     with ExitStack() as stack:
         listens = Listens(reading, stack, _COLUMNS)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, field
 
 from segue.config import Config, Search
-from segue.models.bpr.model import BPRConfig
+from segue.models.bpr.config import BPRConfig
 from segue.models.larp.config import LARPConfig
 from segue.models.sequential.config import (
     BERT4RecConfig,

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from segue.nn.items import Arrays, Subset
 from segue.numeric.arrays import Float32, Int32, Int64
+
+
+class WeightedRows(NamedTuple):
+    """Rows of a factorisation with the confidences of their entries, for the objective "wpe"."""
+
+    x: Float32
+    """Vectors of the rows. (rows, factors)"""
+    counts: Any
+    """Plays minus skips. CSR (rows, tracks) float32"""
+    confidence: Float32
+    """c − 1 of each entry of `counts`."""
+    unit: float
+    """Length that wanted vectors are divided by."""
 
 
 @dataclass(frozen=True)

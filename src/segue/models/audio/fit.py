@@ -5,15 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
-from segue.data.dataset import Dataset
 from segue.models.audio.config import AudioConfig
-from segue.models.audio.examples import Examples
+from segue.models.audio.examples import Examples, WeightedRows
 from segue.models.base.audio_features import levels
-from segue.models.base.net_plays import row_counts
 from segue.models.base.recommender import TrainingOptions
-from segue.models.wrmf.model import WRMF
 from segue.nn.tower import Form, Tower
 from segue.numeric.ridge import ridge
 from segue.system.extras import needs
@@ -28,10 +24,7 @@ def learn_tower(
     form: Form,
     learned: Examples,
     held: Examples,
-    wrmf: WRMF | None,
-    dataset: Dataset,
-    plays: sp.csr_matrix,
-    unit: float,
+    rows: WeightedRows | None,
     run: TrainingOptions,
 ) -> Tower | None:
     """The tower that config asks for; None where the artist's mean alone is the vector.
@@ -40,9 +33,7 @@ def learn_tower(
         config, form: of the tower.
         learned: to learn from.
         held: tracks that tell when to stop.
-        wrmf: the base that has just learned, where it is one; for the objective "wpe".
-        dataset, plays: what it learned from.
-        unit: what the wanted vectors have been divided by.
+        rows: of the factorisation, for the objective "wpe"; None for others.
         run: facts of the run.
 
     Raises:
@@ -59,17 +50,15 @@ def learn_tower(
         from segue.nn.devices import reproducible
     except ImportError as error:
         raise needs("training", "deep", where="audio", cause=error) from error
-    rows = None
-    if config.objective == "wpe":
-        assert wrmf is not None
-        counts = _rows_of(wrmf, dataset, plays)
-        rows = FactorRows.of(wrmf.row_vectors, counts, wrmf._confidence(counts.data)).scaled(unit)
+    factors = None
+    if rows is not None:
+        factors = FactorRows.of(rows.x, rows.counts, rows.confidence).scaled(rows.unit)
     plan = Plan(
         **{name: getattr(config, name) for name in Plan._fields if name != "seed"}, seed=run.seed
     )
     told = "fitting audio", config.epochs, "epochs"
     with task(*told, show=run.progress) as advance, reproducible(warn_only=True):
-        trainer = TowerTrainer(form, inputs, learned, held, rows, plan)
+        trainer = TowerTrainer(form, inputs, learned, held, factors, plan)
         arrays = trainer.run(
             advance,
             lambda line: note(f"audio {line}", show=run.progress),
@@ -77,14 +66,6 @@ def learn_tower(
             run.monitor,
         )
     return Tower(form, arrays)
-
-
-def _rows_of(wrmf: WRMF, dataset: Dataset, plays: sp.csr_matrix) -> sp.csr_matrix:
-    """The matrix that wrmf has learned from."""
-    skips = wrmf.config.skip_confidence > 0
-    if skips or wrmf.config.rows != "listeners":
-        return row_counts(dataset, wrmf.config.rows, skips)
-    return plays
 
 
 def _closed(form: Form, inputs: dict[str, Any], learned: Examples, held: Examples) -> Tower:

@@ -71,7 +71,7 @@ class AudioMLRConfig(Config, frozen=True):
 
 
 class AudioMLR(EmbeddingModel, ContentModel):
-    """score(j) = 2 u · v_j − |v_j|², u the mean of the history's v."""
+    """``score(j) = 2 u · v_j − |v_j|²``, u the mean of the history's v."""
 
     name: ClassVar[str] = "audio-mlr"
     Config = AudioMLRConfig
@@ -173,7 +173,7 @@ class AudioMLR(EmbeddingModel, ContentModel):
         vectors: Float32 = (2 * (self._means(queries) @ self.vectors)).astype(np.float32)
         return vectors
 
-    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+    def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         means = self._means(Queries.of([query]))
         own = self.vectors[means.indices].astype(np.float64) * means.data[:, None]
         parts = 2 * self.vectors[tracks] @ own.T

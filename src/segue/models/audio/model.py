@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import msgspec
 import numpy as np
@@ -27,14 +27,13 @@ from segue.data.sequences import sequences
 from segue.errors import ConfigError, DataError
 from segue.models.audio.calibration import find_scale
 from segue.models.audio.config import AudioConfig, form_of
-from segue.models.audio.examples import Artists, Examples
+from segue.models.audio.examples import Artists, Examples, WeightedRows
 from segue.models.audio.fit import learn_tower
 from segue.models.base import audio_features
 from segue.models.base.audio_features import Sounds
 from segue.models.base.cold_start import ContentModel
 from segue.models.base.recommender import RECOMMENDERS, Recommender, TrainingOptions
 from segue.models.base.scoring import ColdStartModel
-from segue.models.wrmf.model import WRMF
 from segue.nn.items import Arrays, Subset
 from segue.nn.tower import Form, Tower, lengthened
 from segue.numeric.arrays import Float32, Int32, Int64
@@ -44,6 +43,7 @@ from segue.system.progress import note
 
 if TYPE_CHECKING:
     from segue.models.audio.larp_features import LARPFeatures
+    from segue.models.wrmf.model import WRMF
 
 _HELD = 0.05
 """Share of the tracks that tell when to stop and how long vectors are."""
@@ -52,7 +52,7 @@ _FEW = 200
 """Tracks below which training says that it learned from few."""
 
 
-class AudioRecommender(Recommender, ContentModel):
+class Audio(ContentModel):
     """The base's answers, in which tracks that nobody played have a place."""
 
     name: ClassVar[str] = "audio"
@@ -105,8 +105,7 @@ class AudioRecommender(Recommender, ContentModel):
     def _new_base(self) -> ColdStartModel:
         settings = getattr(self.config, self.config.base.replace("-", "_"))
         base = RECOMMENDERS[self.config.base](**msgspec.to_builtins(settings))
-        assert isinstance(base, ColdStartModel)
-        return base
+        return cast("ColdStartModel", base)  # as every base that the setting allows is
 
     # Training
 
@@ -149,10 +148,7 @@ class AudioRecommender(Recommender, ContentModel):
             self._form(sounds),
             examples.only(learned),
             examples.only(held),
-            self.base if isinstance(self.base, WRMF) else None,
-            dataset,
-            plays,
-            self.unit,
+            self._weighted_rows(dataset, plays),
             run,
         )
         self._calibrate(dataset, examples.only(held), rng)
@@ -162,6 +158,14 @@ class AudioRecommender(Recommender, ContentModel):
         )
         vectors = self._vectors(Subset(sounds.arrays, cold), beside[cold])
         self.base = self.base.placing(sounds.tracks[cold], vectors)
+
+    def _weighted_rows(self, dataset: Dataset, plays: Any) -> WeightedRows | None:
+        """What the base was factorised from, for the objective "wpe"."""
+        if self.config.objective != "wpe":
+            return None
+        wrmf = cast("WRMF", self.base)  # the only base with confidences: see `__init__`
+        counts = wrmf.training_rows(dataset, plays)
+        return WeightedRows(wrmf.row_vectors, counts, wrmf.confidence_of(counts.data), self.unit)
 
     def _sounds(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> tuple[Sounds, Int64]:
         """What is heard; and tracks that what hears has not learned from, where it learns."""
@@ -226,8 +230,15 @@ class AudioRecommender(Recommender, ContentModel):
         """Of all tracks, learned and placed. (tracks, factors)"""
         return self.base.space.vectors
 
-    def _step(self) -> int:
-        return self.base._step()
+    @property
+    def item_vectors(self) -> Float32:
+        return self.vectors
+
+    def fallbacks(self) -> dict[str, Recommender]:
+        return self.base.fallbacks()
+
+    def batch_size(self) -> int:
+        return self.base.batch_size()
 
     @property
     def reads_titles(self) -> bool:
@@ -244,12 +255,12 @@ class AudioRecommender(Recommender, ContentModel):
         own = self.base.name
         return [self.name if model == own else model for model in self.base.serves(queries)]
 
-    def _best(
+    def top_n(
         self, queries: Queries, offsets: Int64, excluded: Int32, n: int
     ) -> tuple[Int32, Float32, Int64]:
-        return self.base._best(queries, offsets, excluded, n)
+        return self.base.top_n(queries, offsets, excluded, n)
 
-    def _places(
+    def rank_of(
         self,
         queries: Queries,
         excluded_offsets: Int64,
@@ -257,13 +268,13 @@ class AudioRecommender(Recommender, ContentModel):
         offsets: Int64,
         tracks: Int32,
     ) -> Int64:
-        return self.base._places(queries, excluded_offsets, excluded, offsets, tracks)
+        return self.base.rank_of(queries, excluded_offsets, excluded, offsets, tracks)
 
-    def _values(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
-        return self.base._values(queries, offsets, tracks)
+    def score_candidates(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
+        return self.base.score_candidates(queries, offsets, tracks)
 
-    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
-        return self.base._reasons(query, tracks)
+    def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+        return self.base.explain(query, tracks)
 
     # Bundles
 

@@ -19,7 +19,7 @@ from segue.models.base.scoring import EmbeddingModel
 from segue.numeric.arrays import Float32, Int32, Int64, fixed
 from segue.numeric.parallel import parallel
 from segue.queries import Queries, Query, Reason
-from segue.retrieval.ranks import Targets, places_of_products
+from segue.retrieval.ranks import Targets, ranks_of_products
 from segue.retrieval.select_kernels import write_best
 from segue.retrieval.topk import Best, best_of_products
 
@@ -83,9 +83,9 @@ class LongTermHistoryModel(EmbeddingModel):
         bonus = self.past_weight * np.log1p(_PER_PLAY * plays)
         return Past(offsets, tracks, bonus.astype(np.float32))
 
-    def _best(self, queries: Queries, offsets: Int64, excluded: Int32, n: int) -> Best:
+    def top_n(self, queries: Queries, offsets: Int64, excluded: Int32, n: int) -> Best:
         if not self.past_weight:
-            return super()._best(queries, offsets, excluded, n)
+            return super().top_n(queries, offsets, excluded, n)
         past, vectors = self._pasts(queries), self.query_vectors(queries)
         best = best_of_products(vectors, self.vectors, self.bias, offsets, excluded, n)
         scores = self._products(vectors, past.offsets, past.tracks) + past.bonus
@@ -95,7 +95,7 @@ class LongTermHistoryModel(EmbeddingModel):
         )
         return best
 
-    def _places(
+    def rank_of(
         self,
         queries: Queries,
         excluded_offsets: Int64,
@@ -104,16 +104,16 @@ class LongTermHistoryModel(EmbeddingModel):
         tracks: Int32,
     ) -> Int64:
         if not self.past_weight:
-            return super()._places(queries, excluded_offsets, excluded, offsets, tracks)
+            return super().rank_of(queries, excluded_offsets, excluded, offsets, tracks)
         past, vectors = self._pasts(queries), self.query_vectors(queries)
         scores = self._products(vectors, past.offsets, past.tracks) + past.bonus
         given = Targets(past.offsets, past.tracks, scores)
-        return places_of_products(
+        return ranks_of_products(
             *(vectors, self.vectors, self.bias, excluded_offsets, excluded, offsets, tracks, given)
         )
 
-    def _values(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
-        values = super()._values(queries, offsets, tracks)
+    def score_candidates(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
+        values = super().score_candidates(queries, offsets, tracks)
         past = self._pasts(queries) if self.past_weight else None
         if past is None or not len(past.tracks):
             return values

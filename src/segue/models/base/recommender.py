@@ -5,22 +5,26 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from segue.catalog.catalog import Catalog, catalog_of
 from segue.config import Config
 from segue.data.dataset import Dataset
-from segue.errors import UsageError
+from segue.errors import NotFittedError, UsageError
 from segue.models.registry import HOMES, Registry
+from segue.nn.items import Arrays
 from segue.numeric.arrays import Float32, Int32, Int64, offsets_of
 from segue.queries import Queries, Query, Reason, Slates
 from segue.retrieval.ranks import (
-    places_among,
-    places_of_scores,
+    ranks_among,
+    ranks_of_scores,
 )
 from segue.retrieval.topk import best_of_scores
 
@@ -72,24 +76,78 @@ class Recommender(ABC):
     name: ClassVar[str]
     Config: ClassVar[type[Config]]
     config: Any
-    catalog: Catalog
+    fitted_on: tuple[Dataset, int] | None = None
+    """Dataset and seed of `fit` without options, for the manifest of a bundle."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" in cls.__dict__:
             RECOMMENDERS.define(cls.name, cls)
+        if "Config" in cls.__dict__:
+            cls.__signature__ = _signature(cls.Config)  # type: ignore[attr-defined]
 
     def __init__(self, /, **settings: Any) -> None:
         self.config = self.Config.make(settings)
 
-    def fit(self, dataset: Dataset, run: TrainingOptions | None = None) -> Self:
+    @property
+    def fitted(self) -> bool:
+        """Whether it is trained."""
+        return "catalog" in self.__dict__
+
+    @property
+    def catalog(self) -> Catalog:
+        """The tracks that it knows.
+
+        Raises:
+            NotFittedError: it is not trained.
+        """
+        try:
+            catalog: Catalog = self.__dict__["catalog"]
+        except KeyError:
+            raise NotFittedError(
+                f"this {self._class_name()} is not fitted",
+                do="call its fit(data), or train it with segue.train",
+            ) from None
+        return catalog
+
+    @catalog.setter
+    def catalog(self, catalog: Catalog) -> None:
+        self.__dict__["catalog"] = catalog
+
+    @classmethod
+    def _class_name(cls) -> str:
+        """Of the class that has the recommender's name: others below it are its variants."""
+        return next(kind.__name__ for kind in cls.__mro__ if "name" in kind.__dict__)
+
+    def __repr__(self) -> str:
+        given = [
+            f"{field.name}={getattr(self.config, field.name)!r}"
+            for field in msgspec.structs.fields(self.Config)
+            if getattr(self.config, field.name) != _default(field)
+        ]
+        text = f"{self._class_name()}({', '.join(given)})"
+        return f"<{text} fitted on {len(self.catalog):,} tracks>" if self.fitted else text
+
+    def fit(
+        self, dataset: Dataset | Path | str, run: TrainingOptions | None = None, *, seed: int = 0
+    ) -> Self:
         """Learn from all rows of `dataset`.
+
+        Args:
+            dataset: to learn from, or its folder.
+            run: facts of the run, for training within training; None: those of `seed`.
+            seed: of everything random.
 
         Raises:
             DataError: the dataset lacks what this recommender learns from.
+            UsageError: it is no dataset.
         """
+        dataset = Dataset.of(dataset)
         plays = dataset.plays()
-        return self.learn(dataset, plays, catalog_of(dataset, plays), run or TrainingOptions())
+        options = run or TrainingOptions(seed)
+        self.learn(dataset, plays, catalog_of(dataset, plays), options)
+        self.fitted_on = None if run else (dataset, seed)
+        return self
 
     def learn(self, dataset: Dataset, plays: Any, catalog: Catalog, run: TrainingOptions) -> Self:
         """`fit` from what several models share.
@@ -115,7 +173,13 @@ class Recommender(ABC):
 
         Raises:
             UsageError: n is below 1, or a track is not in the catalog.
+            NotFittedError: the model is not trained.
         """
+        if not isinstance(queries, Queries):
+            raise UsageError(
+                f"the queries are {type(queries).__name__}",
+                do="make them with Queries.of, or ask by URI with segue.recommend",
+            )
         if n < 1:
             raise UsageError(f"n is {n}", do="ask for at least 1 track")
         self._check(queries.tracks, queries.bans, queries.past)
@@ -125,14 +189,14 @@ class Recommender(ABC):
         tracks = np.full((len(queries), n), -1, np.int32)
         scores = np.full((len(queries), n), np.nan, np.float32)
         counts = np.zeros(len(queries), np.int64)
-        step = self._step()
+        step = self.batch_size()
         for start in range(0, len(queries), step):
             some = queries[start : start + step]
             offsets, excluded = some.excluded()
             mask = known[start : start + step]
             rows = slice(start, start + len(some))
             if mask.any():
-                best = self._best(some, offsets, excluded, n)
+                best = self.top_n(some, offsets, excluded, n)
                 tracks[rows], scores[rows], counts[rows] = best
             for q in np.flatnonzero(~mask):
                 popular = self.catalog.plays.astype(np.float32)[None]
@@ -147,7 +211,7 @@ class Recommender(ABC):
                 )
         return Slates(tracks, scores, counts, served_by)
 
-    def places(self, queries: Queries, offsets: Int64, tracks: Int32) -> Int64:
+    def ranks(self, queries: Queries, offsets: Int64, tracks: Int32) -> Int64:
         """Where given tracks stand in the complete ranking, as `recommend` would give it.
 
         Args:
@@ -165,7 +229,7 @@ class Recommender(ABC):
         self._check(queries.tracks, queries.bans, queries.past, tracks)
         known = np.array([model != POPULARITY for model in self.serves(queries)], np.bool_)
         places = np.zeros(len(tracks), np.int64)
-        step = self._step()
+        step = self.batch_size()
         for start in range(0, len(queries), step):
             some = queries[start : start + step]
             mask = known[start : start + step]
@@ -173,13 +237,13 @@ class Recommender(ABC):
             wanted = slice(ends[0], ends[-1])
             banned, excluded = some.excluded()
             if mask.any():
-                places[wanted] = self._places(
+                places[wanted] = self.rank_of(
                     some, banned, excluded, ends - ends[0], tracks[wanted]
                 )
             for q in np.flatnonzero(~mask):
                 popular = self.catalog.plays.astype(np.float32)[None]
                 own = slice(ends[q], ends[q + 1])
-                places[own] = places_of_scores(
+                places[own] = ranks_of_scores(
                     popular,
                     banned[q : q + 2] - banned[q],
                     excluded[banned[q] : banned[q + 1]],
@@ -188,7 +252,7 @@ class Recommender(ABC):
                 )
         return places
 
-    def places_among(
+    def ranks_among(
         self, queries: Queries, offsets: Int64, tracks: Int32, ties: Int64 | None = None
     ) -> Int64:
         """Where given tracks stand when only those given for a query may be answered.
@@ -207,26 +271,27 @@ class Recommender(ABC):
         self._check(queries.tracks, queries.bans, queries.past, tracks)
         known = np.array([model != POPULARITY for model in self.serves(queries)], np.bool_)
         values = self.catalog.plays[tracks].astype(np.float32)
-        for start in range(0, len(queries), self._step()):
-            some = queries[start : start + self._step()]
+        for start in range(0, len(queries), self.batch_size()):
+            some = queries[start : start + self.batch_size()]
             mask = known[start : start + len(some)]
             ends = offsets[start : start + len(some) + 1]
             if mask.any():
                 wanted = slice(ends[0], ends[-1])
-                found = self._values(some, ends - ends[0], tracks[wanted])
+                found = self.score_candidates(some, ends - ends[0], tracks[wanted])
                 values[wanted] = np.where(np.repeat(mask, np.diff(ends)), found, values[wanted])
-        return places_among(values, *queries.excluded(), offsets, tracks, ties)
+        return ranks_among(values, *queries.excluded(), offsets, tracks, ties)
 
     def _check(self, *columns: Int32) -> None:
+        size = len(self.catalog)
         for tracks in columns:
-            if len(tracks) and (tracks.min() < 0 or tracks.max() >= len(self.catalog)):
-                raise UsageError(f"a query names a track outside 0..{len(self.catalog) - 1}")
+            if len(tracks) and (tracks.min() < 0 or tracks.max() >= size):
+                raise UsageError(f"a query names a track outside 0..{size - 1}")
 
-    def _step(self) -> int:
+    def batch_size(self) -> int:
         """Queries that are scored at once."""
         return self.batch or max(1, min(256, _BLOCK_BYTES // (4 * max(1, len(self.catalog)))))
 
-    def _places(
+    def rank_of(
         self,
         queries: Queries,
         excluded_offsets: Int64,
@@ -234,10 +299,10 @@ class Recommender(ABC):
         offsets: Int64,
         tracks: Int32,
     ) -> Int64:
-        """Places as `places_of_scores` gives them, of answerable queries; here by ranking all."""
+        """Places as `ranks_of_scores` gives them, of answerable queries; here by ranking all."""
         size = len(self.catalog)
         out = np.empty(len(tracks), np.int64)
-        ranked, _, counts = self._best(queries, excluded_offsets, excluded, size)
+        ranked, _, counts = self.top_n(queries, excluded_offsets, excluded, size)
         place = np.empty(size, np.int64)
         for q, count in enumerate(counts):
             place[:] = size
@@ -245,10 +310,10 @@ class Recommender(ABC):
             out[offsets[q] : offsets[q + 1]] = place[tracks[offsets[q] : offsets[q + 1]]]
         return out
 
-    def _values(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
+    def score_candidates(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
         """Scores of given tracks of answerable queries, or what has their order. (tracks,)"""
         nothing = np.zeros(len(queries) + 1, np.int64)
-        places = self._places(queries, nothing, np.zeros(0, np.int32), offsets, tracks)
+        places = self.rank_of(queries, nothing, np.zeros(0, np.int32), offsets, tracks)
         return -places.astype(np.float32)
 
     batch: ClassVar[int | None] = None
@@ -268,12 +333,82 @@ class Recommender(ABC):
         """Name of the model that answers each query."""
         return [self.name if known else POPULARITY for known in self.answerable(queries)]
 
-    def reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
-        """Why each of `tracks` has its score: parts that add up to it, largest first."""
+    def explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+        """Why each of `tracks` has its score: parts that add up to it, largest first.
+
+        Raises:
+            NotFittedError: the model is not trained.
+        """
+        self._check(tracks)
         if not self.answerable(Queries.of([query]))[0]:
             return [[Reason("popularity", None, float(self.catalog.plays[t]))] for t in tracks]
-        reasons = self._reasons(query, tracks)
+        reasons = self._explain(query, tracks)
         return [sorted(some, key=lambda reason: -reason.amount) for some in reasons]
+
+    # Capabilities that not every model has
+
+    @property
+    def sound(self) -> str | None:
+        """Audio features that `place` reads: a key of `segue.audio.extractors.SOUNDS`, or "none".
+
+        None: the model places no tracks by their content.
+        """
+        return None
+
+    @property
+    def item_vectors(self) -> Float32 | None:
+        """Vectors of the tracks, None where the model has none. (tracks, factors)"""
+        return None
+
+    def place(self, features: Arrays, tracks: pa.Table) -> Float32:
+        """Predict vectors of tracks that nobody played, as `with_tracks` takes them.
+
+        Args:
+            features: of each track, by the extractor for `sound`; any where that is "none".
+            tracks: rows of the table `tracks`: their titles and artists.
+
+        Returns:
+            (tracks, factors) float32; zeros for a track that nothing tells the place of.
+
+        Raises:
+            UsageError: the model places no tracks by their content.
+        """
+        raise UsageError(f"{self.name} places no new tracks", do="train the recipe audio")
+
+    def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Self:
+        """Add tracks, placed by given vectors, to a copy of the model.
+
+        Args:
+            tracks: of the schema of `tracks`; their uris are new to the catalog.
+            vectors: predicted from sound or words. (tracks, factors) float32
+
+        Raises:
+            UsageError: the model takes in no tracks, shapes do not fit, a number is not finite, or
+                a uri is not new.
+        """
+        raise UsageError(f"{self.name} takes in no new tracks")
+
+    def score_catalog(self, queries: Queries, out: Float32) -> npt.NDArray[np.bool_]:
+        """Score every track for each query; scores need not be exact to the last bit.
+
+        Args:
+            queries: to score.
+            out: takes the scores; rows of queries that are not answerable may hold anything
+                finite. (queries, tracks) float32
+
+        Returns:
+            which queries are answerable. (queries,)
+        """
+        size = len(self.catalog)
+        tracks = np.tile(np.arange(size, dtype=np.int32), len(queries))
+        out[:] = self.score_candidates(queries, size * np.arange(len(queries) + 1), tracks).reshape(
+            out.shape
+        )
+        return self.answerable(queries)
+
+    def fallbacks(self) -> dict[str, Recommender]:
+        """Parts of the model that answer alone, faster or of less, by name; best first."""
+        return {}
 
     # What a model is
 
@@ -286,7 +421,7 @@ class Recommender(ABC):
         """Which queries hold something that the model knows. (queries,)"""
 
     @abstractmethod
-    def _best(
+    def top_n(
         self, queries: Queries, offsets: Int64, excluded: Int32, n: int
     ) -> tuple[Int32, Float32, Int64]:
         """Tracks, scores and counts as `best_of_scores` gives them.
@@ -295,7 +430,7 @@ class Recommender(ABC):
         """
 
     @abstractmethod
-    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+    def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         """Parts of the scores of `tracks`, in any order."""
 
     @abstractmethod
@@ -309,6 +444,24 @@ class Recommender(ABC):
         Raises:
             BundleError: shapes or types do not fit (use `expect`).
         """
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    """The default of a setting."""
+    factory = field.default_factory
+    return field.default if factory is msgspec.NODEFAULT else factory()
+
+
+def _signature(config: type[Config]) -> Signature:
+    """Settings with their types and defaults, as keywords of the model's class."""
+    parameters = []
+    for field in msgspec.structs.fields(config):
+        plain = get_args(field.type)[0] if get_origin(field.type) is Annotated else field.type
+        default = Parameter.empty if field.required else _default(field)
+        parameters.append(
+            Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=plain)
+        )
+    return Signature(parameters)
 
 
 RECOMMENDERS: Registry[type[Recommender]] = Registry(HOMES)

@@ -14,8 +14,9 @@ from segue.catalog.catalog import Catalog
 from segue.errors import UsageError
 from segue.models.base.recommender import Recommender
 from segue.numeric.arrays import Float32, Int32, Int64, fixed
+from segue.numeric.kernels import add_products
 from segue.queries import Queries
-from segue.retrieval.ranks import pair_scores, places_of_products, places_of_scores
+from segue.retrieval.ranks import pair_scores, ranks_of_products, ranks_of_scores
 from segue.retrieval.topk import Index, best_of_products, best_of_scores
 
 
@@ -30,12 +31,16 @@ class ScoringModel(Recommender):
         """Which queries are answerable, and `scores`."""
         return self.answerable(queries), self.scores(queries)
 
-    def _best(
+    def score_catalog(self, queries: Queries, out: Float32) -> npt.NDArray[np.bool_]:
+        known, out[:] = self.known_scores(queries)
+        return known
+
+    def top_n(
         self, queries: Queries, offsets: Int64, excluded: Int32, n: int
     ) -> tuple[Int32, Float32, Int64]:
         return best_of_scores(self.scores(queries), offsets, excluded, n)
 
-    def _places(
+    def rank_of(
         self,
         queries: Queries,
         excluded_offsets: Int64,
@@ -44,9 +49,9 @@ class ScoringModel(Recommender):
         tracks: Int32,
     ) -> Int64:
         scores = self.scores(queries)
-        return places_of_scores(scores, excluded_offsets, excluded, offsets, tracks)
+        return ranks_of_scores(scores, excluded_offsets, excluded, offsets, tracks)
 
-    def _values(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
+    def score_candidates(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
         owners = np.repeat(np.arange(len(queries)), np.diff(offsets))
         return self.scores(queries)[owners, tracks]
 
@@ -62,17 +67,9 @@ class ColdStartModel(Recommender):
     def space(self) -> EmbeddingModel:
         """The model whose vectors they have, with all that were taken in."""
 
-    @abstractmethod
-    def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Self:
-        """The same model with further tracks, placed by vectors that came through another door.
-
-        Args:
-            tracks: of the schema of `tracks`; their uris are new to the catalog.
-            vectors: predicted from sound or words. (tracks, factors) float32
-
-        Raises:
-            UsageError: shapes do not fit, a number is not finite, or a uri is not new.
-        """
+    @property
+    def item_vectors(self) -> Float32:
+        return self.space.vectors
 
     @abstractmethod
     def placing(self, tracks: Int32, vectors: Float32) -> Self:
@@ -105,13 +102,22 @@ class EmbeddingModel(ColdStartModel):
         """Added to the score of each track. (tracks,)"""
         return np.zeros(len(self.vectors), np.float32)
 
-    def _best(
+    def top_n(
         self, queries: Queries, offsets: Int64, excluded: Int32, n: int
     ) -> tuple[Int32, Float32, Int64]:
         vectors = self.query_vectors(queries)
         return best_of_products(
             vectors, self.vectors, self.bias, offsets, excluded, n, self._index()
         )
+
+    def score_catalog(self, queries: Queries, out: Float32) -> npt.NDArray[np.bool_]:
+        self.score_vectors(self.query_vectors(queries), out)
+        return self.answerable(queries)
+
+    def score_vectors(self, vectors: Float32, out: Float32) -> None:
+        """`score_catalog` by query vectors that are known already. (queries, factors)"""
+        out[:] = self.bias
+        add_products(self.vectors, np.ones(len(self.vectors), np.float32), vectors, out)
 
     _indexed: tuple[Float32, Index | None] | None = None
 
@@ -123,7 +129,7 @@ class EmbeddingModel(ColdStartModel):
             self._indexed = (self.vectors, Index.of(self.vectors))
         return self._indexed[1]
 
-    def _places(
+    def rank_of(
         self,
         queries: Queries,
         excluded_offsets: Int64,
@@ -132,11 +138,11 @@ class EmbeddingModel(ColdStartModel):
         tracks: Int32,
     ) -> Int64:
         vectors = self.query_vectors(queries)
-        return places_of_products(
+        return ranks_of_products(
             vectors, self.vectors, self.bias, excluded_offsets, excluded, offsets, tracks
         )
 
-    def _values(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
+    def score_candidates(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
         return self._products(self.query_vectors(queries), offsets, tracks)
 
     def _products(self, vectors: Float32, offsets: Int64, tracks: Int32) -> Float32:

@@ -29,20 +29,18 @@ compared with. A track is skipped by a row that skipped it more often than it pl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from msgspec import Meta
 from numba import njit
 
-from segue.config import Config, Search
 from segue.data.dataset import Dataset
-from segue.data.interactions import RowKind
 from segue.errors import BundleError, ConfigError
 from segue.models.base.net_plays import parted, query_counts, row_counts, skip_rates
 from segue.models.base.recommender import TrainingOptions, knows_history
 from segue.models.base.scoring import EmbeddingModel
+from segue.models.bpr.config import BPRConfig
 from segue.models.bpr.fold_in import SkipTerm, fold_in
 from segue.numeric.arrays import Float32, Int32, Int64, offsets_of
 from segue.numeric.tensors import expect
@@ -138,42 +136,6 @@ def _epoch(  # type: ignore[no-untyped-def]
         bias[i] += rate * (pull - bias_reg * bias[i])
         bias[j] -= rate * (pull + bias_reg * bias[j])
     return state, total
-
-
-class BPRConfig(Config, frozen=True):
-    """Settings of `bpr`."""
-
-    factors: Annotated[
-        int, Meta(ge=1, le=4096, description="length of the vectors"), Search(32, 512, log=True)
-    ] = 128
-    epochs: Annotated[
-        int,
-        Meta(ge=1, description="passes; one has as many steps as there are entries"),
-        Search(20, 120),
-    ] = 60
-    learning_rate: Annotated[
-        float, Meta(gt=0, description="size of a step"), Search(0.005, 0.3, log=True)
-    ] = 0.05
-    regularisation: Annotated[
-        float, Meta(gt=0, description="of the vectors, a step"), Search(1e-4, 0.1, log=True)
-    ] = 0.004
-    bias_regularisation: Annotated[
-        float,
-        Meta(ge=0, description="of the biases, a step: more makes popularity count less"),
-        Search(1e-3, 0.5, log=True),
-    ] = 0.03
-    skip_share: Annotated[
-        float,
-        Meta(ge=0, le=1, description="share of steps whose j the row skipped; 0 = no skips"),
-        Search(0.05, 0.9, log=True),
-    ] = 0.0
-    skip_rate_weight: Annotated[
-        float,
-        Meta(ge=0, description="what a track's score falls by if all its listens are skipped"),
-    ] = 0.0
-    rows: Annotated[
-        RowKind, Meta(description='what a row of listens is: "listeners" or their "sessions"')
-    ] = "listeners"
 
 
 class BPR(EmbeddingModel):
@@ -284,7 +246,7 @@ class BPR(EmbeddingModel):
         reg = self.config.regularisation
         return fold_in(offsets, tracks, skips, self.negatives, self.vectors, self.biases, reg)
 
-    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+    def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         offsets, history, skips = self._histories(Queries.of([query]))
         (u,), shares, skip_shares = self._fold_in(offsets, history, skips)
         if skips:

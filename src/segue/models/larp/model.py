@@ -260,13 +260,13 @@ class LARP(EmbeddingModel, ContentModel):
         rows = sp.csr_matrix((weights, tracks, offsets), (len(queries), len(self.content)))
         return self.top.queries(np.asarray(rows @ self.content, np.float32))
 
-    def _best(self, queries: Queries, offsets: Int64, excluded: Int32, n: int) -> Best:
+    def top_n(self, queries: Queries, offsets: Int64, excluded: Int32, n: int) -> Best:
         if isinstance(self.top, Nearest):
             seeds = self._known_seeds(queries)[:2]
             return self.top.best(self.vectors, seeds, offsets, excluded, n)
-        return super()._best(queries, offsets, excluded, n)
+        return super().top_n(queries, offsets, excluded, n)
 
-    def _places(
+    def rank_of(
         self,
         queries: Queries,
         excluded_offsets: Int64,
@@ -276,14 +276,14 @@ class LARP(EmbeddingModel, ContentModel):
     ) -> Int64:
         wanted = (excluded_offsets, excluded, offsets, tracks)
         if isinstance(self.top, Nearest):
-            return self.top.places(self.vectors, self._known_seeds(queries)[:2], *wanted)
-        return super()._places(queries, *wanted)
+            return self.top.ranks(self.vectors, self._known_seeds(queries)[:2], *wanted)
+        return super().rank_of(queries, *wanted)
 
-    def _values(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
+    def score_candidates(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
         if isinstance(self.top, Nearest):
             seeds = self._known_seeds(queries)[:2]
             return self.top.values(self.vectors, seeds, offsets, tracks)
-        return super()._values(queries, offsets, tracks)
+        return super().score_candidates(queries, offsets, tracks)
 
     def _parts(self, seeds: Int32) -> Float32:
         """What each track of a history adds to e_p. (seeds, d)"""
@@ -292,7 +292,7 @@ class LARP(EmbeddingModel, ContentModel):
             return self.pooling.parts(self.content[seeds])
         return self.content[seeds] / np.float32(max(1, len(seeds)))
 
-    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+    def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         """Each track of the history's part; of tops that learn only their sum."""
         queries = Queries.of([query])
         _, seeds, _ = self._known_seeds(queries)

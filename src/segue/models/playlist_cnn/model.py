@@ -76,7 +76,7 @@ class PlaylistCNN(EmbeddingModel):
         encode(offsets, tracks, self.inputs, self.layers, out)
         return out
 
-    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+    def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         """A track's part: what it adds to the sum, and the pooled outputs that stand at it."""
         _, history = self._histories(Queries.of([query]))
         by_place = parts_of(self.inputs[history], self.layers).astype(np.float64)

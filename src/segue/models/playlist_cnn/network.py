@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -78,8 +81,7 @@ class PlaylistCNNNetwork(nn.Module):
     def layers(self) -> PlaylistCNNLayers:
         """The arrays for answering: batch normalisation folded into what stands before it."""
         convolutions, biases, shifts = [], [], []
-        for block in self.blocks:
-            assert isinstance(block, _Block)
+        for block in cast(Iterable[_Block], self.blocks):
             norm, conv = block.norm, block.conv
             assert norm.running_var is not None
             assert norm.running_mean is not None

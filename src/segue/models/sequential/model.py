@@ -160,7 +160,7 @@ class SequenceRecommender(LongTermHistoryModel):
         out[np.diff(histories.offsets) == 0] = 0  # nothing is known but, maybe, the past
         return out
 
-    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+    def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         """A track's part: what its score loses when the history begins after it."""
         history = self._histories(Queries.of([query]))
         count = len(history.tracks)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from segue.numeric.kernels import accumulate, project
+from segue.numeric.kernels import TILE, accumulate
 from segue.numeric.parallel import parallel
-
-_TILE = 512
-"""Tracks whose vectors stay in the cache while all queries pass."""
 
 
 @parallel(cache=True)
@@ -48,25 +45,6 @@ def vote(offsets, documents, weights, starts, tracks, values, root, vectors, out
         out[q] = votes
         voted = np.flatnonzero(votes)
         z[q] = 0
-        for first in range(0, len(voted), _TILE):
-            some = voted[first : first + _TILE]
+        for first in range(0, len(voted), TILE):
+            some = voted[first : first + TILE]
             accumulate(vectors[some], (votes[some] / root[some]).astype(np.float32), z[q])
-
-
-@njit(fastmath=True, cache=True)
-def _add_tile(vectors, scale, z, product, out):  # type: ignore[no-untyped-def]
-    """On its own, so that the compiler knows what does not overlap: five times as fast."""
-    for q in range(len(z)):
-        project(vectors, z[q], product)
-        row = out[q]
-        for t in range(len(vectors)):
-            row[t] += scale[t] * product[t]
-
-
-@parallel(cache=True)
-def add_products(vectors, scale, z, out):  # type: ignore[no-untyped-def]
-    """out[q, t] += scale[t] vectors[t] . z[q]"""
-    for tile in prange((len(vectors) + _TILE - 1) // _TILE):
-        first, last = tile * _TILE, min(len(vectors), (tile + 1) * _TILE)
-        product = np.empty(_TILE, np.float32)
-        _add_tile(vectors[first:last], scale[first:last], z, product, out[:, first:last])

@@ -27,22 +27,22 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from msgspec import Meta
 
 from segue.catalog.catalog import first_of_each
-from segue.config import Config, Search
 from segue.data.dataset import Dataset
 from segue.errors import DataError
 from segue.models.base.recommender import TrainingOptions
 from segue.models.base.scoring import ScoringModel
-from segue.models.title.kernels import add_products, cosines, vote
+from segue.models.title.config import TitleConfig
+from segue.models.title.kernels import cosines, vote
 from segue.models.title.titles import by_name
 from segue.numeric.arrays import Float32, Int32
+from segue.numeric.kernels import add_products
 from segue.numeric.svd import right_vectors
 from segue.numeric.tensors import csr, expect, expect_rows, rows_as_tensors
 from segue.queries import Queries, Query, Reason
@@ -54,40 +54,6 @@ _LEAST = 0.1
 """Documents that are less similar have no vote: they are many and say nothing."""
 _BLOCK = 32
 """Queries compared with all documents at a time."""
-
-
-class TitleConfig(Config, frozen=True):
-    """Settings of `title`."""
-
-    features: Annotated[
-        Literal["words", "name"],
-        Meta(description="words and character n-grams, or the whole name as one category"),
-    ] = "words"
-    factors: Annotated[
-        int,
-        Meta(ge=1, le=4096, description="singular vectors; the paper has 200, for name"),
-        Search(16, 256, log=True),
-    ] = 64
-    sharpness: Annotated[
-        float,
-        Meta(gt=0, description="(words) more listens to the most similar titles only"),
-        Search(0.5, 10, log=True),
-    ] = 3.0
-    artists: Annotated[
-        float,
-        Meta(ge=0, description="(words) weight of artists' names beside titles"),
-        Search(0.5, 50, log=True),
-    ] = 6.0
-    smoothing: Annotated[
-        float,
-        Meta(ge=0, description="(words) weight of tracks that share playlists with voted"),
-        Search(0.5, 50, log=True),
-    ] = 4.0
-    popularity: Annotated[
-        float,
-        Meta(ge=0, description="(words) votes that the most popular track starts with"),
-        Search(0.03, 3, log=True),
-    ] = 0.3
 
 
 class Title(ScoringModel):
@@ -211,7 +177,7 @@ class _Words(Title):
             scores[known] += self._spread(voters[known])
         return known, scores
 
-    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+    def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         title = words(query.title or "")
         parts = self._cosines(self.vocabulary.parts(title))
         similar = parts.sum(axis=0)
@@ -289,7 +255,7 @@ class _Names(Title):
         add_products(self.vectors, np.ones(len(self.vectors), np.float32), names, out)
         return out
 
-    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+    def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         name = " ".join(words(query.title or ""))
         (scores,) = self.scores(Queries.of([query]))
         return [[Reason("title", name, float(scores[track]))] for track in tracks]

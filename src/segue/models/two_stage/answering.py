@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from numba import get_num_threads
 
-from segue.models.base.recommender import POPULARITY, knows_history
+from segue.models.base.recommender import POPULARITY, Recommender, knows_history
 from segue.models.base.scoring import ColdStartModel, EmbeddingModel
 from segue.models.two_stage.candidates import FirstStage, Pool
 from segue.models.two_stage.cold_start import AddedTracks
@@ -74,9 +74,7 @@ class Stages(ColdStartModel):
 
     @property
     def _wrmf(self) -> WRMF:
-        wrmf = self.first.models["wrmf"]
-        assert isinstance(wrmf, WRMF)
-        return wrmf
+        return self.first.wrmf
 
     @property
     def features(self) -> tuple[Feature, ...]:
@@ -107,7 +105,7 @@ class Stages(ColdStartModel):
                 served[q] = "title"
         return served
 
-    def _best(self, queries: Queries, offsets: Int64, excluded: Int32, n: int) -> Best:
+    def top_n(self, queries: Queries, offsets: Int64, excluded: Int32, n: int) -> Best:
         tracks = np.full((len(queries), n), -1, np.int32)
         scores = np.full((len(queries), n), np.nan, np.float32)
         counts = np.zeros(len(queries), np.int64)
@@ -129,12 +127,12 @@ class Stages(ColdStartModel):
         """What `_best` gives of queries that one model serves."""
         wrmf = self.cold.wrmf
         if model == "wrmf":
-            return wrmf._best(queries, offsets, excluded, n)
+            return wrmf.top_n(queries, offsets, excluded, n)
         vectors = self._vectors(queries)
         learned = self.cold.learned_of(queries)
         ends, out = self.cold.within(offsets, excluded)
         if model == "title":
-            best = self.first.models["title"]._best(learned, *self.cold.shut(ends, out), n)
+            best = self.first.models["title"].top_n(learned, *self.cold.shut(ends, out), n)
         else:
             best = self._ordered(learned, ends, out, n, vectors)
         if vectors is None:
@@ -242,15 +240,15 @@ class Stages(ColdStartModel):
         scores: Float32 = (floor - 1 / (1 + plays)).astype(np.float32)
         return scores
 
-    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+    def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         """Those of the model that serves the query; of a cold track those of `wrmf`."""
         queries = Queries.of([query])
         model = self.serves(queries)[0]
         if model == "wrmf":
-            return self.cold.wrmf._reasons(query, tracks)
+            return self.cold.wrmf.explain(query, tracks)
         cold = self.cold.mask[tracks]
         if model == "title":
-            learned = self.first.models["title"]._reasons(query, tracks[~cold])
+            learned = self.first.models["title"].explain(query, tracks[~cold])
         else:
             learned = self._explained(queries, tracks[~cold])
         reasons, of_cold = iter(learned), iter(self._placed(query, tracks[cold]))
@@ -262,8 +260,8 @@ class Stages(ColdStartModel):
             return []
         queries = Queries.of([query])
         known = self.cold.wrmf.answerable(queries)[0]
-        reasons = self.cold.wrmf._reasons(query, tracks) if known else [[] for _ in tracks]
-        best = self._best(queries, *queries.excluded(), len(self.catalog))
+        reasons = self.cold.wrmf.explain(query, tracks) if known else [[] for _ in tracks]
+        best = self.top_n(queries, *queries.excluded(), len(self.catalog))
         scores = dict(zip(best[0][0].tolist(), best[1][0].tolist(), strict=True))
         for track, some in zip(tracks.tolist(), reasons, strict=True):
             score = scores.get(track, 0.0)  # one that is banned has none
@@ -307,6 +305,10 @@ class Stages(ColdStartModel):
     @property
     def space(self) -> EmbeddingModel:
         return self.cold.wrmf
+
+    def fallbacks(self) -> dict[str, Recommender]:
+        title = self.first.models.get("title")
+        return {"first stage": self.cold.wrmf} | ({"title": title} if title else {})
 
     def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Self:
         return self._taking(self.cold.with_tracks(tracks, vectors))

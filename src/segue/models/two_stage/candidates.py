@@ -8,14 +8,13 @@ a query, and their weighted sum, the blend, keeps the best of them for the secon
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from segue.models.base.recommender import Recommender
-from segue.models.base.scoring import EmbeddingModel, ScoringModel
-from segue.models.title.kernels import add_products
+from segue.models.wrmf.model import WRMF
 from segue.numeric.arrays import Float32, Int32, Int64
 from segue.queries import Queries
 from segue.retrieval.topk import best_of_scores
@@ -72,6 +71,11 @@ class FirstStage:
         self.retrieved, self.reranked = retrieved, reranked
         self.weights = weights
 
+    @property
+    def wrmf(self) -> WRMF:
+        """The model that a first stage always has."""
+        return cast(WRMF, self.models["wrmf"])
+
     def pool(
         self,
         query: Queries,
@@ -119,7 +123,7 @@ class FirstStage:
                 standard = _standardised(scores[:, q, tracks], known[:, q])
                 blend = standard @ self.weights
                 if not everything and len(tracks) > self.reranked:
-                    kept = np.sort(_best(blend, self.reranked))
+                    kept = np.sort(top_n(blend, self.reranked))
                     tracks, standard, blend = tracks[kept], standard[kept], blend[kept]
                 yield Pool(tracks, standard, blend, of_wrmf[q])
 
@@ -138,16 +142,12 @@ class FirstStage:
         of_wrmf = np.zeros((len(queries), 0), np.float32)
         for m, name in enumerate(self.names):
             model = self.models.get(name)
-            if isinstance(model, EmbeddingModel):
-                known[m] = model.answerable(queries)
-                own = name == "wrmf"
-                vectors = given if own and given is not None else model.query_vectors(queries)
-                scores[m] = model.bias
-                add_products(model.vectors, np.ones(shape[2], np.float32), vectors, scores[m])
-                if own:
-                    of_wrmf = vectors
-            elif isinstance(model, ScoringModel):
-                known[m], scores[m] = model.known_scores(queries)
+            if name == "wrmf":
+                known[m] = self.wrmf.answerable(queries)
+                of_wrmf = self.wrmf.query_vectors(queries) if given is None else given
+                self.wrmf.score_vectors(of_wrmf, scores[m])
+            elif model is not None:
+                known[m] = model.score_catalog(queries, scores[m])
             scores[m, ~known[m]] = 0
         return scores, known, of_wrmf
 
@@ -184,7 +184,7 @@ class FirstStage:
         return found
 
 
-def _best(scores: Float32, n: int) -> Int32:
+def top_n(scores: Float32, n: int) -> Int32:
     """Places of the n highest, highest first."""
     nothing = np.zeros(0, np.int32)
     best: Int32 = best_of_scores(scores[None].copy(), np.zeros(2, np.int64), nothing, n)[0][0]
@@ -238,7 +238,7 @@ def _ndcg(
     gains = 1 / np.log2(np.arange(2, _CUT_OFF + 2))
     values = []
     for pool, label in zip(pools, labels, strict=True):
-        hits = label[_best(pool.scores @ weights, min(_CUT_OFF, len(label)))]
+        hits = label[top_n(pool.scores @ weights, min(_CUT_OFF, len(label)))]
         ideal = gains[: min(_CUT_OFF, int(label.sum()))].sum()
         values.append((gains[: len(hits)] * hits).sum() / ideal if ideal else 0.0)
     return float(np.mean(values))

@@ -9,7 +9,7 @@ from msgspec import Meta
 from segue.config import Config, Search
 from segue.models.knn import ItemKNNConfig, UserKNNConfig
 from segue.models.playlist_cnn.config import PlaylistCNNConfig
-from segue.models.title.model import TitleConfig
+from segue.models.title.config import TitleConfig
 from segue.models.two_stage.features.columns import FAMILIES
 from segue.models.two_stage.ranker import RankerConfig
 from segue.models.wrmf.config import WRMFConfig

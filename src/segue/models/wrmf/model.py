@@ -72,8 +72,7 @@ class WRMF(EmbeddingModel):
     """Vectors of the rows of ``dataset.plays(rows)``; after `fit` only. (rows, factors)"""
 
     def _fit(self, dataset: Dataset, plays: sp.csr_matrix, run: TrainingOptions) -> None:
-        if self._skips or self.config.rows != "listeners":
-            plays = row_counts(dataset, self.config.rows, self._skips)
+        plays = self.training_rows(dataset, plays)
         weights = self._weights()
         filled = np.diff(plays.indptr) > 0
         titles = [title if some else None for title, some in zip(dataset.titles, filled)]  # noqa: B905
@@ -88,7 +87,7 @@ class WRMF(EmbeddingModel):
         sweeps = self.config.sweeps
         with progress.task("fitting wrmf", sweeps, "sweeps", show=run.progress) as advance:
             rows, vectors = factorise(
-                Weighted.of(columns, self._confidence),
+                Weighted.of(columns, self.confidence_of),
                 self.config.factors,
                 self.config.regularisation,
                 self.config.frequency_exponent,
@@ -99,6 +98,17 @@ class WRMF(EmbeddingModel):
                 self._reporter(run.monitor),
             )
         self._take_factors(rows, vectors)
+
+    def training_rows(self, dataset: Dataset, plays: sp.csr_matrix) -> sp.csr_matrix:
+        """The matrix to factorise: plays, or plays minus skips. (rows, tracks)
+
+        Args:
+            dataset: to train on.
+            plays: ``dataset.plays()``.
+        """
+        if self._skips or self.config.rows != "listeners":
+            return row_counts(dataset, self.config.rows, self._skips)
+        return plays
 
     def _take_factors(self, rows: Float32, vectors: Float32) -> None:
         """Become the model of these factors, which are rotated in place."""
@@ -146,7 +156,7 @@ class WRMF(EmbeddingModel):
         taken: Float32 = share * (whose.astype(np.float32) @ self.beside[: whose.shape[1]])
         return taken
 
-    def _confidence(self, counts: Float32) -> Float32:
+    def confidence_of(self, counts: Float32) -> Float32:
         """c − 1 of plays (above 0) and of skips (below)."""
         config = self.config
         played, skipped = (
@@ -203,7 +213,7 @@ class WRMF(EmbeddingModel):
         if self.company:
             shares = np.where(heard > 0, heard / (heard + 1), 1).astype(np.float32)
             columns = self.company.beside(counts, queries.titles, shares)
-        rows = Weighted.of(columns, self._confidence).side(
+        rows = Weighted.of(columns, self.confidence_of).side(
             self.config.regularisation, self.config.frequency_exponent
         )
         shape = (_PIVOT / np.maximum(heard, 1)) ** self.config.fold_in_exponent
@@ -222,7 +232,7 @@ class WRMF(EmbeddingModel):
         solve(rows, fixed, self.gram, out, _FOLD_IN_STEPS, _FOLD_IN_TOLERANCE, cold=True)
         return out
 
-    def _reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+    def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         """score = Σ_j w_j v_jᵀ B⁻¹ v over the history's columns j: one part each; and the bias.
 
         B is A without its skipped columns. w_j is c_j where j was played (Hu et al., eq. 7) and

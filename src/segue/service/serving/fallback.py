@@ -10,10 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from segue.data.schema import Outcome
-from segue.models.audio.model import AudioRecommender
 from segue.models.base.recommender import POPULARITY, RECOMMENDERS, Recommender
-from segue.models.base.scoring import ColdStartModel, EmbeddingModel
-from segue.models.two_stage.answering import Stages
 from segue.queries import Query
 
 
@@ -56,14 +53,12 @@ def ladder_of(recommender: Recommender) -> list[FallbackLevel]:
     rungs = [FallbackLevel(recommender.name, recommender)]
     if recommender.name == POPULARITY:
         return rungs
-    stages = stages_of(recommender)
-    if stages is not None:
-        rungs.append(FallbackLevel("first stage", stages.cold.wrmf))
+    parts = recommender.fallbacks()
+    rungs += [FallbackLevel(name, part) for name, part in parts.items() if name != "title"]
     if recommender.name != "content":
         rungs.append(_plain("content", recommender))
-    title = stages and stages.first.models.get("title")
-    if title:
-        rungs.append(FallbackLevel("title", title))
+    if "title" in parts:
+        rungs.append(FallbackLevel("title", parts["title"]))
     return [*rungs, _plain(POPULARITY, recommender)]
 
 
@@ -72,15 +67,3 @@ def _plain(name: str, recommender: Recommender) -> FallbackLevel:
     plain = RECOMMENDERS[name]()
     plain.catalog = recommender.catalog
     return FallbackLevel(name, plain)
-
-
-def stages_of(recommender: Recommender) -> Stages | None:
-    """The two stages that a recommender is, or is built on."""
-    inner = recommender.base if isinstance(recommender, AudioRecommender) else recommender
-    return inner if isinstance(inner, Stages) else None
-
-
-def space_of(recommender: Recommender) -> EmbeddingModel | None:
-    """The model whose vectors place the tracks; None where there is none."""
-    inner = recommender.base if isinstance(recommender, AudioRecommender) else recommender
-    return inner.space if isinstance(inner, ColdStartModel) else None

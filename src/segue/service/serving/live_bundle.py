@@ -16,13 +16,11 @@ from segue.bundle import MANIFEST, Bundle
 from segue.catalog.catalog import Catalog
 from segue.data.schema import Outcome
 from segue.errors import BundleError, UsageError
-from segue.models.base.cold_start import ContentModel
 from segue.models.base.recommender import Recommender
-from segue.models.base.scoring import ColdStartModel
 from segue.numeric.arrays import Float32
 from segue.queries import Query
 from segue.reranking.list_stage import continue_playlist
-from segue.service.serving.fallback import FallbackLevel, ladder_of, space_of
+from segue.service.serving.fallback import FallbackLevel, ladder_of
 
 scoring = threading.Lock()
 """Held while a model computes: not every system lets two threads into its parallel loops."""
@@ -85,11 +83,9 @@ class LiveBundle:
         Raises:
             TakesNone: the bundle's model takes in no tracks.
         """
-        taking = self.recommender
-        if not isinstance(taking, ColdStartModel | ContentModel):
-            raise TakesNone(taking)
-        more = taking.with_tracks(tracks, vectors)
-        assert isinstance(more, Recommender)
+        if self.recommender.item_vectors is None:
+            raise TakesNone(self.recommender)
+        more = self.recommender.with_tracks(tracks, vectors)
         bundle = Bundle(more, self.bundle.manifest, self.bundle.learned)
         return replace(self, bundle=bundle)
 
@@ -172,7 +168,7 @@ class LiveBundle:
         asked = rung.reads(query)
         with scoring:
             slate = continue_playlist(rung.recommender, asked, _CANARY)
-            reasons = rung.recommender.reasons(asked, slate.tracks)
+            reasons = rung.recommender.explain(asked, slate.tracks)
         never = {*asked.tracks, *asked.bans}
         left = rung.tracks - len(never)
         tracks = slate.tracks.tolist()
@@ -195,8 +191,8 @@ class LiveBundle:
         The first two principal components of the tracks' vectors, each as a share of those below.
         None where the model has no vectors.
         """
-        space = space_of(self.recommender)
-        return None if space is None else flat(space.vectors)
+        vectors = self.recommender.item_vectors
+        return None if vectors is None else flat(vectors)
 
 
 def flat(vectors: Float32) -> Float32:

@@ -21,11 +21,9 @@ from segue.catalog.matching import artists_of
 from segue.data.readers.audio import AudioTrack
 from segue.data.schema import TABLES
 from segue.models.audio.examples import Artists
-from segue.models.base.cold_start import ContentModel
 from segue.numeric.arrays import Float32
 from segue.operations.add_tracks import FeatureExtraction, table_of
 from segue.reranking.recordings import Recordings
-from segue.service.serving.fallback import space_of
 from segue.service.serving.limits import ServiceSettings
 from segue.service.serving.live_bundle import LiveBundle, TakesNone, scoring
 from segue.service.storage.store import Upload
@@ -89,9 +87,7 @@ def _limits(settings: ServiceSettings) -> Limits:
 
 
 def _ears(live: LiveBundle, settings: ServiceSettings) -> FeatureExtraction:
-    door = live.recommender
-    sound = door.sound if isinstance(door, ContentModel) else "none"
-    return FeatureExtraction(SOUNDS.get(sound), settings.upload_minutes)
+    return FeatureExtraction(SOUNDS.get(live.recommender.sound or "none"), settings.upload_minutes)
 
 
 def row_of(live: LiveBundle, found: AudioTrack, said: dict[str, str]) -> dict[str, Any]:
@@ -166,17 +162,16 @@ def _vectors(
     live: LiveBundle, files: Sequence[AudioTrack], table: pa.Table, settings: ServiceSettings
 ) -> tuple[Float32, list[Door | None]]:
     """Of tracks, and through which door they came."""
-    space = space_of(live.recommender)
-    if space is None:
-        raise TakesNone(live.recommender)
-    catalog, door = live.catalog, live.recommender
-    artists = Artists(catalog.artists, catalog.plays > 0, space.vectors)
+    catalog, model = live.catalog, live.recommender
+    if model.item_vectors is None:
+        raise TakesNone(model)
+    artists = Artists(catalog.artists, catalog.plays > 0, model.item_vectors)
     beside = artists.beside(artists_of(catalog, table))
     vectors: Float32 = beside[:, :-1].copy()
     doors: list[Door | None] = ["text" if told else None for told in beside[:, -1]]
-    if isinstance(door, ContentModel):
-        heard = door.place(_ears(live, settings).features(files), table)
+    if model.sound is not None:
+        heard = model.place(_ears(live, settings).features(files), table)
         for at in np.flatnonzero(heard.any(axis=1)):
             vectors[at] = heard[at]
-            doors[at] = "audio" if door.sound != "none" else "text"
+            doors[at] = "audio" if model.sound != "none" else "text"
     return vectors, doors

@@ -64,7 +64,7 @@ def test_lists_and_places_follow_the_scores_in_blocks_of_any_size(monkeypatch):
     for a, b in zip(whole, parted, strict=True):
         assert a.tobytes() == b.tobytes()
     tracks = np.tile(np.arange(50, dtype=np.int32), 4)
-    places = top.places(units, histories, none, NONE, 50 * np.arange(5), tracks).reshape(4, 50)
+    places = top.ranks(units, histories, none, NONE, 50 * np.arange(5), tracks).reshape(4, 50)
     for q in range(4):
         assert places[q, whole[0][q]].tolist() == list(range(50))
     values = top.values(units, histories, 50 * np.arange(5), tracks).reshape(4, 50)

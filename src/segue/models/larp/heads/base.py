@@ -25,7 +25,7 @@ from segue.errors import BundleError
 from segue.models.base.recommender import TrainingOptions
 from segue.models.larp.heads.config import ClcRecConfig, DropoutNetConfig
 from segue.models.larp.heads.nearest import Nearest
-from segue.nn.dense import _LEAKY, _TANH, Dense
+from segue.nn.dense import LEAKY, TANH, Dense
 from segue.numeric.arrays import Float32, Int64
 from segue.system.extras import needs
 
@@ -159,7 +159,7 @@ class DropoutNet:
     ) -> Self:
         layers = len(config.hidden) + 1
         playlist, track = (
-            Dense.restore(tensors, f"{prefix}{side}.", c, layers, _TANH)
+            Dense.restore(tensors, f"{prefix}{side}.", c, layers, TANH)
             for side in ("playlist", "track")
         )
         if playlist.outputs != track.outputs:
@@ -207,7 +207,7 @@ class ClcRec:
     def restore(
         cls, tensors: Mapping[str, npt.NDArray[Any]], prefix: str, c: int, config: ClcRecConfig
     ) -> Self:
-        return cls(Dense.restore(tensors, prefix, c, len(config.hidden) + 1, _LEAKY))
+        return cls(Dense.restore(tensors, prefix, c, len(config.hidden) + 1, LEAKY))
 
 
 def _training() -> ModuleType:

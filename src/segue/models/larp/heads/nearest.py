@@ -27,7 +27,7 @@ from segue.numeric.arrays import Float32, Int32, Int64, fixed
 from segue.numeric.parallel import parallel
 from segue.numeric.tensors import expect
 from segue.numeric.vectors import units
-from segue.retrieval.ranks import places_of_scores
+from segue.retrieval.ranks import ranks_of_scores
 from segue.retrieval.topk import Best, best_of_scores
 from segue.retrieval.topk_kernels import near
 from segue.system.progress import note
@@ -124,7 +124,7 @@ class Nearest:
         tracks, values, counts = (np.concatenate(part) for part in zip(*found, strict=True))
         return tracks, values, counts
 
-    def places(
+    def ranks(
         self,
         units: Float32,
         histories: tuple[Int64, Int32],
@@ -133,12 +133,12 @@ class Nearest:
         offsets: Int64,
         tracks: Int32,
     ) -> Int64:
-        """As `places_of_scores` gives them."""
+        """As `ranks_of_scores` gives them."""
         out = np.empty(len(tracks), np.int64)
         for rows, scores in self._blocks(units, *histories):
             some = slice(rows.start, rows.stop + 1)
             ends = offsets[some]
-            out[ends[0] : ends[-1]] = places_of_scores(
+            out[ends[0] : ends[-1]] = ranks_of_scores(
                 scores, excluded_offsets[some], excluded, ends - ends[0], tracks[ends[0] : ends[-1]]
             )
         return out

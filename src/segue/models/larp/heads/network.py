@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import cast
 
 import numpy as np
 import torch
@@ -51,7 +52,7 @@ class DenseLayers(nn.Module):
         h = (content - self.get_buffer("shift")) * self.get_buffer("scale")
         if self.extra:
             h = torch.cat([h, h.new_zeros(len(h), self.extra) if beside is None else beside], 1)
-        for i, layer in enumerate(self.dense):
+        for i, layer in enumerate(cast(Iterable[nn.Linear], self.dense)):
             if i:
                 h = self.activation(h)
             h = layer(h)
@@ -64,15 +65,13 @@ class DenseLayers(nn.Module):
         """For `larp.heads.base.Dense`: of content alone, all that shifts and scales folded in."""
         shift, scale = self.get_buffer("shift"), self.get_buffer("scale")
         arrays: dict[str, Float32] = {}
-        for i, layer in enumerate(self.dense):
-            assert isinstance(layer, nn.Linear)
+        for i, layer in enumerate(cast(Iterable[nn.Linear], self.dense)):
             weights, bias = layer.weight.T, layer.bias.detach()
             if i == 0:
                 weights = weights[: len(shift)] * scale
                 bias = bias - shift @ weights
             if i < len(self.norms):
-                norm = self.norms[i]
-                assert isinstance(norm, nn.BatchNorm1d)
+                norm = cast(nn.BatchNorm1d, self.norms[i])
                 assert norm.running_mean is not None
                 assert norm.running_var is not None
                 gain = norm.weight / (norm.running_var + norm.eps).sqrt()

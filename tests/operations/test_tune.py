@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +100,9 @@ def test_the_best_settings_are_found(world: Dataset, monkeypatch: pytest.MonkeyP
     assert found.recipe.settings["beta"] == pytest.approx(0.3, abs=0.05)
     assert found.difference.mean == pytest.approx(found.best - found.start)
     assert len(found.trials) == 40
+    assert repr(found) == (
+        f"Tuning(user-knn: ndcg@500 {found.best:.4f} on validation, 0.4000 at the start; 40 trials)"
+    )
 
 
 def test_the_best_is_never_worse_than_the_recipe(
@@ -186,6 +190,43 @@ def test_an_interrupted_study_goes_on(
     assert second.best >= first.best
 
 
+def test_an_interrupted_study_tries_what_it_would_have_tried(
+    world: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def score(config: Any) -> float:
+        if len(scored) in stops:
+            raise KeyboardInterrupt
+        return float(1 - abs(config.beta - 0.3))
+
+    stops = {4, 14}  # while settings are random, and while they are proposed
+    scored = knows_best(monkeypatch, score)
+    calls = [searched(world, trials=16, study=tmp_path / "study") for _ in range(3)]
+    assert [call.interrupted for call in calls] == [True, True, False]
+    stops, before = set(), len(scored)
+    whole = searched(world, trials=16)
+    assert len(scored) == before + 16
+    tried = [trial.settings for trial in calls[-1].trials]
+    assert tried == [trial.settings for trial in whole.trials]
+
+
+def test_a_pruned_trial_is_reported_as_pruned(
+    world: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    knows_best(monkeypatch, lambda config: 1 - abs(config.fold_in_exponent - 0.6))
+    found = searched(
+        world,
+        "wrmf",
+        settings=["factors=4", "sweeps=8"],
+        trials=20,
+        names=["fold_in_exponent"],
+        progress=True,
+    )
+    lines = capsys.readouterr().err.splitlines()
+    for trial in found.trials:
+        told = "pruned" if trial.state == "pruned" else f"ndcg@500 {trial.score:.4f}"
+        assert f"trial {trial.number}: {told} (best " in lines[trial.number]
+
+
 def test_a_killed_study_goes_on(
     world: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,6 +274,11 @@ def test_the_test_stays_unseen_and_the_recipe_can_be_trained(
     assert "4 trials: 4 complete, 0 pruned, 0 failed" in shown.out
     assert "trial 3: ndcg@500 " in shown.err
     assert (tmp_path / "mine.toml.study").is_file()
+    assert run([*asked, "--trials", "5", "--set", "beta=1.8", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [trial["number"] for trial in printed["trials"]] == [0, 1, 2, 3, 4]
+    assert printed["best"] - printed["start"] == pytest.approx(printed["difference"]["mean"])
+    assert printed["recipe"]["settings"].keys() == {"neighbours", "beta"}
     recipe = load_recipe(str(out))
     assert tomllib.loads(out.read_text())["recommender"] == "user-knn"
     bundle, _ = train(recipe, world, holdout="challenge")

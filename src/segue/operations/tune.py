@@ -85,6 +85,12 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     trials: list[Trial]
     interrupted: bool = False
 
+    def __repr__(self) -> str:
+        return (
+            f"Tuning({self.recipe.name}: {self.metric} {self.best:.4f} on validation, "
+            f"{self.start:.4f} at the start; {len(self.trials)} trials)"
+        )
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -171,7 +177,8 @@ def tune(
         dataset: whole; the protocol holds out its test, which stays unseen.
         protocol: name of the protocol that splits and scores.
         metric: to search by; None: the second of the protocol's headline.
-        minutes: budget of this call. A trial under way at its end is given up.
+        minutes: budget of this call. A trial under way at its end is given up after its epoch or
+            sweep, or finished where a model has none.
         trials: so many trials in all, those of earlier calls counted; None: as many as there is
             time for.
         names: settings to search, see `search_space`.
@@ -323,7 +330,7 @@ class _Search:
             "study_name": "segue",
             "direction": "maximize",
             "load_if_exists": True,
-            "pruner": optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1),
+            "pruner": optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=2),
         }
         if file is None:
             study = optuna.create_study(**options)
@@ -354,12 +361,20 @@ class _Search:
             if trial.state == optuna.trial.TrialState.RUNNING:
                 study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
                 study.enqueue_trial(trial.params)
-        study.sampler = optuna.samplers.TPESampler(
-            seed=self.scorer.seed + len(study.trials),
+        return study
+
+    def _sampler(self) -> Any:
+        """Proposes the next settings.
+
+        Its seed depends on the trials so far alone, so an interrupted study proposes what it would
+        have proposed without the interrupt.
+        """
+        seeds = np.random.SeedSequence([self.scorer.seed, self._done()])
+        return self.optuna.samplers.TPESampler(
+            seed=int(seeds.generate_state(1)[0]),
             n_startup_trials=_STARTUP_TRIALS,
             multivariate=True,
         )
-        return study
 
     def run(self, protocol: str, minutes: float, trials: int | None) -> Tuning:
         """Search until the budget ends; see `tune`."""
@@ -388,6 +403,7 @@ class _Search:
     def _trial(self, deadline: float) -> bool:
         """Train and score one set of settings; False where the time ended first."""
         state = self.optuna.trial.TrialState
+        self.study.sampler = self._sampler()
         trial = self.study.ask()
         settings = {name: _suggested(trial, name, s) for name, s in self.space.items()}
         first = not self._complete()
@@ -427,11 +443,10 @@ class _Search:
         self.study.enqueue_trial(trial.params)
 
     def _report(self, began: float, minutes: float) -> None:
-        best, last = self.study.best_trial, self.study.trials[-1]
-        last = next(t for t in reversed(self.study.trials) if t.datetime_start is not None)
-        score = last.state.name.lower()
-        if last.value is not None:
-            score = f"{self.scorer.metric} {self.sign * last.value:.4f}"
+        best = self.study.best_trial
+        started = (t for t in reversed(self.study.trials) if t.datetime_start is not None)
+        last = _trial_of(next(started), self.sign)
+        score = last.state if last.score is None else f"{self.scorer.metric} {last.score:.4f}"
         spent = (time.monotonic() - began) / 60
         note(
             f"trial {last.number}: {score} (best {self.sign * best.value:.4f}, trial "
@@ -461,7 +476,7 @@ class _Search:
             start=self.sign * start.value,
             best=score,
             difference=difference,
-            trials=[_told(trial, self.sign) for trial in self.study.trials if _settled(trial)],
+            trials=[_trial_of(trial, self.sign) for trial in self.study.trials if _settled(trial)],
             interrupted=interrupted,
         )
 
@@ -471,7 +486,7 @@ def _settled(trial: Any) -> bool:
     return trial.state.name in ("COMPLETE", "PRUNED") or "refused" in trial.user_attrs
 
 
-def _told(trial: Any, sign: float) -> Trial:
+def _trial_of(trial: Any, sign: float) -> Trial:
     return Trial(
         number=trial.number,
         settings=trial.params,

@@ -338,7 +338,7 @@ def test_a_bundle_that_is_damaged_is_refused_and_the_old_one_goes_on(
         folder = copied(two[1], tmp_path / str(n))
         damage(folder)
         said = problem(house.post("/v1/admin/bundle", {"path": str(folder)}), 409)
-        assert f"{house.service.live.version} goes on" in said["detail"]
+        assert f"{house.service.bundles.live.version} goes on" in said["detail"]
         assert str(folder) in said["detail"]
         assert house.post("/v1/continue", ASKED).content == before.content
     (tmp_path / "empty").mkdir()
@@ -346,7 +346,7 @@ def test_a_bundle_that_is_damaged_is_refused_and_the_old_one_goes_on(
     (tmp_path / "file").touch()
     for none in (tmp_path / "none", tmp_path / "file", Path("x" * 300), Path("/" + "x/" * 300)):
         problem(house.post("/v1/admin/bundle", {"path": str(none)}), 404)
-    assert house.service.previous is None
+    assert house.service.bundles.previous is None
     refused = f'segue_bundle_swaps_total{{result="refused"}} {len(cases) + 5}.0'
     assert refused in house.ask("GET", "/metrics").text
 

@@ -200,7 +200,7 @@ class House:
 
 def batched(house: House, asked: Sequence[tuple[str, str, Any]]) -> list[httpx.Response]:
     """Responses to requests as `House.together` takes them, which wait until all have come."""
-    answering = house.service.answering
+    answering = house.service.recommendations.scorer
     real = answering._answer
 
     def waits(asks: Any) -> None:

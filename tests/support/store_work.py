@@ -30,7 +30,7 @@ def write(address: str, word: str) -> None:
     for n in range(MOST):
         key = f"{word}-{n}"
         rows = [{"uri": event.track} for event in events(key)]
-        store.append(key, "listener", word, events(key), rows)
+        store.events.append(key, "listener", word, events(key), rows)
         os.write(1, f"{key}\n".encode())
     while True:
         time.sleep(1)

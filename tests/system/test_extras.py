@@ -280,7 +280,8 @@ def test_a_log_in_sqlite_needs_no_driver_of_postgres(tmp_path):
     code = (
         "import sys; sys.modules['psycopg'] = None\n"
         "from segue.service.storage.store import Store\n"
-        f"store = Store.open({str(tmp_path / 'log.sqlite')!r}); store.ping(); store.close()\n"
+        f"store = Store.open({str(tmp_path / 'log.sqlite')!r}); store.database.ping()\n"
+        "store.close()\n"
         "print('stored')"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

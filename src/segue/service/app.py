@@ -84,7 +84,7 @@ def _on_hangup(call: Callable[[], None]) -> bool:
 
 async def _quietly(service: Service) -> None:
     with suppress(problems.HTTPProblem):
-        await service.swap(BundleRequest())
+        await service.bundles.swap(BundleRequest())
 
 
 class Measured:

@@ -80,7 +80,7 @@ def serve(
         sounds=sounds_of(sounds) if sounds else {},
         report=report,
     )
-    service.open_log()
+    service.log.open()
     logging.basicConfig(format="segue: %(message)s", level=logging.INFO, stream=sys.stderr)
     config = uvicorn.Config(
         create_app(service, tokens, beyond=beyond),

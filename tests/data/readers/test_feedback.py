@@ -104,15 +104,17 @@ def test_a_log_becomes_a_dataset(store, address, tmp_path):
         {"uri": "a", "title": "A", "artist": "X", "duration_ms": 100_000},
         {"uri": "b", "album": "B side", "recording": "b-1"},
     ]
-    store.append("1", "zoe", "s", [play("b", at=late, ms_played=5), play("a", "partial")], rows)
-    store.append("2", "ann", "t", [Event(kind="skip", track="a", ms_played=7)], [])
-    store.append("3", "zoe", "u", [play("c", None), play("a", None, ms_played=90_000)], [])
-    store.append("4", "zoe", "s", [Event(kind="ban", track="b"), play("c")], [])
-    store.append("5", "ann", "t", [Event(kind="like", track="d"), play("b")], [])
-    store.append("6", "ann", "t", [Event(kind="ban", artist="X"), play("b")], [])
-    made = store.new_playlist("ann", "Mine", ["b", "a", "b", "e"], [])
-    store.new_playlist("ann", "", ["a"], [])
-    store.new_playlist("ann", "Empty", [], [])
+    store.events.append(
+        "1", "zoe", "s", [play("b", at=late, ms_played=5), play("a", "partial")], rows
+    )
+    store.events.append("2", "ann", "t", [Event(kind="skip", track="a", ms_played=7)], [])
+    store.events.append("3", "zoe", "u", [play("c", None), play("a", None, ms_played=90_000)], [])
+    store.events.append("4", "zoe", "s", [Event(kind="ban", track="b"), play("c")], [])
+    store.events.append("5", "ann", "t", [Event(kind="like", track="d"), play("b")], [])
+    store.events.append("6", "ann", "t", [Event(kind="ban", artist="X"), play("b")], [])
+    made = store.playlists.create("ann", "Mine", ["b", "a", "b", "e"], [])
+    store.playlists.create("ann", "", ["a"], [])
+    store.playlists.create("ann", "Empty", [], [])
     dataset, receipt = read(address, tmp_path / "dataset")
     assert listens(dataset) == [
         *(("zoe", 0, 0, "b", "disliked"), ("zoe", 0, 1, "a", "partial")),
@@ -198,7 +200,9 @@ def test_every_event_is_a_listen_or_is_dropped_or_makes_one_disliked(events):
 
 
 def test_how_much_of_a_track_is_most_of_it_is_a_setting(log, tmp_path):
-    log.append("1", "ann", "s", [play("a", None, ms_played=50)], [{"uri": "a", "duration_ms": 100}])
+    log.events.append(
+        "1", "ann", "s", [play("a", None, ms_played=50)], [{"uri": "a", "duration_ms": 100}]
+    )
     dataset, receipt = read(
         tmp_path / "log.sqlite", tmp_path / "dataset", settings={"finished_share": 0.5}
     )
@@ -209,9 +213,9 @@ def test_how_much_of_a_track_is_most_of_it_is_a_setting(log, tmp_path):
 
 
 def test_a_log_is_read_while_it_is_written(log, tmp_path):
-    log.append("1", "ann", "s", [play("a")], [])
+    log.events.append("1", "ann", "s", [play("a")], [])
     read(tmp_path / "log.sqlite", tmp_path / "one")
-    assert log.append("2", "ann", "s", [play("b")], [])
+    assert log.events.append("2", "ann", "s", [play("b")], [])
     dataset, _ = read(f"sqlite:///{tmp_path}/log.sqlite", tmp_path / "two")
     assert len(listens(dataset)) == 2
 
@@ -226,7 +230,9 @@ def test_both_databases_give_the_same_dataset(postgres, tmp_path):
         store = Store.open(address, clock=lambda: START.timestamp())
         for number, (kind, track, listener) in enumerate(drawn):
             event, session = Event(kind=kinds[kind], track=f"t{track}"), f"S{number % 3}"
-            store.append(str(number), f"é{listener}", session, [event], [{"uri": f"t{track}"}])
+            store.events.append(
+                str(number), f"é{listener}", session, [event], [{"uri": f"t{track}"}]
+            )
         store.close()
         prints.append(read(address, tmp_path / "dataset")[0].info.fingerprint)
     assert prints[0] == prints[1]
@@ -253,10 +259,12 @@ def base_of(path: Path) -> Dataset:
 def test_a_log_is_added_to_what_a_dataset_holds(store, address, tmp_path):
     base = base_of(tmp_path / "base")
     known = spotify_uri(4)
-    store.append("1", "new", "s", [play("n1"), play(known)], [{"uri": "n1", "title": "New"}])
-    store.append("2", "listener:0", "s", [play(known), play("n2")], [{"uri": known, "title": "?"}])
-    store.append("3", "listener:2", "s", [play("n1")], [])
-    store.new_playlist(None, "Mine", ["n3", known], [])
+    store.events.append("1", "new", "s", [play("n1"), play(known)], [{"uri": "n1", "title": "New"}])
+    store.events.append(
+        "2", "listener:0", "s", [play(known), play("n2")], [{"uri": known, "title": "?"}]
+    )
+    store.events.append("3", "listener:2", "s", [play("n1")], [])
+    store.playlists.create(None, "Mine", ["n3", known], [])
     dataset, receipt = read(address, tmp_path / "both", base=tmp_path / "base")
     before = base.tracks.to_pylist()
     assert dataset.tracks.to_pylist()[:6] == before
@@ -294,7 +302,7 @@ def test_rows_of_a_listener_that_come_in_several_parts_stay_together(
     added: dict[str, list[str]] = {}
     for number in range(30):
         owner = f"listener:{chance.integers(0, 8)}"
-        log.append(str(number), owner, "s", [play(f"t{number}")], [])
+        log.events.append(str(number), owner, "s", [play(f"t{number}")], [])
         added.setdefault(owner, []).append(f"t{number}")
     dataset, _ = read(tmp_path / "log.sqlite", tmp_path / "both", base=tmp_path / "base")
     found: dict[str, list[str]] = {}
@@ -310,7 +318,7 @@ def test_rows_of_a_listener_that_come_in_several_parts_stay_together(
 
 def test_adding_again_counts_nothing_twice(log, tmp_path):
     base_of(tmp_path / "base")
-    log.append("1", "listener:0", "s", [play("n1")], [])
+    log.events.append("1", "listener:0", "s", [play("n1")], [])
     prints = []
     for _ in range(2):
         dataset, _ = read(tmp_path / "log.sqlite", tmp_path / "both", base=tmp_path / "base")
@@ -326,7 +334,7 @@ def test_logs_of_two_services_are_added_one_after_another(log, tmp_path):
     base_of(tmp_path / "base")
     other = Store.open(str(tmp_path / "other.sqlite"))
     for number, store in enumerate((log, other)):
-        store.append("1", "listener:0", "s", [play(f"n{number}")], [])
+        store.events.append("1", "listener:0", "s", [play(f"n{number}")], [])
     other.close()
     read(tmp_path / "log.sqlite", tmp_path / "one", base=tmp_path / "base")
     dataset, _ = read(tmp_path / "other.sqlite", tmp_path / "two", base=tmp_path / "one")
@@ -345,7 +353,7 @@ def test_an_empty_log_adds_nothing_and_is_no_dataset_alone(log, tmp_path):
 
 def test_a_dataset_of_playlists_gets_its_first_listens(log, tmp_path):
     write_dataset(tmp_path / "base", [[0, 1]], ["x"], plain_tracks(2))
-    log.append("1", "ann", "s", [play(spotify_uri(1))], [])
+    log.events.append("1", "ann", "s", [play(spotify_uri(1))], [])
     dataset, _ = read(tmp_path / "log.sqlite", tmp_path / "both", base=tmp_path / "base")
     assert listens(dataset) == [("ann", 0, 0, spotify_uri(1), "finished")]
     assert dataset.track_count == 2
@@ -358,7 +366,9 @@ def test_the_loop_closes(log, tmp_path, recipe):
     known = [spotify_uri(t) for t in range(6)]
     for number in range(20):
         events = [play(known[5]), play("hit"), Event(kind="skip", track="miss")]
-        log.append(str(number), f"fan {number}", "s", events, [{"uri": "hit"}, {"uri": "miss"}])
+        log.events.append(
+            str(number), f"fan {number}", "s", events, [{"uri": "hit"}, {"uri": "miss"}]
+        )
     read(tmp_path / "log.sqlite", tmp_path / "both", base=tmp_path / "base")
     bundle, _ = train(load_recipe(recipe), Dataset.open(tmp_path / "both"))
     (slate,) = bundle.recommender.recommend(Queries.of([Query(tracks=[5])]), 7)
@@ -370,7 +380,7 @@ def test_the_loop_closes(log, tmp_path, recipe):
 
 
 def test_calls_that_cannot_be_meant(log, tmp_path):
-    log.append("1", "ann", "s", [play("a")], [])
+    log.events.append("1", "ann", "s", [play("a")], [])
     base_of(tmp_path / "base")
     base = tmp_path / "base"
     with pytest.raises(UsageError, match=r"^--with: mpd cannot be added to a dataset$"):
@@ -411,7 +421,7 @@ def asked(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, 
 
 
 def test_the_command_line_reads_a_log_by_its_connection_string(store, address, tmp_path, capsys):
-    store.append("1", "ann", "s", [play("a"), Event(kind="ban", artist="X")], [])
+    store.events.append("1", "ann", "s", [play("a"), Event(kind="ban", artist="X")], [])
     base_of(tmp_path / "base")
     ingest_ = ("ingest", "feedback", address, "--dataset", tmp_path / "both", "--json")
     status, out, _ = asked(capsys, *ingest_, "--with", tmp_path / "base")
@@ -426,8 +436,8 @@ def test_passwords_are_not_kept(postgres, tmp_path):
     address = postgres.fresh().replace("postgres@/", "postgres:secret@/")
     address += "&sslpassword=secret&application_name=x"
     store = Store.open(address)
-    store.append("1", "ann", "s", [play("a")], [])
-    store.add_upload(Upload(uri="u", file="f", row={"uri": "u"}))
+    store.events.append("1", "ann", "s", [play("a")], [])
+    store.uploads.add(Upload(uri="u", file="f", row={"uri": "u"}))
     store.close()
     _, receipt = read(address, tmp_path / "dataset")
     assert receipt.files[0].startswith("postgresql://postgres:***@/postgres?")
@@ -458,8 +468,8 @@ def test_receipts_add_up_whatever_is_said(tmp_path_factory, requests):
             Event(kind=said.kind, track=said.track, artist=None if said.track else "X")
             for said in some
         ]
-        store.append(str(number), "ann", session, events, [])
-    store.new_playlist(None, "", ["p"], [])
+        store.events.append(str(number), "ann", session, events, [])
+    store.playlists.create(None, "", ["p"], [])
     store.close()
     _, receipt = read(folder / "log.sqlite", folder / "dataset")
     assert receipt.read == 1 + sum(len(some) for _, some in requests)

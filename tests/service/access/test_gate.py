@@ -189,7 +189,7 @@ def test_a_wrong_token_is_refused_also_on_this_machine(near: House, given: str) 
 
 def test_a_token_is_whole_or_wrong(beyond: House) -> None:
     token = beyond.tokens["ann"]
-    for wrong in (token[:-1], token + "x", token.swapcase(), beyond.service.live.version):
+    for wrong in (token[:-1], token + "x", token.swapcase(), beyond.service.bundles.live.version):
         problem(beyond.ask("GET", "/v1/search", headers=bearer(wrong)), 401)
 
 
@@ -410,8 +410,8 @@ def test_an_upload_has_a_limit_of_its_own(small: House) -> None:
 
     kind = {"content-type": "multipart/form-data; boundary=b"}
     problem(small.ask("POST", "/v1/tracks", content=endless(), headers=kind), 413)
-    assert not list(small.service.folder.glob("*"))
-    assert not list(small.service.folder.glob(".*"))
+    assert not list(small.service.uploads.folder.glob("*"))
+    assert not list(small.service.uploads.folder.glob(".*"))
 
 
 # Every response

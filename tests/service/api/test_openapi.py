@@ -77,7 +77,7 @@ def test_every_operation_does_what_the_description_says(house: House, tmp_path: 
     wrong: list[str] = []
     statuses: defaultdict[str, set[int]] = defaultdict(set)
     token = house.tokens["ann"]
-    house.service.sounds[uri(3)] = sound(tmp_path)
+    house.service.uploads.sounds[uri(3)] = sound(tmp_path)
     with listening(house.app) as address:
         schema = schemathesis.openapi.from_url(
             f"{address}/openapi.json",

@@ -202,7 +202,7 @@ def test_spacing_and_adventure_are_those_of_the_list_stage(house: House, adventu
             adventure=adventure,
         )
         query = Query(tracks=tracks, outcomes=[Outcome.FINISHED] * 3)
-        slate = continue_playlist(house.service.live.recommender, query, 9, stage)
+        slate = continue_playlist(house.service.bundles.live.recommender, query, 9, stage)
         assert [track["index"] for track in told.json()["tracks"]] == slate.tracks.tolist()
 
 
@@ -253,10 +253,10 @@ def test_questions_that_come_together_are_answered_as_if_alone(house: House) -> 
     asked = many(5)
     alone = [house.ask(method, path, json=body) for method, path, body in asked]
     sizes: list[int] = []
-    real = house.service.answering.observe
-    house.service.answering.observe = lambda rung, size, took: sizes.append(size)
+    real = house.service.recommendations.scorer.observe
+    house.service.recommendations.scorer.observe = lambda rung, size, took: sizes.append(size)
     together = batched(house, asked)
-    house.service.answering.observe = real
+    house.service.recommendations.scorer.observe = real
     assert [one.content for one in together] == [one.content for one in alone]
     assert {one.status_code for one in alone} == {200}
     assert max(sizes) > 5
@@ -278,7 +278,7 @@ def test_what_is_unknown_is_told_and_the_rest_is_answered(wrmf: House) -> None:
 def test_who_says_nothing_is_answered_what_is_played_most(house: House, path: str) -> None:
     told = house.post(path, {"n": 10}).json()
     assert told["served_by"] == told["rung"] == "popularity"
-    plays = house.service.live.catalog.plays
+    plays = house.service.bundles.live.catalog.plays
     order = sorted(range(TRACKS), key=lambda t: (-plays[t], t))
     assert [track["index"] for track in told["tracks"]] == [t for t in order if t != 60][:10]
 
@@ -290,7 +290,7 @@ def test_every_track_can_be_banned_and_then_nothing_is_left(house: House) -> Non
 
 def test_an_answer_says_why_and_from_what(wrmf: House) -> None:
     told = wrmf.post("/v1/continue", {"tracks": [uri(1), uri(2)], "n": 3}).json()
-    assert told["version"] == wrmf.service.live.version
+    assert told["version"] == wrmf.service.bundles.live.version
     assert (told["rung"], told["passed"], told["personal"]) == ("wrmf", [], False)
     assert told["simulated"] is True
     for track in told["tracks"]:
@@ -450,7 +450,7 @@ def test_search_finds_by_words_and_by_uri(wrmf: House) -> None:
     assert found(q=uri(7)) == [uri(7)]
     assert found(q="nothing like it") == []
     assert len(found(q="artist", n=4)) == 4
-    plays = wrmf.service.live.catalog.plays
+    plays = wrmf.service.bundles.live.catalog.plays
     assert found(n=1) == [uri(int(np.argmax(plays)))]
     for asked in ({"q": "a\nb"}, {"n": 0}, {"n": 501}, {"n": "x"}):
         said = problem(wrmf.ask("GET", "/v1/search", params=asked), 422)
@@ -459,7 +459,7 @@ def test_search_finds_by_words_and_by_uri(wrmf: House) -> None:
 
 def test_what_a_track_is_called(wrmf: House) -> None:
     told = wrmf.ask("GET", f"/v1/tracks/{uri(60)}").json()
-    plays = int(wrmf.service.live.catalog.plays[60])
+    plays = int(wrmf.service.bundles.live.catalog.plays[60])
     assert told == {
         "uri": uri(60), "title": "song 0 (2011 Remaster)", "artist": "artist 0",
         "album": "album 0", "duration_ms": 100_000, "plays": plays, "playable": False,
@@ -531,7 +531,7 @@ def counts(house: House) -> dict[str, float]:
 
 def test_metrics_move_with_what_happens(fresh: House) -> None:
     before = counts(fresh)
-    assert before[f'segue_bundle{{version="{fresh.service.live.version}"}}'] == 1
+    assert before[f'segue_bundle{{version="{fresh.service.bundles.live.version}"}}'] == 1
     assert before["segue_catalog_tracks"] == TRACKS
     assert before["segue_log_up"] == 1
     assert before["segue_bundle_trained_timestamp_seconds"] > 1.7e9
@@ -612,7 +612,7 @@ def test_alerts_can_rely_on_the_names_of_metrics(fresh: House) -> None:
 def test_health(fresh: House) -> None:
     assert fresh.ask("GET", "/health/live").json() == {"status": "live"}
     told = fresh.ask("GET", "/health/ready").json()
-    live = fresh.service.live
+    live = fresh.service.bundles.live
     assert told["status"] == "ready"
     assert told["version"] == live.version
     assert told["rungs"] == ["wrmf", "content", "popularity"]

@@ -76,7 +76,7 @@ def break_rung(monkeypatch: pytest.MonkeyPatch, house: House, *names: str) -> No
     def broken(*_: Any) -> Any:
         raise ZeroDivisionError("a secret of the model")
 
-    for rung in house.service.live.rungs:
+    for rung in house.service.bundles.live.rungs:
         if rung.name in names:
             monkeypatch.setattr(rung.recommender, "recommend", broken)
 
@@ -176,7 +176,7 @@ def test_one_bad_question_spoils_no_other_in_its_batch(
     houses: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house = houses("wrmf")
-    model = house.service.live.recommender
+    model = house.service.bundles.live.recommender
     asked = [("POST", "/v1/continue", {"tracks": [uri(t)]}) for t in range(1, 5)]
     alone = [house.ask(method, path, json=body) for method, path, body in asked]
     real = model.recommend
@@ -201,7 +201,7 @@ def test_what_cannot_even_be_planned_is_a_problem_and_the_next_is_answered(
     def broken(*_: Any) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(house.service.answering, "_pick", broken)
+    monkeypatch.setattr(house.service.recommendations.scorer, "_pick", broken)
     problem(house.post("/v1/continue", {}), 500)
     monkeypatch.undo()
     assert way(house, {"tracks": [uri(1)]}) == ([], "wrmf")
@@ -216,7 +216,7 @@ def test_too_small_a_budget_takes_a_lower_rung_and_says_so(houses: Any) -> None:
 
 def test_a_rung_that_was_slow_once_is_tried_again(houses: Any) -> None:
     house = houses("wrmf", budget_ms=1000)
-    answering, name = house.service.answering, house.service.live.name
+    answering, name = house.service.recommendations.scorer, house.service.bundles.live.name
     answering._seconds[name, "wrmf"] = 2.0
     over = []
     while way(house, {"tracks": [uri(1)]})[0] == [("wrmf", "over budget")]:
@@ -230,7 +230,7 @@ def test_a_rung_that_was_slow_once_is_tried_again(houses: Any) -> None:
 def test_a_batch_is_planned_as_a_whole(houses: Any) -> None:
     """Ten questions of 0.11 s each do not all fit into a second."""
     house = houses("wrmf")
-    live, answering = house.service.live, house.service.answering
+    live, answering = house.service.bundles.live, house.service.recommendations.scorer
     loop = asyncio.new_event_loop()
     stage, done = ListStage(), loop.create_future()
     asks = [PendingQuery(live, Query(), 5, stage, 1.0, done, loop) for _ in range(10)]
@@ -250,10 +250,12 @@ def test_time_in_which_another_computes_is_not_the_rungs_own(
     house = houses("wrmf")
     took: list[float] = []
     monkeypatch.setattr(
-        house.service.answering, "observe", lambda rung, size, seconds: took.append(seconds)
+        house.service.recommendations.scorer,
+        "observe",
+        lambda rung, size, seconds: took.append(seconds),
     )
     ticks = [0.0]
-    monkeypatch.setattr(house.service.answering, "clock", lambda: ticks[0])
+    monkeypatch.setattr(house.service.recommendations.scorer, "clock", lambda: ticks[0])
 
     class Busy:
         """A lock for which others made it wait."""
@@ -273,7 +275,11 @@ def test_more_questions_than_may_wait_are_refused(
     houses: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house = houses("wrmf", waiting=2)
-    answering, begun, go = house.service.answering, threading.Event(), threading.Event()
+    answering, begun, go = (
+        house.service.recommendations.scorer,
+        threading.Event(),
+        threading.Event(),
+    )
     real = answering._answer
 
     def waits(asks: Any) -> None:

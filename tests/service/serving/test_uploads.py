@@ -57,7 +57,7 @@ def house(bundles: Bundles, tmp_path: Path) -> Iterator[House]:
 
 def kept(house: House) -> list[str]:
     """Files in the folder of uploads, hidden ones too."""
-    folder = house.service.folder
+    folder = house.service.uploads.folder
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
@@ -66,7 +66,7 @@ def test_an_uploaded_track_is_recommended_from_the_next_answer_on(
     bundles: Bundles, tmp_path: Path, name: str
 ) -> None:
     with House(bundles.live(name), tmp_path) as house:
-        before = house.service.live.version
+        before = house.service.bundles.live.version
         told = house.upload(sound(tmp_path), **BY)
         assert told.status_code == 201, told.text
         placed = told.json()
@@ -103,8 +103,8 @@ def test_tags_tell_what_the_request_does_not(house: House, tmp_path: Path) -> No
 def test_what_has_no_title_is_called_after_the_file_that_was_sent(
     house: House, tmp_path: Path, name: str
 ) -> None:
-    found = uploads.listen(house.service.live, sound(tmp_path), house.service.settings)
-    row = uploads.row_of(house.service.live, found, {"artist": "Said", "file": name})
+    found = uploads.listen(house.service.bundles.live, sound(tmp_path), house.service.settings)
+    row = uploads.row_of(house.service.bundles.live, found, {"artist": "Said", "file": name})
     assert (row["title"], row["artist"]) == ("Blue Monday", "Said")
     told = house.upload(sound(tmp_path, "Blue Monday.wav"), artist="artist 3")
     assert told.json()["track"]["title"] == "Blue Monday"
@@ -243,7 +243,7 @@ def test_what_could_not_be_read_at_the_start_comes_when_the_log_is_back(
         problem(house.upload(file, **BY), 503)
         assert len(kept(house)) == 1
         monkeypatch.undo()
-        house.service._tried = -SECONDS
+        house.service.log._tried = -SECONDS
         for _ in range(1000):
             if house.ask("GET", "/health/ready").json()["uploads"]:
                 break
@@ -260,7 +260,7 @@ def test_lower_rungs_answer_those_who_heard_an_upload(
         def broken(*_: Any) -> Any:
             raise ZeroDivisionError
 
-        for rung in house.service.live.rungs[:-1]:
+        for rung in house.service.bundles.live.rungs[:-1]:
             told = house.post("/v1/continue", body)
             assert told.json()["rung"] == rung.name
             assert len(uris(told)) == 9
@@ -337,9 +337,9 @@ def test_a_file_that_is_no_sound_is_refused_and_leaves_nothing(
 ) -> None:
     said = problem(bad_house.upload(BAD[name](tmp_path / name), **BY), 422)
     assert [fault["path"] for fault in said["errors"]] == ["file"]
-    assert str(bad_house.service.folder) not in said["detail"]
+    assert str(bad_house.service.uploads.folder) not in said["detail"]
     assert kept(bad_house) == []
-    assert len(bad_house.service.live.catalog) == TRACKS
+    assert len(bad_house.service.bundles.live.catalog) == TRACKS
 
 
 @pytest.fixture(scope="module")
@@ -362,11 +362,11 @@ def test_a_form_that_is_wrong_is_told_by_its_field(bad_house: House) -> None:
 
 
 def test_the_length_of_an_upload_is_a_setting(bad_house: House, tmp_path: Path) -> None:
-    bad_house.service.settings = ServiceSettings(upload_minutes=0.001)
+    bad_house.service.uploads.settings = ServiceSettings(upload_minutes=0.001)
     said = problem(bad_house.upload(sound(tmp_path), **BY), 422)
     assert "too long" in said["detail"]
     assert kept(bad_house) == []
-    bad_house.service.settings = ServiceSettings()
+    bad_house.service.uploads.settings = ServiceSettings()
     assert bad_house.upload(sound(tmp_path), **BY).status_code == 201
 
 
@@ -384,7 +384,7 @@ def test_what_a_killed_process_left_half_written_is_gone_at_the_next_start(
     bundles: Bundles, tmp_path: Path
 ) -> None:
     with House(bundles.live("wrmf"), tmp_path) as house:
-        folder = house.service.folder
+        folder = house.service.uploads.folder
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ".arriving-half.flac").write_bytes(b"fLaC")
     with House(bundles.live("wrmf"), tmp_path) as house:

@@ -37,7 +37,7 @@ from segue.service.storage.store import (
     Event,
     KeyReused,
     NoPlaylist,
-    Personal,
+    PersonalData,
     StaleVersion,
     Store,
     StoreError,
@@ -47,7 +47,9 @@ from segue.service.storage.store import (
 )
 
 BACKENDS = ["sqlite", "postgres"]
-NOBODY = Personal(tracks=[], outcomes=[], past=[], banned_tracks=[], banned_artists=[], liked=[])
+NOBODY = PersonalData(
+    tracks=[], outcomes=[], past=[], banned_tracks=[], banned_artists=[], liked=[]
+)
 
 
 class Clock:
@@ -100,11 +102,11 @@ def skip(track: str) -> Event:
 
 
 def query(store: Store, statement: str) -> list[tuple]:
-    with store._transaction(reads=True) as connection:
+    with store.database.transaction(reads=True) as connection:
         return [tuple(row) for row in connection.execute(sa.text(statement))]
 
 
-def shown(personal: Personal) -> list[tuple[str, str]]:
+def shown(personal: PersonalData) -> list[tuple[str, str]]:
     return [(t, o.name.lower()) for t, o in zip(personal.tracks, personal.outcomes, strict=True)]
 
 
@@ -113,31 +115,31 @@ def shown(personal: Personal) -> list[tuple[str, str]]:
 
 def test_a_session_comes_back_in_order_with_outcomes(store):
     events = [play("c"), skip("a"), play("b", "partial"), play("c", "partial"), skip("b")]
-    assert store.append("1", "ann", "s", events[:2], [])
-    assert store.append("2", "ann", "s", events[2:], [])
-    assert shown(store.personal("ann", "s")) == [
+    assert store.events.append("1", "ann", "s", events[:2], [])
+    assert store.events.append("2", "ann", "s", events[2:], [])
+    assert shown(store.events.personal("ann", "s")) == [
         *(("c", "finished"), ("a", "skipped"), ("b", "partial")),
         *(("c", "partial"), ("b", "skipped")),
     ]
-    assert store.personal("ann", "other").tracks == []
-    assert store.personal("bob", "s") == NOBODY
+    assert store.events.personal("ann", "other").tracks == []
+    assert store.events.personal("bob", "s") == NOBODY
 
 
 def test_many_events_of_one_request_keep_their_order(store):
     names = [f"t{n * 7919 % 1000}" for n in range(1000)]
-    store.append("1", "ann", "s", [play(name) for name in names], [])
-    assert store.personal("ann", "s").tracks == names
+    store.events.append("1", "ann", "s", [play(name) for name in names], [])
+    assert store.events.personal("ann", "s").tracks == names
 
 
 def test_the_past_is_what_other_sessions_played_and_did_not_dislike(store):
-    store.append("1", "ann", "s1", [play("a"), skip("b"), play("c"), play("d", None)], [])
-    store.append("2", "ann", "s2", [play("e", "partial"), Event(kind="ban", track="e")], [])
-    store.append("3", "ann", "s3", [play("a"), Event(kind="like", track="x")], [])
-    store.append("4", "bob", "s3", [play("z")], [])
-    assert store.personal("ann", "s3").past == ["a", "c", "d"]
-    assert store.personal("ann", "s1").past == ["a"]
-    assert store.personal("ann", None).past == ["a", "c", "d", "a"]
-    assert store.personal("ann", None).tracks == []
+    store.events.append("1", "ann", "s1", [play("a"), skip("b"), play("c"), play("d", None)], [])
+    store.events.append("2", "ann", "s2", [play("e", "partial"), Event(kind="ban", track="e")], [])
+    store.events.append("3", "ann", "s3", [play("a"), Event(kind="like", track="x")], [])
+    store.events.append("4", "bob", "s3", [play("z")], [])
+    assert store.events.personal("ann", "s3").past == ["a", "c", "d"]
+    assert store.events.personal("ann", "s1").past == ["a"]
+    assert store.events.personal("ann", None).past == ["a", "c", "d", "a"]
+    assert store.events.personal("ann", None).tracks == []
 
 
 def test_the_past_has_the_latest_tracks_however_many_were_disliked(store):
@@ -145,16 +147,16 @@ def test_the_past_has_the_latest_tracks_however_many_were_disliked(store):
     hated = [play(f"u{n}") for n in range(30)] + [
         Event(kind="ban", track=f"u{n}") for n in range(30)
     ]
-    store.append("1", "ann", "s1", loved, [])
-    store.append("2", "ann", "s2", hated, [])
-    past = store.personal("ann", None).past
+    store.events.append("1", "ann", "s1", loved, [])
+    store.events.append("2", "ann", "s2", hated, [])
+    past = store.events.personal("ann", None).past
     assert past == [f"t{n}" for n in range(5, MAX_PAST + 5)]
 
 
 def test_bans_and_likes_hold_until_they_are_undone(store):
     def say(kind: str, **about: str) -> None:
         key = str(next(counter))
-        assert store.append(key, "ann", f"s{key}", [Event(kind=kind, **about)], [])
+        assert store.events.append(key, "ann", f"s{key}", [Event(kind=kind, **about)], [])
 
     counter = iter(range(100))
     for kind, about in [
@@ -162,55 +164,55 @@ def test_bans_and_likes_hold_until_they_are_undone(store):
         *(("like", {"track": "c"}), ("ban", {"track": "d"}), ("ban", {"artist": "Cher"})),
     ]:
         say(kind, **about)
-    found = store.personal("ann", None)
+    found = store.events.personal("ann", None)
     assert (found.banned_tracks, found.banned_artists) == (["a", "d"], ["Abba", "Cher"])
     assert found.liked == ["b", "c"]
     say("unban", track="a")
     say("unban", artist="Cher")
     say("unlike", track="c")
-    found = store.personal("ann", None)
+    found = store.events.personal("ann", None)
     assert (found.banned_tracks, found.banned_artists) == (["d"], ["Abba"])
     assert found.liked == ["b"]
 
 
 def test_a_banned_track_is_disliked_in_its_session_until_it_is_unbanned(store):
-    store.append("1", "ann", "s", [play("a"), skip("b"), Event(kind="ban", track="a")], [])
-    store.append("2", "ann", "s", [Event(kind="ban", track="new")], [])
+    store.events.append("1", "ann", "s", [play("a"), skip("b"), Event(kind="ban", track="a")], [])
+    store.events.append("2", "ann", "s", [Event(kind="ban", track="new")], [])
     expected = [("a", "disliked"), ("b", "skipped"), ("new", "disliked")]
-    assert shown(store.personal("ann", "s")) == expected
-    store.append("3", "ann", "s", [Event(kind="unban", track=t) for t in ("a", "new")], [])
-    assert shown(store.personal("ann", "s")) == [("a", "finished"), ("b", "skipped")]
+    assert shown(store.events.personal("ann", "s")) == expected
+    store.events.append("3", "ann", "s", [Event(kind="unban", track=t) for t in ("a", "new")], [])
+    assert shown(store.events.personal("ann", "s")) == [("a", "finished"), ("b", "skipped")]
 
 
 def test_a_play_that_does_not_say_how_it_ended_goes_by_its_length(store):
     rows = [{"uri": "a", "duration_ms": 200_000}, {"uri": "b"}]
     lengths = [(180_000, "a"), (179_999, "a"), (None, "a"), (180_000, "b"), (9, "unheard of")]
-    store.append("1", "ann", "s", [play(t, None, ms_played=ms) for ms, t in lengths], rows)
-    outcomes = [outcome.name for outcome in store.personal("ann", "s").outcomes]
+    store.events.append("1", "ann", "s", [play(t, None, ms_played=ms) for ms, t in lengths], rows)
+    outcomes = [outcome.name for outcome in store.events.personal("ann", "s").outcomes]
     assert outcomes == ["FINISHED", "PARTIAL", "UNKNOWN", "UNKNOWN", "UNKNOWN"]
 
 
 def test_the_same_request_is_stored_once_and_another_under_its_key_is_refused(store, clock):
     events = [play("a", at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)), skip("b")]
-    assert store.append("key", "ann", "s", events, [{"uri": "a"}])
+    assert store.events.append("key", "ann", "s", events, [{"uri": "a"}])
     clock.now += 100
-    assert not store.append("key", "ann", "s", events, [])
+    assert not store.events.append("key", "ann", "s", events, [])
     for session, others in [("s", events[:1]), ("s2", events), ("s", events[::-1])]:
         with pytest.raises(KeyReused, match=r"^key: was used before with other events; use a new"):
-            store.append("key", "ann", session, others, [])
-    assert store.append("key", "bob", "s", events[:1], [])
-    assert store.personal("ann", "s").tracks == ["a", "b"]
+            store.events.append("key", "ann", session, others, [])
+    assert store.events.append("key", "bob", "s", events[:1], [])
+    assert store.events.personal("ann", "s").tracks == ["a", "b"]
     assert query(store, "SELECT count(*) FROM events") == [(3,)]
 
 
 def test_a_request_without_events_is_stored_as_well(store):
-    assert store.append("key", "ann", "s", [], [])
-    assert not store.append("key", "ann", "s", [], [])
+    assert store.events.append("key", "ann", "s", [], [])
+    assert not store.events.append("key", "ann", "s", [], [])
 
 
 def test_times_are_those_of_the_events_or_of_the_clock(store, clock):
     at = datetime(2026, 1, 2, 3, 4, 5, 678_900, tzinfo=UTC)
-    store.append("1", "ann", "s", [play("a", at=at), play("b")], [])
+    store.events.append("1", "ann", "s", [play("a", at=at), play("b")], [])
     assert query(store, "SELECT at FROM events ORDER BY id") == [
         (1_767_323_045_678,),
         (1_700_000_000_000,),
@@ -218,17 +220,19 @@ def test_times_are_those_of_the_events_or_of_the_clock(store, clock):
 
 
 def test_what_came_first_says_what_is_known_of_a_track(store):
-    store.append("1", "ann", "s", [play("a")], [{"uri": "a", "title": "A", "duration_ms": 7}])
-    store.append("2", "ann", "s", [play("a")], [{"uri": "a", "title": "B"}, {"uri": "b"}])
+    store.events.append(
+        "1", "ann", "s", [play("a")], [{"uri": "a", "title": "A", "duration_ms": 7}]
+    )
+    store.events.append("2", "ann", "s", [play("a")], [{"uri": "a", "title": "B"}, {"uri": "b"}])
     rows = query(store, "SELECT uri, title, duration_ms FROM tracks ORDER BY id")
     assert rows == [("a", "A", 7), ("b", None, None)]
 
 
 def test_a_log_is_there_when_it_is_opened_again(store, address):
-    store.append("1", "ann", "s", [play("a")], [])
+    store.events.append("1", "ann", "s", [play("a")], [])
     again = Store.open(address)
-    assert again.personal("ann", "s").tracks == ["a"]
-    assert not again.append("1", "ann", "s", [play("a")], [])
+    assert again.events.personal("ann", "s").tracks == ["a"]
+    assert not again.events.append("1", "ann", "s", [play("a")], [])
     again.close()
 
 
@@ -237,10 +241,10 @@ def test_a_log_is_there_when_it_is_opened_again(store, address):
 )
 @pytest.mark.parametrize("change", ["DELETE FROM {}", "UPDATE {} SET {} = 'x'"])
 def test_the_database_itself_refuses_to_change_the_log(store, table, column, change):
-    store.append("1", "ann", "s", [play("a")], [{"uri": "a"}])
+    store.events.append("1", "ann", "s", [play("a")], [{"uri": "a"}])
     with (
         pytest.raises(StoreError, match=f"{table} only grows"),
-        store._transaction() as connection,
+        store.database.transaction() as connection,
     ):
         connection.execute(sa.text(change.format(table, column)))
 
@@ -248,14 +252,14 @@ def test_the_database_itself_refuses_to_change_the_log(store, table, column, cha
 def test_no_statement_of_the_store_changes_or_removes_events(store):
     seen: list[str] = []
     sa.event.listen(
-        store._engine, "before_cursor_execute", lambda c, cursor, sql, *_: seen.append(sql)
+        store.database.engine, "before_cursor_execute", lambda c, cursor, sql, *_: seen.append(sql)
     )
-    store.append("1", "ann", "s", [play("a")], [{"uri": "a"}])
-    store.personal("ann", "s")
-    made = store.new_playlist("ann", "x", ["a"], [{"uri": "a"}])
-    store.change_playlist(made.id, title="y", tracks=[], version=1)
-    store.remove_playlist(made.id)
-    store.add_upload(Upload(uri="u", file="f", row={"uri": "u"}))
+    store.events.append("1", "ann", "s", [play("a")], [{"uri": "a"}])
+    store.events.personal("ann", "s")
+    made = store.playlists.create("ann", "x", ["a"], [{"uri": "a"}])
+    store.playlists.change(made.id, title="y", tracks=[], version=1)
+    store.playlists.remove(made.id)
+    store.uploads.add(Upload(uri="u", file="f", row={"uri": "u"}))
     changing = [sql for sql in seen if sql.split()[0] in ("UPDATE", "DELETE", "TRUNCATE")]
     assert len(seen) > 8
     assert {sql.split(" playlists")[0] for sql in changing} == {"UPDATE", "DELETE FROM"}
@@ -268,22 +272,25 @@ BAD_TEXTS = {"nul": "a\0b", "half a pair": "a\ud800", "too long": "x" * 2001}
 @pytest.mark.parametrize(
     ("where", "call"),
     [
-        ("key", lambda s, bad: s.append(bad, "ann", "s", [], [])),
-        ("listener", lambda s, bad: s.append("1", bad, "s", [], [])),
-        ("session", lambda s, bad: s.append("1", "ann", bad, [], [])),
-        ("events[1].track", lambda s, bad: s.append("1", "a", "s", [play("a"), play(bad)], [])),
+        ("key", lambda s, bad: s.events.append(bad, "ann", "s", [], [])),
+        ("listener", lambda s, bad: s.events.append("1", bad, "s", [], [])),
+        ("session", lambda s, bad: s.events.append("1", "ann", bad, [], [])),
+        (
+            "events[1].track",
+            lambda s, bad: s.events.append("1", "a", "s", [play("a"), play(bad)], []),
+        ),
         (
             "events[0].artist",
-            lambda s, bad: s.append("1", "a", "s", [Event(kind="ban", artist=bad)], []),
+            lambda s, bad: s.events.append("1", "a", "s", [Event(kind="ban", artist=bad)], []),
         ),
-        ("tracks.uri", lambda s, bad: s.append("1", "a", "s", [], [{"uri": bad}])),
-        ("listener", lambda s, bad: s.personal(bad, None)),
-        ("session", lambda s, bad: s.personal("ann", bad)),
-        ("owner", lambda s, bad: s.new_playlist(bad, "t", [])),
-        ("tracks[0]", lambda s, bad: s.new_playlist("ann", "t", [bad])),
-        ("id", lambda s, bad: s.playlist(bad)),
-        ("after", lambda s, bad: s.playlists(None, bad, 1)),
-        ("file", lambda s, bad: s.add_upload(Upload(uri="u", file=bad, row={"uri": "u"}))),
+        ("tracks.uri", lambda s, bad: s.events.append("1", "a", "s", [], [{"uri": bad}])),
+        ("listener", lambda s, bad: s.events.personal(bad, None)),
+        ("session", lambda s, bad: s.events.personal("ann", bad)),
+        ("owner", lambda s, bad: s.playlists.create(bad, "t", [])),
+        ("tracks[0]", lambda s, bad: s.playlists.create("ann", "t", [bad])),
+        ("id", lambda s, bad: s.playlists.get(bad)),
+        ("after", lambda s, bad: s.playlists.page(None, bad, 1)),
+        ("file", lambda s, bad: s.uploads.add(Upload(uri="u", file=bad, row={"uri": "u"}))),
     ],
 )
 def test_text_that_no_database_holds_is_refused_on_both(shared, where, call, bad):
@@ -308,21 +315,21 @@ def test_text_that_no_database_holds_is_refused_on_both(shared, where, call, bad
 )
 def test_events_that_cannot_be_meant_are_refused(shared, event, line):
     with pytest.raises(UsageError) as error:
-        shared.append("bad", "ann", "s", [event], [])
+        shared.events.append("bad", "ann", "s", [event], [])
     assert str(error.value).startswith(line)
-    assert shared.personal("ann", "s") == NOBODY
+    assert shared.events.personal("ann", "s") == NOBODY
 
 
 ODD = "\x01\t\n\x7f  ' \" % : ; -- é 音 🎻 \ufffe"
 
 
 def test_odd_text_comes_back_as_it_was(store):
-    store.append(ODD, ODD, ODD, [play(ODD), Event(kind="ban", artist=ODD)], [{"uri": ODD}])
-    found = store.personal(ODD, ODD)
+    store.events.append(ODD, ODD, ODD, [play(ODD), Event(kind="ban", artist=ODD)], [{"uri": ODD}])
+    found = store.events.personal(ODD, ODD)
     assert (found.tracks, found.banned_artists) == ([ODD], [ODD])
-    made = store.new_playlist(ODD, ODD, [ODD])
-    assert store.playlist(made.id).title == ODD
-    assert store.playlist(made.id).tracks == [ODD]
+    made = store.playlists.create(ODD, ODD, [ODD])
+    assert store.playlists.get(made.id).title == ODD
+    assert store.playlists.get(made.id).tracks == [ODD]
 
 
 def test_the_longest_names_fit_into_the_indexes(store):
@@ -331,12 +338,14 @@ def test_the_longest_names_fit_into_the_indexes(store):
     uri = "".join(chr(chance.randrange(0x4E00, 0x9FA5)) for _ in range(666)) + "xx"
     assert len(uri.encode()) == 2000
     ban = Event(kind="ban", artist=uri)
-    store.append(name, name, name, [play(uri), Event(kind="like", track=uri), ban], [{"uri": uri}])
-    assert store.personal(name, name).liked == [uri]
-    made = store.new_playlist(name, "", [uri])
-    assert store.playlists(name, None, 1) == [made]
+    store.events.append(
+        name, name, name, [play(uri), Event(kind="like", track=uri), ban], [{"uri": uri}]
+    )
+    assert store.events.personal(name, name).liked == [uri]
+    made = store.playlists.create(name, "", [uri])
+    assert store.playlists.page(name, None, 1) == [made]
     with pytest.raises(UsageError, match=r"^listener: has 251 bytes, the limit is 250; shorten it"):
-        store.personal(name + "x", None)
+        store.events.personal(name + "x", None)
 
 
 # Properties
@@ -363,8 +372,8 @@ LISTENERS = iter(range(10**9))
 FEW = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def model(log: list[tuple[str, Event]], session: str | None) -> Personal:
-    """What Personal has to be, told the long way: each question by a search of the whole log."""
+def model(log: list[tuple[str, Event]], session: str | None) -> PersonalData:
+    """The expected PersonalData, by a search of the whole log for each field."""
 
     def holds(kind: str, about: object, where: str | None = None) -> bool:
         said = [
@@ -409,7 +418,7 @@ def model(log: list[tuple[str, Event]], session: str | None) -> Personal:
             continue
         tracks.append(event.track)
         outcomes.append(outcome)
-    return Personal(
+    return PersonalData(
         tracks=tracks,
         outcomes=outcomes,
         past=[
@@ -429,10 +438,10 @@ def test_the_log_replayed_says_what_a_simple_model_says(shared, requests):
     listener = f"listener {next(LISTENERS)}"
     log: list[tuple[str, Event]] = []
     for number, (session, events) in enumerate(requests):
-        shared.append(str(number), listener, session, events, [])
+        shared.events.append(str(number), listener, session, events, [])
         log += [(session, event) for event in events]
     for session in ("s1", "s2", None):
-        assert shared.personal(listener, session) == model(log, session)
+        assert shared.events.personal(listener, session) == model(log, session)
 
 
 @FEW
@@ -445,12 +454,12 @@ def test_requests_that_repeat_in_any_order_are_stored_once(shared, requests, cha
     seen: set[int] = set()
     for number in sent:
         session, events = requests[number]
-        assert shared.append(f"k{number}", ann, session, events, []) is (number not in seen)
+        assert shared.events.append(f"k{number}", ann, session, events, []) is (number not in seen)
         seen.add(number)
     for number, (session, events) in enumerate(requests):
-        shared.append(f"k{number}", bob, session, events, [])
+        shared.events.append(f"k{number}", bob, session, events, [])
     for session in ("s1", None):
-        assert shared.personal(ann, session) == shared.personal(bob, session)
+        assert shared.events.personal(ann, session) == shared.events.personal(bob, session)
 
 
 # Several at once
@@ -459,12 +468,16 @@ def test_requests_that_repeat_in_any_order_are_stored_once(shared, requests, cha
 def test_threads_that_send_the_same_request_store_it_once(store):
     def send(number: int) -> bool:
         key = number % 10
-        return store.append(f"k{key}", "ann", "s", [play(f"t{key}")] * 2, [{"uri": f"t{key}"}])
+        return store.events.append(
+            f"k{key}", "ann", "s", [play(f"t{key}")] * 2, [{"uri": f"t{key}"}]
+        )
 
     with ThreadPoolExecutor(16) as pool:
         stored = list(pool.map(send, range(80)))
     assert sum(stored) == 10
-    assert sorted(store.personal("ann", "s").tracks) == sorted([f"t{n}" for n in range(10)] * 2)
+    assert sorted(store.events.personal("ann", "s").tracks) == sorted(
+        [f"t{n}" for n in range(10)] * 2
+    )
 
 
 def test_requests_that_name_the_same_tracks_never_wait_for_each_other_in_a_ring(store):
@@ -474,7 +487,7 @@ def test_requests_that_name_the_same_tracks_never_wait_for_each_other_in_a_ring(
         for batch in range(8):
             rows = [{"uri": f"{batch} {n}"} for n in range(100)][::step]
             together.wait()
-            store.append(f"{batch}", f"listener {step}", "s", [play("a")], rows)
+            store.events.append(f"{batch}", f"listener {step}", "s", [play("a")], rows)
 
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(send, (1, -1))) == [None, None]
@@ -493,8 +506,8 @@ def test_the_tables_are_made_once_when_many_open_a_new_log(address):
     with ThreadPoolExecutor(8) as pool:
         stores = list(pool.map(lambda _: Store.open(address), range(8)))
     for number, store in enumerate(stores):
-        assert store.append(str(number), "ann", "s", [play("a")], [])
-    assert len(stores[0].personal("ann", "s").tracks) == 8
+        assert store.events.append(str(number), "ann", "s", [play("a")], [])
+    assert len(stores[0].events.personal("ann", "s").tracks) == 8
     for store in stores:
         store.close()
 
@@ -555,13 +568,13 @@ def assert_whole(address: str, acknowledged: dict[str, list[str]]) -> None:
     """Every acknowledged request is there, and every one that is there is whole and in order."""
     store = Store.open(address)
     for session, keys in acknowledged.items():
-        tracks = store.personal("listener", session).tracks
+        tracks = store.events.personal("listener", session).tracks
         stored = [track.rpartition(":")[0] for track in tracks[::3]]
         assert tracks == [event.track for key in stored for event in store_work.events(key)]
         assert stored[: len(keys)] == keys
         assert len(stored) <= len(keys) + 1
         for key in keys[-2:]:
-            assert not store.append(key, "listener", session, store_work.events(key), [])
+            assert not store.events.append(key, "listener", session, store_work.events(key), [])
     store.close()
 
 
@@ -591,10 +604,10 @@ def test_a_postgres_that_is_killed_loses_nothing_that_was_acknowledged(postgres)
             with suppress(StoreGone):
                 while True:
                     key = f"{session}-{len(keys)}"
-                    store.append(key, "listener", session, store_work.events(key), [])
+                    store.events.append(key, "listener", session, store_work.events(key), [])
                     keys.append(key)
 
-        store._gone = None
+        store.database._gone = None
         writer = threading.Thread(target=write)
         writer.start()
         while not keys and writer.is_alive():
@@ -647,27 +660,27 @@ def fill(folder: Path) -> Path:
 
 
 def assert_survives_a_full_disk(store: Store, folder: Path) -> None:
-    assert store.append("before", "ann", "s", [play("a")], [])
+    assert store.events.append("before", "ann", "s", [play("a")], [])
     filler = fill(folder)
     stored = []
 
     def store_on_and_on() -> None:
         for number in range(500):
             big = [play(f"{number} {n} {'x' * 200}") for n in range(100)]
-            store.append(f"big{number}", "ann", "big", big, [])
+            store.events.append(f"big{number}", "ann", "big", big, [])
             stored.extend(event.track for event in big)
 
     with pytest.raises(StoreFull, match="the disk is full; make room"):
         store_on_and_on()
     for _ in range(2):  # reading goes on, at once; so does refusing
-        assert store.personal("ann", "s").tracks == ["a"]
+        assert store.events.personal("ann", "s").tracks == ["a"]
         with pytest.raises(StoreFull):
-            store.append("again", "ann", "s2", [play("x" * 2000)] * 1000, [])
-    assert store.personal("ann", "big").tracks == stored[-10_000:]
+            store.events.append("again", "ann", "s2", [play("x" * 2000)] * 1000, [])
+    assert store.events.personal("ann", "big").tracks == stored[-10_000:]
     filler.unlink()
-    assert store.append("again", "ann", "s2", [play("x" * 2000)] * 1000, [])
-    assert store.append("after", "ann", "s", [play("b")], [])
-    assert store.personal("ann", "s").tracks == ["a", "b"]
+    assert store.events.append("again", "ann", "s2", [play("x" * 2000)] * 1000, [])
+    assert store.events.append("after", "ann", "s", [play("b")], [])
+    assert store.events.personal("ann", "s").tracks == ["a", "b"]
 
 
 def test_a_full_disk_refuses_events_and_keeps_those_before_in_sqlite(small_disk):
@@ -719,33 +732,33 @@ def test_an_error_of_the_disk_is_told_from_a_full_one(small_disk, tmp_path):
 def assert_gone_and_back(
     store: Store, clock: Clock, leave: Callable[[], None], come_back: Callable[[], None]
 ) -> None:
-    store.append("1", "ann", "s", [play("a")], [])
+    store.events.append("1", "ann", "s", [play("a")], [])
     tries: list[float] = []
-    connect = store._engine.connect
-    store._engine.connect = lambda: (tries.append(clock.now), connect())[1]  # type: ignore
+    connect = store.database.engine.connect
+    store.database.engine.connect = lambda: (tries.append(clock.now), connect())[1]  # type: ignore
     leave()
     for call in (
-        store.ping,
-        lambda: store.append("2", "ann", "s", [play("b")], []),
-        lambda: store.personal("ann", "s"),
-        lambda: store.playlists(None, None, 1),
-        store.uploads,
+        store.database.ping,
+        lambda: store.events.append("2", "ann", "s", [play("b")], []),
+        lambda: store.events.personal("ann", "s"),
+        lambda: store.playlists.page(None, None, 1),
+        store.uploads.all,
     ):
         with pytest.raises(StoreGone):
             call()
     assert len(tries) == 1  # the others were refused at once
     clock.now += BREAK_SECONDS
     with pytest.raises(StoreGone):
-        store.ping()
+        store.database.ping()
     assert len(tries) == 2
     come_back()
     with pytest.raises(StoreGone):
-        store.ping()
+        store.database.ping()
     assert len(tries) == 2
     clock.now += BREAK_SECONDS
-    store.ping()
-    assert store.append("2", "ann", "s", [play("b")], [])
-    assert store.personal("ann", "s").tracks == ["a", "b"]
+    store.database.ping()
+    assert store.events.append("2", "ann", "s", [play("b")], [])
+    assert store.events.personal("ann", "s").tracks == ["a", "b"]
 
 
 def test_a_postgres_that_stops_is_gone_and_back_when_it_starts(postgres, clock):
@@ -765,10 +778,10 @@ def test_an_sqlite_folder_that_goes_away_is_gone_until_it_comes_back(tmp_path, c
 def test_an_sqlite_file_that_is_removed_takes_no_event_with_it(tmp_path, clock):
     file = tmp_path / "log.sqlite"
     store = Store.open(str(file), clock=clock)
-    store.append("1", "ann", "s", [play("a")], [])
+    store.events.append("1", "ann", "s", [play("a")], [])
     file.unlink()
     with pytest.raises(StoreGone, match=r"log.sqlite: cannot be reached \("):
-        store.append("2", "ann", "s", [play("a")], [])
+        store.events.append("2", "ann", "s", [play("a")], [])
     assert not file.exists()
     store.close()
 
@@ -776,11 +789,11 @@ def test_an_sqlite_file_that_is_removed_takes_no_event_with_it(tmp_path, clock):
 def test_an_sqlite_file_that_is_overwritten_is_broken_not_a_crash(tmp_path, clock):
     file = tmp_path / "log.sqlite"
     store = Store.open(str(file), clock=clock)
-    store.append("1", "ann", "s", [play("a")], [])
-    store._engine.dispose()  # no page of it is in memory any more
+    store.events.append("1", "ann", "s", [play("a")], [])
+    store.database.engine.dispose()  # no page of it is in memory any more
     file.write_bytes(random.Random(0).randbytes(9000))
     with pytest.raises(StoreGone, match=r"log.sqlite: is not an SQLite file"):
-        store.ping()
+        store.database.ping()
     store.close()
 
 
@@ -790,26 +803,26 @@ def test_one_call_tries_again_and_those_beside_it_do_not_wait(tmp_path, clock):
     store = Store.open(str(folder / "log.sqlite"), clock=clock)
     folder.rename(away)
     with pytest.raises(StoreGone):
-        store.ping()
+        store.database.ping()
     clock.now += BREAK_SECONDS
     away.rename(folder)
     trying, answered = threading.Event(), threading.Event()
-    connect = store._engine.connect
+    connect = store.database.engine.connect
 
     def slow() -> object:
         trying.set()
         assert answered.wait(20)
         return connect()
 
-    store._engine.connect = slow  # type: ignore
+    store.database.engine.connect = slow  # type: ignore
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(store.ping)
+        first = pool.submit(store.database.ping)
         assert trying.wait(60)
         with pytest.raises(StoreGone):
-            store.ping()
+            store.database.ping()
         answered.set()
         first.result()
-    store.ping()
+    store.database.ping()
     store.close()
 
 
@@ -819,20 +832,20 @@ def test_a_clock_that_is_put_back_does_not_keep_the_store_away(tmp_path, clock):
     store = Store.open(str(folder / "log.sqlite"), clock=clock)
     folder.rename(away)
     with pytest.raises(StoreGone):
-        store.ping()
+        store.database.ping()
     away.rename(folder)
     clock.now -= 3600
-    store.ping()
+    store.database.ping()
     store.close()
 
 
 def test_a_refusal_by_a_database_that_answers_is_not_taken_for_its_absence(store, clock):
-    store.append("1", "ann", "s", [play("a")], [])
+    store.events.append("1", "ann", "s", [play("a")], [])
     with pytest.raises(KeyReused):
-        store.append("1", "ann", "s", [play("b")], [])
+        store.events.append("1", "ann", "s", [play("b")], [])
     with pytest.raises(NoPlaylist):
-        store.playlist("none")
-    store.ping()
+        store.playlists.get("none")
+    store.database.ping()
 
 
 # Addresses and files of other kinds
@@ -870,7 +883,7 @@ def test_a_database_of_something_else_is_refused(postgres):
 
 
 def test_a_log_of_a_newer_segue_is_refused(store, address):
-    with store._transaction() as connection:
+    with store.database.transaction() as connection:
         connection.execute(sa.text("UPDATE meta SET value = '2' WHERE name = 'schema'"))
     assert refusal(address).endswith("has version 2, this segue reads up to 1; use a newer segue")
 
@@ -923,7 +936,7 @@ def test_the_password_may_be_in_a_file_of_any_mode(guarded, tmp_path, monkeypatc
     secret.write_text("a secret\n")
     secret.chmod(0o644)
     store = Store.open(guarded)
-    store.append("1", "ann", "s", [play("a")], [])
+    store.events.append("1", "ann", "s", [play("a")], [])
     store.close()
     # A password of the connection string comes first.
     assert "cannot be reached" in refusal(guarded.replace("@", ":another@", 1))
@@ -940,7 +953,7 @@ def test_a_path_may_hold_anything(tmp_path):
     folder = tmp_path / "a ?#%&é"
     folder.mkdir()
     store = Store.open(f"sqlite:///{folder}/log.sqlite")
-    store.append("1", "ann", "s", [play("a")], [])
+    store.events.append("1", "ann", "s", [play("a")], [])
     assert (folder / "log.sqlite").stat().st_mode & 0o777 == 0o600
     store.close()
     assert sorted(p.name for p in folder.iterdir()) == ["log.sqlite"]
@@ -969,15 +982,15 @@ def test_a_listener_is_found_by_indexes_alone(tmp_path):
     store = Store.open(str(tmp_path / "log.sqlite"))
     seen: list[tuple[str, object]] = []
     sa.event.listen(
-        store._engine,
+        store.database.engine,
         "before_cursor_execute",
         lambda c, cursor, sql, parameters, *_: seen.append((sql, parameters)),
     )
-    store.append("1", "ann", "s", [play("a")], [])
-    store.personal("ann", "s")
+    store.events.append("1", "ann", "s", [play("a")], [])
+    store.events.personal("ann", "s")
     selects = [(sql, values) for sql, values in seen if sql.startswith("SELECT")]
     assert len(selects) == 3
-    with store._transaction(reads=True) as connection:
+    with store.database.transaction(reads=True) as connection:
         for sql, values in selects:
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all()
             assert all("SCAN" not in step.detail for step in plan), sql
@@ -988,7 +1001,7 @@ def test_a_listener_is_found_by_indexes_alone(tmp_path):
 
 
 def test_playlists_are_made_read_changed_and_removed(store, clock):
-    made = store.new_playlist("ann", "Mine", ["a", "b", "a"], [{"uri": "a", "title": "A"}])
+    made = store.playlists.create("ann", "Mine", ["a", "b", "a"], [{"uri": "a", "title": "A"}])
     assert len(made.id) >= 16
     assert made.id.isalnum()
     assert (made.owner, made.title, made.tracks, made.version) == (
@@ -998,20 +1011,20 @@ def test_playlists_are_made_read_changed_and_removed(store, clock):
         1,
     )
     assert made.created == made.changed == datetime.fromtimestamp(clock.now, UTC)
-    assert store.playlist(made.id) == made
+    assert store.playlists.get(made.id) == made
     clock.now += 60
-    changed = store.change_playlist(made.id, title="Ours", tracks=["b"], version=1)
+    changed = store.playlists.change(made.id, title="Ours", tracks=["b"], version=1)
     assert (changed.title, changed.tracks, changed.version) == ("Ours", ["b"], 2)
     assert (changed.created, changed.changed) == (
         made.created,
         datetime.fromtimestamp(clock.now, UTC),
     )
-    assert store.playlist(made.id) == changed
-    store.remove_playlist(made.id)
+    assert store.playlists.get(made.id) == changed
+    store.playlists.remove(made.id)
     for call in (
-        lambda: store.playlist(made.id),
-        lambda: store.remove_playlist(made.id),
-        lambda: store.change_playlist(made.id, title="", tracks=[], version=2),
+        lambda: store.playlists.get(made.id),
+        lambda: store.playlists.remove(made.id),
+        lambda: store.playlists.change(made.id, title="", tracks=[], version=2),
     ):
         with pytest.raises(NoPlaylist, match=f"there is no playlist '{made.id}'"):
             call()
@@ -1019,33 +1032,38 @@ def test_playlists_are_made_read_changed_and_removed(store, clock):
 
 
 def test_of_changes_to_one_version_the_first_wins(store):
-    made = store.new_playlist(None, "", [])
+    made = store.playlists.create(None, "", [])
 
     def change(number: int) -> bool:
         try:
-            store.change_playlist(made.id, title=str(number), tracks=[], version=1)
+            store.playlists.change(made.id, title=str(number), tracks=[], version=1)
         except StaleVersion:
             return False
         return True
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(change, range(16))) == 1
-    assert store.playlist(made.id).version == 2
+    assert store.playlists.get(made.id).version == 2
     with pytest.raises(StaleVersion, match=r"^playlist: has version 2, not 1; read it again$"):
-        store.change_playlist(made.id, title="", tracks=[], version=1)
+        store.playlists.change(made.id, title="", tracks=[], version=1)
 
 
 def test_playlists_are_listed_newest_first_page_by_page(store, clock):
     ids = []
     for number in range(7):
         clock.now += 1
-        ids.append(store.new_playlist("ann" if number % 2 else None, str(number), []).id)
-    first = store.playlists(None, None, 3)
+        ids.append(store.playlists.create("ann" if number % 2 else None, str(number), []).id)
+    first = store.playlists.page(None, None, 3)
     assert [one.title for one in first] == ["6", "5", "4"]
-    store.remove_playlist(first[-1].id)
-    assert [one.title for one in store.playlists(None, first[-1].id, 9)] == ["3", "2", "1", "0"]
-    assert [one.title for one in store.playlists("ann", None, 9)] == ["5", "3", "1"]
-    assert store.playlists("nobody", None, 9) == []
+    store.playlists.remove(first[-1].id)
+    assert [one.title for one in store.playlists.page(None, first[-1].id, 9)] == [
+        "3",
+        "2",
+        "1",
+        "0",
+    ]
+    assert [one.title for one in store.playlists.page("ann", None, 9)] == ["5", "3", "1"]
+    assert store.playlists.page("nobody", None, 9) == []
 
 
 def test_ids_of_playlists_cannot_be_guessed(store, monkeypatch):
@@ -1053,7 +1071,7 @@ def test_ids_of_playlists_cannot_be_guessed(store, monkeypatch):
     monkeypatch.setattr(
         store_playlists.secrets, "token_hex", lambda n: seen.append(n) or f"{len(seen):020x}"
     )
-    one, two = (store.new_playlist(None, "", []).id for _ in range(2))
+    one, two = (store.playlists.create(None, "", []).id for _ in range(2))
     assert one < two
     assert seen == [10, 10]
 
@@ -1061,13 +1079,13 @@ def test_ids_of_playlists_cannot_be_guessed(store, monkeypatch):
 def test_uploads_come_back_in_order_of_arrival_once(store):
     rows = [{"uri": uri, "title": ODD, "duration_ms": 7} for uri in ("z", "a", "m")]
     uploads = [Upload(uri=row["uri"], file=f"{row['uri']}.flac", row=row) for row in rows]
-    assert [store.add_upload(upload) for upload in uploads] == [True] * 3
-    assert not store.add_upload(Upload(uri="a", file="b.flac", row={"uri": "a"}))
-    found = store.uploads()
+    assert [store.uploads.add(upload) for upload in uploads] == [True] * 3
+    assert not store.uploads.add(Upload(uri="a", file="b.flac", row={"uri": "a"}))
+    found = store.uploads.all()
     assert [(one.uri, one.file, one.row["title"]) for one in found] == [
         (row["uri"], f"{row['uri']}.flac", ODD) for row in rows
     ]
     with pytest.raises(UsageError, match=r"row.uri: is not 'b'"):
-        store.add_upload(Upload(uri="b", file="b", row={"uri": "c"}))
+        store.uploads.add(Upload(uri="b", file="b", row={"uri": "c"}))
     with pytest.raises(UsageError, match="tracks have no column 'genre'"):
-        store.add_upload(Upload(uri="b", file="b", row={"uri": "b", "genre": "jazz"}))
+        store.uploads.add(Upload(uri="b", file="b", row={"uri": "b", "genre": "jazz"}))

@@ -19,7 +19,8 @@ from segue.data.playlist_export import PLAYLIST_FORMATS
 from segue.service.api import wire
 from segue.service.api.openapi import files, replies, takes
 from segue.service.api.problems import HTTPProblem, refused_by_schema
-from segue.service.serving.service import ARRIVING, Service
+from segue.service.serving.service import Service
+from segue.service.serving.upload_intake import ARRIVING
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 JSON = "application/json"
@@ -124,7 +125,7 @@ _TWO = ["spotify:track:0UaMYEvWZi0ZqiDOoHU3YI", "spotify:track:6I9VzXrHxO9rA9A5e
 async def continue_(request: Request) -> Response:
     """Continue a playlist: from its tracks, its title, or both."""
     asked = await sent(request, wire.ContinueRequest)
-    return reply(await service_of(request).continued(asked))
+    return reply(await service_of(request).recommendations.continued(asked))
 
 
 @v1.post(
@@ -144,13 +145,15 @@ async def continue_(request: Request) -> Response:
 )
 async def next_(request: Request) -> Response:
     """What comes next in a session, given how its tracks ended."""
-    return reply(await service_of(request).next(await sent(request, wire.NextRequest)))
+    return reply(
+        await service_of(request).recommendations.next(await sent(request, wire.NextRequest))
+    )
 
 
 @v1.get("/similar/{track:path}", responses=replies(wire.ContinueResponse, 404, 503))
 async def similar(request: Request, track: Uri, n: Count = 20) -> Response:
     """What goes with one track."""
-    return reply(await service_of(request).similar(track, n))
+    return reply(await service_of(request).recommendations.similar(track, n))
 
 
 @v1.get("/search", responses=replies(wire.SearchResponse))
@@ -162,7 +165,7 @@ async def search(
     n: Count = 20,
 ) -> Response:
     """Find tracks by the beginnings of words, or by uri. No words: what is played most."""
-    return reply(await service_of(request).search(q, n))
+    return reply(await service_of(request).catalog.search(q, n))
 
 
 @v1.post(
@@ -184,7 +187,7 @@ async def upload(
     service = service_of(request)
     said = {"title": title, "artist": artist, "album": album, "file": file.filename}
     kept = await receive(service, file)
-    placed = await service.upload(kept, {name: text for name, text in said.items() if text})
+    placed = await service.uploads.add(kept, {name: text for name, text in said.items() if text})
     return reply(placed, 201 if placed.new else 200)
 
 
@@ -196,8 +199,8 @@ async def receive(service: Service, file: UploadFile) -> Path:
     """
     ending = Path(file.filename or "").suffix.lower()
     ending = ending if ending[1:].isalnum() and len(ending) < 8 else ""
-    service.folder.mkdir(parents=True, exist_ok=True)
-    number, name = tempfile.mkstemp(ending, ARRIVING, service.folder)
+    service.uploads.folder.mkdir(parents=True, exist_ok=True)
+    number, name = tempfile.mkstemp(ending, ARRIVING, service.uploads.folder)
     os.close(number)  # Windows neither moves nor removes what is open
     path = Path(name)
     try:
@@ -219,7 +222,7 @@ async def receive(service: Service, file: UploadFile) -> Path:
 )
 async def audio(request: Request, track: Uri) -> Response:
     """The sound of a track, where its file is here. Ranges are answered."""
-    path = service_of(request).sounds.get(track)
+    path = service_of(request).uploads.sounds.get(track)
     if path is None or not path.is_file():
         raise HTTPProblem(404, f"no sound of {track!r}")
     return FileResponse(path)
@@ -229,7 +232,7 @@ async def audio(request: Request, track: Uri) -> Response:
 async def track(request: Request, track: Uri) -> Response:
     """What the catalog says of a track."""
     service = service_of(request)
-    return reply(service.track(service.row(track)))
+    return reply(service.catalog.track(track))
 
 
 @v1.post(
@@ -251,7 +254,9 @@ async def track(request: Request, track: Uri) -> Response:
 )
 async def feedback(request: Request) -> Response:
     """Say what a listener did. Once answered it is on disk, and the next answer heeds it."""
-    return reply(await service_of(request).feedback(await sent(request, wire.FeedbackRequest)))
+    return reply(
+        await service_of(request).feedback.record(await sent(request, wire.FeedbackRequest))
+    )
 
 
 _PLAYLIST = {"title": "sunday", "tracks": _TWO}
@@ -265,7 +270,7 @@ _PLAYLIST = {"title": "sunday", "tracks": _TWO}
 )
 async def new_playlist(request: Request) -> Response:
     """Keep a playlist."""
-    kept = await service_of(request).new_playlist(await sent(request, wire.PlaylistRequest))
+    kept = await service_of(request).playlists.create(await sent(request, wire.PlaylistRequest))
     return reply(kept, 201, {"Location": f"/v1/playlists/{kept.id}"})
 
 
@@ -279,13 +284,13 @@ async def playlists(
     n: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Response:
     """Playlists, newest first."""
-    return reply(await service_of(request).playlists(listener, after, n))
+    return reply(await service_of(request).playlists.page(listener, after, n))
 
 
 @v1.get("/playlists/{id}", responses=replies(wire.PlaylistResponse, 404, 503))
 async def playlist(request: Request, id: Id) -> Response:
     """One playlist."""
-    return reply(await service_of(request).playlist(id))
+    return reply(await service_of(request).playlists.get(id))
 
 
 @v1.put(
@@ -296,13 +301,13 @@ async def playlist(request: Request, id: Id) -> Response:
 async def change_playlist(request: Request, id: Id) -> Response:
     """Put another title and other tracks in place, unless somebody else did meanwhile."""
     change = await sent(request, wire.PlaylistChange)
-    return reply(await service_of(request).change_playlist(id, change))
+    return reply(await service_of(request).playlists.change(id, change))
 
 
 @v1.delete("/playlists/{id}", status_code=204, responses=replies(None, 404, 503, 507, status=204))
 async def remove_playlist(request: Request, id: Id) -> Response:
     """Remove a playlist."""
-    await service_of(request).remove_playlist(id)
+    await service_of(request).playlists.remove(id)
     return Response(status_code=204)
 
 
@@ -318,8 +323,8 @@ async def export(
 ) -> Response:
     """A playlist as the file that players and services read."""
     service = service_of(request)
-    kept = await service.playlist(id)
-    text = PLAYLIST_FORMATS[format](kept.title, service.about(kept.tracks))
+    kept = await service.playlists.get(id)
+    text = PLAYLIST_FORMATS[format](kept.title, service.catalog.rows_of(kept.tracks))
     name = {"Content-Disposition": f'attachment; filename="playlist.{format}"'}
     return Response(text, media_type=EXPORTS[format], headers=name)
 
@@ -327,7 +332,7 @@ async def export(
 @v1.get("/admin/bundle", responses=replies(wire.BundleState))
 async def bundle(request: Request) -> Response:
     """Which bundle answers."""
-    return reply(service_of(request).bundle())
+    return reply(service_of(request).bundles.state())
 
 
 @v1.post(
@@ -340,7 +345,7 @@ async def bundle(request: Request) -> Response:
 async def swap(request: Request) -> Response:
     """Let another bundle answer, once it was verified and warmed; or go back to the last one."""
     asked = await sent(request, wire.BundleRequest)
-    return reply(await asyncio.shield(service_of(request).swap(asked)))
+    return reply(await asyncio.shield(service_of(request).bundles.swap(asked)))
 
 
 @health.get("/health/live", responses=replies(wire.Live))

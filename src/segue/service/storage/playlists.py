@@ -1,20 +1,19 @@
-"""Playlists that people made in the service: the part of the store that may change."""
+"""Playlists that people made in the service, which may change."""
 
 from __future__ import annotations
 
 import secrets
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Row, delete, insert, select, update
 
 from segue.data.feedback.database import StoreError
 from segue.data.feedback.tables import playlists as table
 from segue.service.storage.checks import checked_name, checked_text
+from segue.service.storage.database import Database, Rows
 
 
 class StaleVersion(StoreError):
@@ -39,32 +38,25 @@ class Playlist(msgspec.Struct, frozen=True, kw_only=True):
     changed: datetime
 
 
-class PlaylistStore(ABC):
-    """Calls of the store that are about playlists. Each is one transaction."""
+class PlaylistTable:
+    """Playlists that people made in the service: the rows of a log that may change."""
 
-    @abstractmethod
-    def _transaction(self, *, reads: bool = False) -> AbstractContextManager[Connection]: ...
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    @abstractmethod
-    def _keep_tracks(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None: ...
-
-    @property
-    @abstractmethod
-    def _now(self) -> int: ...
-
-    def new_playlist(
+    def create(
         self,
         owner: str | None,
         title: str,
         tracks: Sequence[str],
-        rows: Sequence[Mapping[str, Any]] = (),
+        rows: Rows = (),
     ) -> Playlist:
         """Make a playlist. Its id cannot be guessed; ids rise with time.
 
         Args:
             rows: of the table tracks, for `tracks`.
         """
-        now = self._now
+        now = self._database.now
         values = {
             "id": f"{now:012x}{secrets.token_hex(10)}",
             "owner": None if owner is None else checked_name(owner, "owner"),
@@ -73,21 +65,21 @@ class PlaylistStore(ABC):
             "created": now,
             "changed": now,
         }
-        with self._transaction() as connection:
-            self._keep_tracks(connection, rows)
+        with self._database.transaction() as connection:
+            self._database.keep_tracks(connection, rows)
             row = connection.execute(insert(table).returning(*table.c), values).one()
         return _playlist(row)
 
-    def playlist(self, id: str) -> Playlist:
+    def get(self, id: str) -> Playlist:
         """One playlist. Raises NoPlaylist."""
         checked_text(id, "id")
-        with self._transaction(reads=True) as connection:
+        with self._database.transaction(reads=True) as connection:
             row = connection.execute(select(table).where(table.c.id == id)).one_or_none()
         if row is None:
             raise _none(id)
         return _playlist(row)
 
-    def playlists(self, owner: str | None, after: str | None, n: int) -> list[Playlist]:
+    def page(self, owner: str | None, after: str | None, n: int) -> list[Playlist]:
         """Playlists of an owner (None: of all), newest first.
 
         Args:
@@ -99,17 +91,17 @@ class PlaylistStore(ABC):
             wanted = wanted.where(table.c.owner == checked_name(owner, "owner"))
         if after is not None:
             wanted = wanted.where(table.c.id < checked_text(after, "after"))
-        with self._transaction(reads=True) as connection:
+        with self._database.transaction(reads=True) as connection:
             return [_playlist(row) for row in connection.execute(wanted)]
 
-    def change_playlist(
+    def change(
         self,
         id: str,
         *,
         title: str,
         tracks: Sequence[str],
         version: int,
-        rows: Sequence[Mapping[str, Any]] = (),
+        rows: Rows = (),
     ) -> Playlist:
         """Put another title and other tracks in place of what a version has.
 
@@ -118,10 +110,10 @@ class PlaylistStore(ABC):
             StaleVersion: it has another version by now.
         """
         checked_text(id, "id")
-        values = {**_content(title, tracks), "version": version + 1, "changed": self._now}
+        values = {**_content(title, tracks), "version": version + 1, "changed": self._database.now}
         same = (table.c.id == id, table.c.version == version)
-        with self._transaction() as connection:
-            self._keep_tracks(connection, rows)
+        with self._database.transaction() as connection:
+            self._database.keep_tracks(connection, rows)
             changed = update(table).where(*same).values(values).returning(*table.c)
             row = connection.execute(changed).one_or_none()
             if row is None:
@@ -133,10 +125,10 @@ class PlaylistStore(ABC):
                 )
         return _playlist(row)
 
-    def remove_playlist(self, id: str) -> None:
+    def remove(self, id: str) -> None:
         """Remove a playlist. Raises NoPlaylist."""
         checked_text(id, "id")
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             if not connection.execute(delete(table).where(table.c.id == id)).rowcount:
                 raise _none(id)
 

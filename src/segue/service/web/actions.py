@@ -91,11 +91,11 @@ CHANGES: dict[str, Change] = {
 async def change_playlist(service: Service, id: str, change: Change, what: str) -> None:
     """Change what is kept; once more where somebody else changed it meanwhile."""
     for last in (False, True):
-        kept = await service.playlist(id)
+        kept = await service.playlists.get(id)
         same = {"title": kept.title, "tracks": kept.tracks, "version": kept.version}
         asked = made(wire.PlaylistChange, **same | change(kept, what))
         try:
-            await service.change_playlist(id, asked)
+            await service.playlists.change(id, asked)
             return
         except StaleVersion:
             if last:

@@ -67,7 +67,7 @@ def answers(service: Service) -> list[tuple[str, int]]:
         for sample in some.samples
         if sample.name.endswith("_total")
     }
-    return [(rung.name, counted.get(rung.name, 0)) for rung in service.live.rungs]
+    return [(rung.name, counted.get(rung.name, 0)) for rung in service.bundles.live.rungs]
 
 
 def age(trained_at: str) -> str:

@@ -82,7 +82,7 @@ async def _log_or(service: Service, work: Coroutine[Any, Any, Kind], other: Kind
 async def start(request: Request, q: Words = "") -> Response:
     """Begin: with a title, a track, a file, or a playlist that was kept."""
     service = service_of(request)
-    kept = await _log_or(service, service.playlists(_listener(request), None, _KEPT), None)
+    kept = await _log_or(service, service.playlists.page(_listener(request), None, _KEPT), None)
     found = await _found(service, q)
     return page(
         "start.html",
@@ -96,7 +96,7 @@ async def start(request: Request, q: Words = "") -> Response:
 
 def _frame(service: Service) -> dict[str, Any]:
     """What every page of content says."""
-    live = service.live
+    live = service.bundles.live
     manifest = live.bundle.manifest
     return {
         "simulated": manifest.simulated,
@@ -110,7 +110,7 @@ def _frame(service: Service) -> dict[str, Any]:
 async def _found(service: Service, words: str) -> list[wire.Track]:
     if not words.strip():
         return []
-    return (await service.search(words.strip(), _FOUND)).tracks
+    return (await service.catalog.search(words.strip(), _FOUND)).tracks
 
 
 @pages.post("/playlists")
@@ -125,7 +125,7 @@ async def new_playlist(request: Request) -> Response:
     )
     if not asked.title and not asked.tracks:
         raise HTTPProblem(422, "Say something to begin with: a title or a track.")
-    return _to(f"/playlists/{(await service.new_playlist(asked)).id}")
+    return _to(f"/playlists/{(await service.playlists.create(asked)).id}")
 
 
 # A playlist
@@ -143,8 +143,8 @@ async def playlist(
 ) -> Response:
     """A playlist, what comes next, and how that moved by the last action."""
     service, listener = service_of(request), _listener(request)
-    kept = await service.playlist(id)
-    told = await service.continued(
+    kept = await service.playlists.get(id)
+    told = await service.recommendations.continued(
         made(
             wire.ContinueRequest,
             tracks=kept.tracks[-wire.MOST_HISTORY :],
@@ -156,8 +156,8 @@ async def playlist(
             spacing={"artist": 2},
         )
     )
-    said = await service.log(lambda store: store.personal(listener, id))
-    live = service.live
+    said = await service.log.run(lambda store: store.events.personal(listener, id))
+    live = service.bundles.live
     rows = pages_show.rows(service, told, SHOWN, was)
     have = pages_show.names(service, kept.tracks[-_HAVE:])
     picture = await run_in_threadpool(
@@ -191,7 +191,7 @@ async def act(request: Request, id: Id, adventure: Adventure = 0.0) -> Response:
     path = f"/playlists/{id}"
     if do in EVENTS:
         event = EVENTS[do](what, form)
-        await service.feedback(
+        await service.feedback.record(
             made(
                 wire.FeedbackRequest,
                 key=secrets.token_hex(16),
@@ -201,7 +201,7 @@ async def act(request: Request, id: Id, adventure: Adventure = 0.0) -> Response:
             )
         )
     elif do == "delete":
-        await service.remove_playlist(id)
+        await service.playlists.remove(id)
         return _to("/")
     elif do in CHANGES:
         await change_playlist(service, id, CHANGES[do], what or text_of(form, "title"))
@@ -217,12 +217,12 @@ async def act(request: Request, id: Id, adventure: Adventure = 0.0) -> Response:
 async def track(request: Request, track: Uri, new: Words = "") -> Response:
     """A track: what it is near, and where it is on the map."""
     service = service_of(request)
-    one = service.track(service.row(track))
-    told = await service.similar(track, _NEAR)
+    one = service.catalog.track(track)
+    told = await service.recommendations.similar(track, _NEAR)
     rows = pages_show.rows(service, told, _NEAR)
     picture = await run_in_threadpool(
         pages_map.picture,
-        service.live,
+        service.bundles.live,
         {"this": [track], "next": [row.track.uri for row in rows.shown]},
     )
     return page(
@@ -252,7 +252,7 @@ async def upload(request: Request) -> Response:
             raise HTTPProblem(422, f"The {long[0]} is longer than {wire.MOST_LETTERS} letters.")
         kept = await receive(service, UploadFile(file.file, filename=file.filename))
         said["file"] = file.filename
-    placed = await service.upload(kept, said)
+    placed = await service.uploads.add(kept, said)
     return _to(f"/tracks/{quote(placed.track.uri, safe='')}", new=placed.door or "known")
 
 
@@ -267,8 +267,8 @@ async def health(request: Request) -> Response:
         "health.html",
         **_frame(service),
         ready=await service.ready(),
-        bundle=service.bundle(),
-        age=pages_health.age(service.bundle().trained_at),
+        bundle=service.bundles.state(),
+        age=pages_health.age(service.bundles.state().trained_at),
         report=_report_of(service),
         requests=pages_health.requests(service.metrics),
         answers=pages_health.answers(service),

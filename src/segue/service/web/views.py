@@ -69,7 +69,7 @@ def rows(service: Service, told: wire.ContinueResponse, shown: int, was: str = "
     Args:
         was: `TrackRows.order` of the answer before; one of another bundle says nothing.
     """
-    catalog, sounds = service.live.catalog, service.sounds
+    catalog, sounds = service.bundles.live.catalog, service.uploads.sounds
     before = {at: place for at, place in _order(was, told.version).items() if at < len(catalog)}
     now = {track.index: place for place, track in enumerate(told.tracks, 1)}
     some = [
@@ -210,10 +210,10 @@ def names(service: Service, uris: Iterable[str]) -> list[Named]:
             row["uri"],
             row["title"] or row["uri"],
             row["artist"] or "",
-            row["uri"] in service.sounds,
-            row["uri"] in service.live.rows,
+            row["uri"] in service.uploads.sounds,
+            row["uri"] in service.bundles.live.rows,
         )
-        for row in service.about(uris)
+        for row in service.catalog.rows_of(uris)
     ]
 
 
@@ -263,8 +263,8 @@ def flash(service: Service, did: str, what: str) -> Flash | None:
     if did not in _DONE:
         return None
     text, undo = _DONE[did]
-    row = service.live.rows.get(what)
+    row = service.bundles.live.rows.get(what)
     if row is None and not did.endswith("artist"):
         return None if "{}" in text else Flash(text)
-    name = what if row is None else _dashed(service.live.catalog.label(row))
+    name = what if row is None else _dashed(service.bundles.live.catalog.label(row))
     return Flash(text.format(name), f"{undo} {what}" if undo else None)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from segue.data.schema import Outcome, is_negative
 from segue.errors import UsageError
 from segue.numeric.arrays import Float32, Int32, Int64, indices, offsets_of
+from segue.numeric.ragged import Ragged
 
 MAX_TITLE = 200
 """Characters of a title that is asked for; longer ones are an error, not a guess."""
@@ -168,13 +169,12 @@ class Queries:
     def excluded(self) -> tuple[Int64, Int32]:
         """What each query must not be answered: history and bans, sorted, without repeats."""
         owners = [
-            np.repeat(np.arange(len(self), dtype=np.int64), np.diff(offsets))
-            for offsets in (self.offsets, self.ban_offsets)
+            Ragged(self.offsets, self.tracks).owners(),
+            Ragged(self.ban_offsets, self.bans).owners(),
         ]
         tracks = np.concatenate([self.tracks, self.bans])
-        pairs = np.unique((np.concatenate(owners) << 32) | tracks)
-        offsets = np.searchsorted(pairs, np.arange(len(self) + 1, dtype=np.int64) << 32)
-        return offsets.astype(np.int64), (pairs & 0xFFFFFFFF).astype(np.int32)
+        rows = Ragged.of_pairs(np.concatenate(owners), tracks, len(self))
+        return rows.offsets, rows.values
 
 
 def _columns(lists: Sequence[Sequence[int]]) -> tuple[Int64, Int32]:

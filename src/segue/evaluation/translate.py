@@ -12,6 +12,7 @@ from segue.bundle import Bundle
 from segue.catalog.matching import artist_codes, match_tracks
 from segue.data.dataset import Dataset
 from segue.numeric.arrays import Int32, Int64, offsets_of
+from segue.numeric.ragged import Ragged
 from segue.protocols.base import Test
 from segue.queries import Queries
 
@@ -97,8 +98,7 @@ def _known(rows: Int32) -> Int32:
 
 def _pairs(offsets: Int64, tracks: Int32) -> Int64:
     """A number for each query with each of its tracks, -1 for none."""
-    pairs = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)) << 32
-    return np.where(tracks < 0, -1, pairs | tracks.astype(np.int64))
+    return np.where(tracks < 0, -1, Ragged(offsets, tracks).keys())
 
 
 def _later(offsets: Int64, found: Int32, own: Int32, taken: Int64) -> Int32:

@@ -16,6 +16,7 @@ from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
 from segue.errors import DataError
 from segue.numeric.arrays import Bools, Int32, Int64, begins, indices, offsets_of, positions
+from segue.numeric.ragged import Ragged
 from segue.protocols.base import Protocol, Split, Test
 from segue.protocols.unplayed_tracks import (
     MOST_QUERIES,
@@ -127,9 +128,10 @@ def _cold_lists(dataset: Dataset, cold: Bools) -> tuple[Int64, Int32]:
         (playlists + 1,), (rows,)
     """
     rows = cold[dataset.entries]
-    pairs = np.unique(dataset.entry_playlists[rows].astype(np.int64) << 32 | dataset.entries[rows])
-    offsets = np.searchsorted(pairs, np.arange(dataset.playlist_count + 1) << 32)
-    return offsets.astype(np.int64), (pairs & 0xFFFFFFFF).astype(np.int32)
+    lists = Ragged.of_pairs(
+        dataset.entry_playlists[rows], dataset.entries[rows], dataset.playlist_count
+    )
+    return lists.offsets, lists.values
 
 
 def _askable(offsets: Int64) -> Int64:

@@ -14,6 +14,7 @@ from segue.data.dataset import Dataset
 from segue.data.schema import Outcome, is_negative
 from segue.errors import DataError
 from segue.numeric.arrays import Bools, Int32, Int64, latest, offsets_of
+from segue.numeric.ragged import Ragged
 from segue.protocols.base import Protocol, Split, Test
 from segue.protocols.unplayed_tracks import (
     MOST_QUERIES,
@@ -177,9 +178,7 @@ def _test(
     offsets, late = latest(ends, MAX_HISTORY)
     tracks = plays.tracks[shown][late]
     right = (owners >= 0) & is_cold & ~is_negative(plays.outcomes)
-    pairs = np.unique(owners[right] << 32 | plays.tracks[right])
-    truth = (pairs & 0xFFFFFFFF).astype(np.int32)
-    truth_offsets = np.searchsorted(pairs, np.arange(len(which) + 1) << 32).astype(np.int64)
+    truth = Ragged.of_pairs(owners[right], plays.tracks[right], len(which))
     queries = Queries(
         offsets,
         tracks,
@@ -188,4 +187,4 @@ def _test(
         np.zeros(len(which) + 1, np.int64),
         np.zeros(0, np.int32),
     )
-    return cold_test(dataset, cold, queries, truth_offsets, truth, which, notes)
+    return cold_test(dataset, cold, queries, truth.offsets, truth.values, which, notes)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from segue.data.dataset import Dataset
 from segue.data.sessions import UNTIMED, Sessions
 from segue.numeric.arrays import Bools, Int64, indices, offsets_of
+from segue.numeric.ragged import pair_keys
 from segue.queries import MAX_PAST, Queries
 
 
@@ -32,7 +33,7 @@ class SessionRows:
         sessions = Sessions.of(dataset)
         owners = sessions.owners
         first = np.zeros(len(owners), np.bool_)
-        first[np.unique((owners << 32) | sessions.tracks, return_index=True)[1]] = True
+        first[np.unique(pair_keys(owners, sessions.tracks), return_index=True)[1]] = True
         position = np.arange(len(owners)) - sessions.offsets[owners]
         return cls(sessions, sessions.negative, first, position)
 

@@ -15,6 +15,7 @@ from numba import njit, prange
 
 from segue.numeric.arrays import fixed
 from segue.numeric.parallel import parallel
+from segue.numeric.ragged import Ragged, pair_keys
 from segue.retrieval.score_kernels import CHUNK, dot_score
 from segue.retrieval.topk import Float32, Float64, Int32, Int64, error_bound
 
@@ -242,8 +243,7 @@ def ranks_among(
         from 0; the number of all wanted for one that is excluded. (wanted,) int64
     """
     owners = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    banned = np.repeat(np.arange(len(offsets) - 1), np.diff(excluded_offsets))
-    out = np.isin(owners << 32 | tracks, banned << 32 | excluded)
+    out = np.isin(pair_keys(owners, tracks), Ragged(excluded_offsets, excluded).keys())
     order = np.lexsort((tracks if ties is None else ties, -values, out, owners))
     places = np.empty(len(tracks), np.int64)
     places[order] = np.arange(len(tracks)) - offsets[owners]

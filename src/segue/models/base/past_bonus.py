@@ -18,6 +18,7 @@ from segue.models.base.recency import habits
 from segue.models.base.scoring import EmbeddingModel
 from segue.numeric.arrays import Float32, Int32, Int64, fixed
 from segue.numeric.parallel import parallel
+from segue.numeric.ragged import Ragged
 from segue.queries import Queries, Query, Reason
 from segue.retrieval.ranks import Targets, ranks_of_products
 from segue.retrieval.select_kernels import write_best
@@ -117,15 +118,10 @@ class LongTermHistoryModel(EmbeddingModel):
         past = self._pasts(queries) if self.past_weight else None
         if past is None or not len(past.tracks):
             return values
-        wanted, own = _pairs(offsets, tracks), _pairs(past.offsets, past.tracks)
+        wanted, own = Ragged(offsets, tracks).keys(), Ragged(past.offsets, past.tracks).keys()
         at = np.minimum(np.searchsorted(own, wanted), len(own) - 1)
         values += np.where(own[at] == wanted, past.bonus[at], np.float32(0))
         return values
-
-
-def _pairs(offsets: Int64, tracks: Int32) -> Int64:
-    """A number for each query with each of its tracks, rising where they rise."""
-    return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)) << 32 | tracks
 
 
 @parallel(cache=True)

@@ -373,7 +373,7 @@ def test_the_length_of_an_upload_is_a_setting(bad_house: House, tmp_path: Path) 
 def test_uploads_beyond_those_that_may_wait_are_refused_and_leave_nothing(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("segue.service.serving.service.MOST_ARRIVING", 0)
+    monkeypatch.setattr("segue.service.serving.upload_intake.MOST_ARRIVING", 0)
     refused = house.upload(sound(tmp_path), **BY)
     assert "wait" in problem(refused, 503)["detail"]
     assert refused.headers["retry-after"]

@@ -330,7 +330,7 @@ class _Search:
             "study_name": "segue",
             "direction": "maximize",
             "load_if_exists": True,
-            "pruner": optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=2),
+            "pruner": optuna.pruners.PercentilePruner(75.0, n_startup_trials=2, n_warmup_steps=3),
         }
         if file is None:
             study = optuna.create_study(**options)

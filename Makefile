@@ -13,7 +13,7 @@ BY_HAND := install_size cold_start
 BENCHMARKS := $(filter-out _% data $(BY_HAND) $(ON_A_DATASET),$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-lowest test-newest test-extras test-install docs wheel lock bench peers check results ablation skips larp clean
+.PHONY: help setup demo test test-lowest test-newest test-extras test-install docs notebooks wheel lock bench peers check results ablation skips larp clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -64,6 +64,9 @@ test-install: $(READY) ## build the wheel, install it into empty environments an
 docs: $(READY) ## build the site of the documentation, in build/docs; a warning is an error
 	@$(BIN)/sphinx-build -W --keep-going -n -q -d build/doctrees -b html docs build/docs
 	@echo "build/docs/index.html"
+
+notebooks: $(READY) ## run the notebooks of the documentation and keep their outputs
+	@$(BIN)/python scripts/notebooks.py
 
 wheel: $(READY) ## build the wheel and the source distribution, in dist/
 	@rm -rf dist

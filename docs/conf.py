@@ -15,8 +15,9 @@ author = "the authors of Segue"
 copyright = author
 release = version = segue.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns: list[str] = []
+nb_execution_mode = "off"  # notebooks keep the outputs that a test compares
 
 # Links go to the anchors that a forge gives headings, so that the same link works in both.
 myst_heading_anchors = 6
@@ -57,9 +58,10 @@ def add_navigation(app: Sphinx, name: str, text: list[str]) -> None:
     if page.name != "index.md" or not page.exists():
         return
     entries: dict[str, str] = {}
-    for label, target in re.findall(r"\[([^\]]+)\]\(([^)#\s]+)\.md\)", text[0]):
+    for label, target in re.findall(r"\[([^\]]+)\]\(([^)#\s]+)\.(?:md|ipynb)\)", text[0]):
         beside = "/" not in target or re.fullmatch(r"[^/.]+/index", target)
-        if beside and target != "index" and (page.parent / f"{target}.md").exists():
+        there = any((page.parent / f"{target}.{kind}").exists() for kind in ("md", "ipynb"))
+        if beside and target != "index" and there:
             entries.setdefault(target, label.replace("`", ""))
     for other in sorted(page.parent.glob("*.md")):
         if other.name != "index.md" and other.stem not in entries:

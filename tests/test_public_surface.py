@@ -66,6 +66,7 @@ PUBLIC = [
     "save",
     "similar",
     "train",
+    "tune",
 ]
 
 

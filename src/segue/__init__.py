@@ -22,7 +22,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 import_module("segue.system.compile_cache").keep_compiled()  # before Numba loads
 
 if TYPE_CHECKING:
-    from segue._api import add_tracks, evaluate, load, recommend, save, similar, train
+    from segue._api import add_tracks, evaluate, load, recommend, save, similar, train, tune
     from segue.bundle import Bundle
     from segue.catalog.catalog import Catalog
     from segue.data.dataset import Dataset
@@ -108,6 +108,7 @@ __all__ = [
     "save",
     "similar",
     "train",
+    "tune",
 ]
 
 _HOME = {
@@ -160,6 +161,7 @@ _HOME = {
     "save": "_api",
     "similar": "_api",
     "train": "_api",
+    "tune": "_api",
 }
 
 

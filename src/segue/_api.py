@@ -28,6 +28,7 @@ from segue.reranking.list_stage import ListStage, continue_playlists
 if TYPE_CHECKING:
     from segue.evaluation.evaluate import Evaluation
     from segue.operations.add_tracks import Added
+    from segue.operations.tune import Tuning
 
 Model = Bundle | Recommender | Path | str
 """A trained model: of `train` or `load`, a fitted one of a class, or the folder of a bundle."""
@@ -85,6 +86,59 @@ def train(
         checkpoint=None if checkpoint is None else Path(checkpoint),
     )
     return model
+
+
+def tune(
+    recipe: Recipe | Recommender | Path | str,
+    data: Dataset | Path | str,
+    *,
+    protocol: str = "next",
+    metric: str | None = None,
+    minutes: float = 20.0,
+    trials: int | None = None,
+    search: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    study: Path | str | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> Tuning:
+    """Search the settings of a recipe that score best on a validation split.
+
+    The protocol's test is held out and never seen: train ``result.recipe`` with
+    ``holdout=protocol`` and the same seed, then evaluate it.
+
+    Args:
+        recipe: as of `train`.
+        data: a dataset or its folder, whole.
+        protocol: holds out its test, then splits off the validation and scores it.
+        metric: to search by; None: the protocol's main one.
+        minutes: budget of this call.
+        trials: so many in all, those of earlier calls counted; None: as many as there is time for.
+        search: settings to search, dotted in inner tables; none: all that can be.
+        settings: to change in the recipe first.
+        study: file that keeps every trial: the same call goes on from it.
+        seed: of the splits, of training and of the search.
+        progress: whether to report every trial on stderr.
+
+    Raises:
+        UsageError: no such protocol, metric or setting, or a study of something else.
+        ConfigError: optuna is not installed, or the recipe cannot be trained.
+        DataError: the dataset has nothing to train on or to validate with.
+    """
+    from segue.operations.tune import tune as search_settings
+
+    return search_settings(
+        _recipe(recipe, dict(settings or {})),
+        Dataset.of(data),
+        protocol=protocol,
+        metric=metric,
+        minutes=minutes,
+        trials=trials,
+        names=search,
+        study=None if study is None else Path(study),
+        seed=seed,
+        progress=progress,
+    )
 
 
 def evaluate(

@@ -275,6 +275,7 @@ def test_functions_take_few_parameters() -> None:
 
 
 MANY_PARAMETERS = {
+    ("_api.py", "tune"),
     ("operations/tune.py", "tune"),
     ("service/run.py", "serve"),
     ("retrieval/ranks.py", "_count"),

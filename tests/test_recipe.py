@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from segue.cli import run
+from segue.config import Config
 from segue.errors import ConfigError, SegueError, UsageError
 from segue.models.base.recommender import RECOMMENDERS
 from segue.models.registry import HOMES
 from segue.models.two_stage.config import TwoStageConfig
 from segue.models.two_stage.ranker import RankerConfig
-from segue.recipe import load_recipe, parse_override, shipped
+from segue.recipe import load_recipe, parse_override, settings_of, shipped
 
 SHIPPED = [
     "audio",
@@ -246,3 +250,44 @@ def test_toml_that_python_gives_up_on_is_one_line(recipe_file, text):
 def test_a_setting_that_is_not_utf_8_is_unknown():
     with pytest.raises(ConfigError, match=r"unknown setting \?"):
         load_recipe("popularity", ["\udcff=1"])
+
+
+# What a recipe's settings are
+
+
+def test_every_setting_is_shown_with_its_value_its_default_and_what_it_may_be() -> None:
+    shown = {s.name: s for s in settings_of(load_recipe("two-stage", ["ranker.trees=7"]))}
+    trees = shown["ranker.trees"]
+    assert (trees.value, trees.default, trees.values) == (7, 200, "whole number from 0 to 5000")
+    assert trees.description == "at most so many trees"
+    assert shown["candidates"].values == "union, wrmf, user-knn"
+    assert shown["wrmf.artist_weight"].value == 0.3
+    assert shown["models"].values.startswith("list of wrmf, playlist-cnn")
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_the_settings_of_every_recipe_are_those_of_its_recommender(name: str) -> None:
+    recipe = load_recipe(name)
+    settings = settings_of(recipe)
+    assert all(s.description and s.values for s in settings)
+    told = {s.name: msgspec.to_builtins(s.value) for s in settings}
+    made = recipe.make().config
+    for key in msgspec.structs.asdict(made):
+        value = getattr(made, key)
+        if isinstance(value, Config):
+            inner = msgspec.structs.asdict(value)
+            assert {f"{key}.{name}" for name in inner} <= told.keys() | {
+                f"{key}.{name}" for name in inner if isinstance(inner[name], Config)
+            }
+        else:
+            assert told[key] == msgspec.to_builtins(value)
+
+
+def test_segue_recipe_lists_and_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["recipe"]) == 0
+    assert "wrmf-skips" in capsys.readouterr().out
+    assert run(["recipe", "user-knn", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [s["name"] for s in told["settings"]] == ["neighbours", "beta"]
+    assert run(["recipe", "nothing"]) == 2
+    assert "no recipe 'nothing'" in capsys.readouterr().err

@@ -17,11 +17,11 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from segue.config import respelled
+from segue.config import Config, respelled
 from segue.errors import ConfigError, UsageError
 from segue.models.base.recommender import RECOMMENDERS, Recommender
 from segue.system.files import shown
@@ -79,6 +79,71 @@ def shipped() -> list[str]:
         for file in _SHIPPED.iterdir()
         if file.name.endswith(".toml")
     )
+
+
+class SettingInfo(msgspec.Struct, frozen=True):
+    """A setting of a recipe.
+
+    Attributes:
+        name: dotted where it is in a table (``wrmf.factors``).
+        values: what it may be: a type with its bounds, or the values themselves.
+        default: of the recommender.
+        value: of the recipe.
+        description: what it means.
+    """
+
+    name: str
+    values: str
+    default: Any
+    value: Any
+    description: str
+
+    @staticmethod
+    def shown(value: Any) -> str:
+        """A value as TOML has it."""
+        return "none" if value is None else _toml(msgspec.to_builtins(value))
+
+
+def settings_of(recipe: Recipe) -> list[SettingInfo]:
+    """Every setting of a recipe, those of inner tables too."""
+    made = recipe.make()
+    return _settings(type(made.config)(), made.config, "")
+
+
+def _settings(default: Config, config: Config, outer: str) -> list[SettingInfo]:
+    found = []
+    hints = get_type_hints(type(config), include_extras=True)
+    for field in msgspec.structs.fields(type(config)):
+        value, normal = getattr(config, field.name), getattr(default, field.name)
+        if isinstance(value, Config):
+            found += _settings(normal, value, f"{outer}{field.name}.")
+            continue
+        kind, meta = hints[field.name], msgspec.Meta()
+        if get_origin(kind) is Annotated:
+            kind, *notes = get_args(kind)
+            meta = next((note for note in notes if isinstance(note, msgspec.Meta)), meta)
+        name, said = f"{outer}{field.name}", meta.description or ""
+        found.append(SettingInfo(name, _values(kind, meta), normal, value, said))
+    return found
+
+
+def _values(kind: Any, meta: msgspec.Meta) -> str:
+    """What a setting may be, for people: ``int, 1 to 4096``."""
+    if get_origin(kind) is Literal:
+        return ", ".join(map(str, get_args(kind)))
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)[0]
+        notes = get_args(inner)[1:] if get_origin(inner) is Annotated else ()
+        bounds = next((note for note in notes if isinstance(note, msgspec.Meta)), msgspec.Meta())
+        inner = get_args(inner)[0] if get_origin(inner) is Annotated else inner
+        return f"list of {_values(inner, bounds)}"
+    names = {bool: "true or false", int: "whole number", float: "number", str: "text"}
+    name = names.get(kind, "table" if get_origin(kind) is dict else "value")
+    low = [f"from {meta.ge:g}"] if meta.ge is not None else []
+    low += [f"above {meta.gt:g}"] if meta.gt is not None else []
+    high = [f"to {meta.le:g}"] if meta.le is not None else []
+    high += [f"below {meta.lt:g}"] if meta.lt is not None else []
+    return " ".join([name, *low, *high])
 
 
 def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:

@@ -23,7 +23,7 @@ from segue.cli import run
 from segue.cli.app import app
 
 VERBS = [
-    *("ingest", "outcomes", "world", "describe", "train", "evaluate", "tune", "add"),
+    *("ingest", "outcomes", "world", "describe", "recipe", "train", "evaluate", "tune", "add"),
     *("continue", "submit", "similar", "serve", "token", "doctor"),
 ]
 SIZES = ["--tracks", "300", "--listeners", "20", "--sessions", "50", "--playlists", "240"]

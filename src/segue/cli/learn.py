@@ -20,7 +20,7 @@ def train(
         str,
         typer.Argument(
             metavar="RECIPE",
-            help="A recipe that ships (segue doctor lists them), or your own .toml file.",
+            help="A recipe that ships (segue recipe lists them), or your own .toml file.",
         ),
     ],
     dataset: Annotated[Path, typer.Argument(metavar="DIR", help="Dataset folder.")],
@@ -31,7 +31,9 @@ def train(
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a setting; segue recipe RECIPE names them."
+        ),
     ] = None,
     seed: Seed = 0,
     json: Json = False,
@@ -87,7 +89,7 @@ def evaluate(
     ],
     protocol: Annotated[str, typer.Option(metavar="NAME", help="How to make queries and truth.")],
     every: Annotated[
-        bool, typer.Option("--all", help="Make a query of everything that can be one.")
+        bool, typer.Option("--all", help="Evaluate every eligible playlist or session.")
     ] = False,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Write a report with plots.")

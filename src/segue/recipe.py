@@ -17,6 +17,7 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -118,32 +119,39 @@ def _settings(default: Config, config: Config, outer: str) -> list[SettingInfo]:
         if isinstance(value, Config):
             found += _settings(normal, value, f"{outer}{field.name}.")
             continue
-        kind, meta = hints[field.name], msgspec.Meta()
-        if get_origin(kind) is Annotated:
-            kind, *notes = get_args(kind)
-            meta = next((note for note in notes if isinstance(note, msgspec.Meta)), meta)
-        name, said = f"{outer}{field.name}", meta.description or ""
-        found.append(SettingInfo(name, _values(kind, meta), normal, value, said))
+        name, kind = f"{outer}{field.name}", hints[field.name]
+        said = [note.description for note in _notes(kind) if note.description]
+        found.append(SettingInfo(name, _values(kind), normal, value, " ".join(said)))
     return found
 
 
-def _values(kind: Any, meta: msgspec.Meta) -> str:
-    """What a setting may be, for people: ``int, 1 to 4096``."""
+def _notes(kind: Any) -> list[msgspec.Meta]:
+    """Bounds and descriptions of an annotated type."""
+    extras = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
+    return [extra for extra in extras if isinstance(extra, msgspec.Meta)]
+
+
+def _values(kind: Any) -> str:
+    """What a setting may be, for people: ``whole number from 1 to 4096``."""
+    notes = _notes(kind)
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
     if get_origin(kind) is Literal:
         return ", ".join(map(str, get_args(kind)))
+    if get_origin(kind) is UnionType:
+        return " or ".join("none" if one is NoneType else _values(one) for one in get_args(kind))
     if get_origin(kind) is tuple:
-        inner = get_args(kind)[0]
-        notes = get_args(inner)[1:] if get_origin(inner) is Annotated else ()
-        bounds = next((note for note in notes if isinstance(note, msgspec.Meta)), msgspec.Meta())
-        inner = get_args(inner)[0] if get_origin(inner) is Annotated else inner
-        return f"list of {_values(inner, bounds)}"
+        return f"list of {_values(get_args(kind)[0])}"
     names = {bool: "true or false", int: "whole number", float: "number", str: "text"}
-    name = names.get(kind, "table" if get_origin(kind) is dict else "value")
-    low = [f"from {meta.ge:g}"] if meta.ge is not None else []
-    low += [f"above {meta.gt:g}"] if meta.gt is not None else []
-    high = [f"to {meta.le:g}"] if meta.le is not None else []
-    high += [f"below {meta.lt:g}"] if meta.lt is not None else []
-    return " ".join([name, *low, *high])
+    bounds = ((n.ge, n.gt, n.le, n.lt) for n in notes)
+    words = ("from", "above", "to", "below")
+    said = [
+        f"{word} {bound:g}"
+        for of_note in bounds
+        for word, bound in zip(words, of_note, strict=True)
+        if bound is not None
+    ]
+    return " ".join([names.get(kind, "table"), *said])
 
 
 def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:

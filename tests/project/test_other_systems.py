@@ -384,7 +384,7 @@ def test_a_file_that_was_sent_is_closed_before_it_is_moved(tmp_path: Path) -> No
         async def read(self, size: int) -> bytes:
             return self.pieces.pop(0)
 
-    service = SimpleNamespace(folder=tmp_path)
+    service = SimpleNamespace(uploads=SimpleNamespace(folder=tmp_path))
     path = asyncio.run(receive(service, Sent()))  # type: ignore[arg-type]
     assert path.read_bytes() == b"sound"
     opened = {os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")}

@@ -479,13 +479,13 @@ def test_a_reload_that_comes_too_early_waits_until_it_can_be_done(
     early = (
         "import os, signal\n"
         "from segue.cli import main\n"
-        "from segue.service.serving.live_bundle import Live\n"
-        "load = Live.load\n"
+        "from segue.service.serving.live_bundle import LiveBundle\n"
+        "load = LiveBundle.load\n"
         "def loading(*given):\n"
-        "    Live.load = load\n"
+        "    LiveBundle.load = load\n"
         "    os.kill(os.getpid(), signal.SIGHUP)\n"
         "    return load(*given)\n"
-        "Live.load = loading\n"
+        "LiveBundle.load = loading\n"
         "main()\n"
     )
     with Process(bundles.path("content"), tmp_path, program=early) as house:

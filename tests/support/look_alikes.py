@@ -103,7 +103,7 @@ def write_mssd(dataset: Dataset, folder: Path) -> Path:
     log = []
     for row in rows:
         skipped = row["outcome"] in (Outcome.SKIPPED, Outcome.DISLIKED)
-        log.events.append(
+        log.append(
             mssd_row(
                 _session_id(row["session"]),
                 row["position"] + 1,

@@ -453,7 +453,7 @@ def test_every_response_has_the_headers_of_safety(near: House) -> None:
 def test_what_nobody_foresaw_is_a_problem_without_a_word_of_the_code(
     near: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(near.service, "search", broken)
+    monkeypatch.setattr(near.service.catalog, "search", broken)
     told = near.ask("GET", "/v1/search")
     said = problem(told, 500)
     assert "secret" not in told.text

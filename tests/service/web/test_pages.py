@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -603,8 +604,8 @@ class _Catalog:
 
 
 class _Service:
-    sounds = frozenset({"u1"})
-    live = type("Live", (), {"catalog": _Catalog()})
+    uploads = SimpleNamespace(sounds=frozenset({"u1"}))
+    bundles = SimpleNamespace(live=SimpleNamespace(catalog=_Catalog()))
 
 
 def test_moves_are_told_against_the_order_before():

@@ -36,10 +36,10 @@ from segue.data.outcomes import (
     NextPlayRule,
     OutcomeRule,
     SpotifyRule,
-    cut_at_gaps,
     longest_plays,
 )
 from segue.data.schema import Outcome
+from segue.data.sessions import cut_at_gaps
 
 SECONDS = (10.0, 20.0, 30.0, 45.0, 60.0)
 

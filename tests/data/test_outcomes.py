@@ -28,10 +28,10 @@ from segue.data.outcomes import (
     NextPlayRule,
     OutcomeRule,
     SpotifyRule,
-    cut_at_gaps,
 )
 from segue.data.rederive import derive_again
 from segue.data.schema import TABLES, Flag, Outcome
+from segue.data.sessions import cut_at_gaps
 from segue.errors import ConfigError, DataError
 
 U, F, P, S = Outcome.UNKNOWN, Outcome.FINISHED, Outcome.PARTIAL, Outcome.SKIPPED

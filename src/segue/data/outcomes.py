@@ -23,8 +23,6 @@ from segue.data.sessions import UNTIMED
 Bool = npt.NDArray[np.bool_]
 Outcomes = npt.NDArray[np.int8]
 
-MINUTE_MS = 60_000
-
 
 @dataclass(frozen=True)
 class Evidence:
@@ -101,23 +99,6 @@ def longest_plays(listens: pa.Table, tracks: int) -> Int32:
         longest, listens["track"].to_numpy(), listens["ms_played"].fill_null(-1).to_numpy()
     )
     return longest
-
-
-def cut_at_gaps(listener: Int32, time: Int64, ms_played: Int32, gap_minutes: float) -> Int32:
-    """Number of the session of each listen, from 0, rising.
-
-    A session ends where a listener hears nothing for longer than `gap_minutes`, from the end of
-    one play (its start, where it is not known how long it was) to the start of the next.
-
-    Args:
-        listener, time, ms_played: as in `Evidence`, in order of listener and time. (rows,)
-
-    Returns:
-        (rows,)
-    """
-    silence = np.diff(time) - np.maximum(ms_played[:-1], 0)
-    new = (np.diff(listener) != 0) | (silence > gap_minutes * MINUTE_MS)
-    return np.concatenate([[0], np.cumsum(new)])[: len(listener)].astype(np.int32)
 
 
 class OutcomeRule(Config, frozen=True):

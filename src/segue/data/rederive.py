@@ -10,9 +10,10 @@ import msgspec
 import pyarrow as pa
 
 from segue.data.dataset import Dataset
-from segue.data.outcomes import RULES, Evidence, OutcomeRule, cut_at_gaps, longest_plays
+from segue.data.outcomes import RULES, Evidence, OutcomeRule, longest_plays
 from segue.data.receipt import Receipt
 from segue.data.schema import TABLES
+from segue.data.sessions import cut_at_gaps
 from segue.data.writer import writing_dataset
 from segue.errors import ConfigError, DataError
 from segue.numeric.arrays import begins, positions

@@ -1,4 +1,4 @@
-"""Sessions of a dataset, in columns."""
+"""Sessions: the rule that cuts plays at silences, and a dataset's sessions in columns."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from segue.data.dataset import Dataset, Int32, Int64
 from segue.data.schema import is_negative
 from segue.numeric.arrays import begins, offsets_of
 
+_MINUTE_MS = 60_000
 UNTIMED = np.iinfo(np.int64).min
 """Start of a session whose first listen has no time."""
 
@@ -89,3 +90,20 @@ class Sessions:
         start = before[change][np.cumsum(change) - 1]
         spans = np.stack([np.maximum(start, before - most), before], axis=1)
         return spans[rank], past
+
+
+def cut_at_gaps(listener: Int32, time: Int64, ms_played: Int32, gap_minutes: float) -> Int32:
+    """Number of the session of each listen, from 0, rising.
+
+    A session ends where a listener hears nothing for longer than `gap_minutes`, from the end of
+    one play (its start, where it is not known how long it was) to the start of the next.
+
+    Args:
+        listener, time, ms_played: as in `Evidence`, in order of listener and time. (rows,)
+
+    Returns:
+        (rows,)
+    """
+    silence = np.diff(time) - np.maximum(ms_played[:-1], 0)
+    new = (np.diff(listener) != 0) | (silence > gap_minutes * _MINUTE_MS)
+    return np.concatenate([[0], np.cumsum(new)])[: len(listener)].astype(np.int32)

@@ -14,8 +14,9 @@ from segue.data.dataset import Int32
 from segue.data.ingestion.contract import Reading
 from segue.data.ingestion.external_sort import Columns, Spill
 from segue.data.ingestion.table_rows import Names, write_listens
-from segue.data.outcomes import Evidence, cut_at_gaps
+from segue.data.outcomes import Evidence
 from segue.data.schema import TABLES
+from segue.data.sessions import cut_at_gaps
 from segue.numeric.arrays import begins, positions
 
 _KINDS: dict[str, Any] = {

@@ -14,8 +14,8 @@ from segue.data.ingestion.columns import Roles, convert
 from segue.data.ingestion.contract import Reading
 from segue.data.ingestion.external_sort import Columns, Spill, lengths
 from segue.data.ingestion.limits import Input
-from segue.data.outcomes import cut_at_gaps
 from segue.data.schema import TABLES
+from segue.data.sessions import cut_at_gaps
 from segue.data.writer import DatasetWriter
 from segue.errors import UsageError
 from segue.numeric.arrays import begins, positions

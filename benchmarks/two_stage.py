@@ -192,7 +192,7 @@ def _parts(recommender: TwoStage, queries: Queries) -> dict[str, float]:
         watch.on("scores of title", type(recommender.first.models["title"]), "known_scores")
     watch.on("best of each model", FirstStage, "_retrieve")
     watch.on("standardise, blend", first_stage, "_standardised")
-    watch.on("standardise, blend", first_stage, "_best")
+    watch.on("standardise, blend", first_stage, "top_n")
     watch.on("features", FeatureTables, "compute")
     watch.on("trees", Trees, "score")
     watch.on("order", TwoStage, "_order")

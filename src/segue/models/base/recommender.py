@@ -18,15 +18,14 @@ from segue.catalog.catalog import Catalog, catalog_of
 from segue.config import Config
 from segue.data.dataset import Dataset
 from segue.errors import NotFittedError, UsageError
+from segue.models.base.fallback import PopularityFallback
 from segue.models.registry import HOMES, Registry
 from segue.nn.items import Arrays
 from segue.numeric.arrays import Float32, Int32, Int64, offsets_of
 from segue.queries import Queries, Query, Reason, Slates
 from segue.retrieval.ranks import (
     ranks_among,
-    ranks_of_scores,
 )
-from segue.retrieval.topk import best_of_scores
 
 POPULARITY = "popularity"
 _BLOCK_BYTES = 64 << 20
@@ -189,6 +188,7 @@ class Recommender(ABC):
         tracks = np.full((len(queries), n), -1, np.int32)
         scores = np.full((len(queries), n), np.nan, np.float32)
         counts = np.zeros(len(queries), np.int64)
+        fallback = PopularityFallback(self.catalog.plays)
         step = self.batch_size()
         for start in range(0, len(queries), step):
             some = queries[start : start + step]
@@ -199,15 +199,8 @@ class Recommender(ABC):
                 best = self.top_n(some, offsets, excluded, n)
                 tracks[rows], scores[rows], counts[rows] = best
             for q in np.flatnonzero(~mask):
-                popular = self.catalog.plays.astype(np.float32)[None]
-                tracks[start + q], scores[start + q], counts[start + q] = (
-                    part[0]
-                    for part in best_of_scores(
-                        popular,
-                        offsets[q : q + 2] - offsets[q],
-                        excluded[offsets[q] : offsets[q + 1]],
-                        n,
-                    )
+                tracks[start + q], scores[start + q], counts[start + q] = fallback.top_n(
+                    excluded[offsets[q] : offsets[q + 1]], n
                 )
         return Slates(tracks, scores, counts, served_by)
 
@@ -229,6 +222,7 @@ class Recommender(ABC):
         self._check(queries.tracks, queries.bans, queries.past, tracks)
         known = np.array([model != POPULARITY for model in self.serves(queries)], np.bool_)
         places = np.zeros(len(tracks), np.int64)
+        fallback = PopularityFallback(self.catalog.plays)
         step = self.batch_size()
         for start in range(0, len(queries), step):
             some = queries[start : start + step]
@@ -241,14 +235,9 @@ class Recommender(ABC):
                     some, banned, excluded, ends - ends[0], tracks[wanted]
                 )
             for q in np.flatnonzero(~mask):
-                popular = self.catalog.plays.astype(np.float32)[None]
-                own = slice(ends[q], ends[q + 1])
-                places[own] = ranks_of_scores(
-                    popular,
-                    banned[q : q + 2] - banned[q],
-                    excluded[banned[q] : banned[q + 1]],
-                    ends[q : q + 2] - ends[q],
-                    tracks[own],
+                targets = slice(ends[q], ends[q + 1])
+                places[targets] = fallback.rank_of(
+                    excluded[banned[q] : banned[q + 1]], tracks[targets]
                 )
         return places
 

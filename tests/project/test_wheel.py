@@ -156,7 +156,11 @@ def test_the_wheel_holds_the_package_with_its_data_and_nothing_else(built: dict[
         for file in source.rglob("*")
         if file.is_file() and file.parent.name != "__pycache__"
     }
-    assert {"segue/py.typed", "segue/recipes/wrmf.toml", "segue/service/web/static/page.css"} <= package
+    assert {
+        "segue/py.typed",
+        "segue/recipes/wrmf.toml",
+        "segue/service/web/static/page.css",
+    } <= package
     about = f"segue-{segue.__version__}.dist-info"
     described = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
     found = contents(built["direct"])

@@ -37,8 +37,8 @@ def ingest(
         str,
         typer.Argument(
             metavar="FORMAT",
-            help="One of mpd mssd lfm-1k lfm-2b taste-profile spotify-history m3u xspf jspf audio "
-            "csv parquet feedback.",
+            help="mpd mssd lfm-1k lfm-2b taste-profile spotify-history m3u xspf jspf audio csv "
+            "parquet feedback.",
         ),
     ],
     sources: Annotated[

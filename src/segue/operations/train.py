@@ -79,8 +79,8 @@ def bundle_of(
 
     Args:
         recommender: the trained recommender.
-        dataset: whole.
-        learned_from: its training side, or `dataset`.
+        dataset: the dataset with its test rows.
+        training_data: its training rows, or `dataset` itself.
         recipe: name of the recipe.
         seed: seed of training.
         holdout: protocol that made the training side.

@@ -1,4 +1,4 @@
-"""Asking a bundle a test, block by block: lists, samples, or places of what is known."""
+"""Scores a bundle on a test set in batches: by lists, candidates, or ranks of known tracks."""
 
 from __future__ import annotations
 
@@ -19,102 +19,108 @@ from segue.protocols.base import GROUP, Test
 from segue.queries import Queries
 
 Values = dict[str, Float64]
-"""Each metric of each query of a block."""
+"""Values of each metric for each query of a batch."""
 _PAIRS = 1 << 22
-"""Scores of queries with tracks that are held at a time."""
+"""Maximum number of query-track scores in memory."""
 
 
 @dataclass
 class Scores:
-    """What the answers to a test add up to, block by block."""
+    """Sums over the batches of a test."""
 
     n: int
     metrics: tuple[str, ...]
     answered: Int64
-    """How often each track was in a list. (tracks,)"""
+    """Number of lists with each track. (tracks,)"""
     served: Counter[str]
     seconds: float = 0.0
 
-    def lists(self, bundle: Bundle, asked: Translated, test: Test, rows: slice) -> Values:
-        """Ask for lists of the full catalog."""
-        began = time.perf_counter()
-        slates = bundle.recommender.recommend(asked.queries[rows], self.n)
-        self.seconds += time.perf_counter() - began
+    def lists(self, bundle: Bundle, translated: Translated, test: Test, rows: slice) -> Values:
+        """Score lists from the full catalog."""
+        start_time = time.perf_counter()
+        slates = bundle.recommender.recommend(translated.queries[rows], self.n)
+        self.seconds += time.perf_counter() - start_time
         self.served.update(slates.served_by)
         given = slates.tracks[:, :CLICK_WINDOW]
         self.answered += np.bincount(given[given >= 0], minlength=len(self.answered))
-        offsets, truth = _part(test.truth_offsets, asked.truth, rows)
-        return per_query(slates.tracks, offsets, truth, asked.artists, self.metrics)
+        offsets, truth = _query_part(test.truth_offsets, translated.truth, rows)
+        return per_query(slates.tracks, offsets, truth, translated.artists, self.metrics)
 
-    def samples(self, bundle: Bundle, asked: Translated, test: Test, rows: slice) -> Values:
-        """Ask for the order of the truth and the candidates."""
-        assert asked.candidates is not None
-        queries = asked.queries[rows]
-        offsets, truth = _part(test.truth_offsets, asked.truth, rows)
-        drawn = asked.candidates[np.arange(rows.start, rows.start + len(queries)) // GROUP]
-        wanted = np.concatenate([truth[:, None], drawn], axis=1)  # one right track each
+    def samples(self, bundle: Bundle, translated: Translated, test: Test, rows: slice) -> Values:
+        """Score the ranking of the truth among sampled candidates."""
+        assert translated.candidates is not None
+        queries = translated.queries[rows]
+        offsets, truth = _query_part(test.truth_offsets, translated.truth, rows)
+        sampled = translated.candidates[np.arange(rows.start, rows.start + len(queries)) // GROUP]
+        candidates = np.concatenate(
+            [truth[:, None], sampled], axis=1
+        )  # one true track for each query
         size = len(self.answered)
-        wanted.sort(axis=1)
-        known = (wanted >= 0) & (wanted < size)
-        known[:, 1:] &= wanted[:, 1:] != wanted[:, :-1]  # two may be one in the catalog
-        ends, tracks = offsets_of(known.sum(axis=1)), wanted[known]
-        places = self._ask(bundle, queries, bundle.recommender.ranks_among, ends, tracks)
-        listed = places < min(self.n, len(tracks))
-        owners = np.repeat(np.arange(len(queries)), np.diff(ends))
+        candidates.sort(axis=1)
+        known = (candidates >= 0) & (candidates < size)
+        known[:, 1:] &= (
+            candidates[:, 1:] != candidates[:, :-1]
+        )  # two test tracks may match one catalog track
+        candidate_offsets, tracks = offsets_of(known.sum(axis=1)), candidates[known]
+        ranks = self._ask(
+            bundle, queries, bundle.recommender.ranks_among, candidate_offsets, tracks
+        )
+        in_list = ranks < min(self.n, len(tracks))
+        owners = np.repeat(np.arange(len(queries)), np.diff(candidate_offsets))
         lists = np.full((len(queries), self.n), -1, np.int32)
-        lists[owners[listed], places[listed]] = tracks[listed]
-        return per_query(lists, offsets, truth, asked.artists, self.metrics)
+        lists[owners[in_list], ranks[in_list]] = tracks[in_list]
+        return per_query(lists, offsets, truth, translated.artists, self.metrics)
 
-    def parts(self, bundle: Bundle, asked: Translated, test: Test, rows: slice) -> Values:
-        """Ask for the order of a part of the catalog, the same for every query."""
-        assert asked.only is not None
-        only = asked.only
+    def parts(self, bundle: Bundle, translated: Translated, test: Test, rows: slice) -> Values:
+        """Score the ranking of a part of the catalog, the same for every query."""
+        assert translated.only is not None
+        only = translated.only
         step = max(1, _PAIRS // max(1, len(only)))
         blocks = []
         for start in range(rows.start, rows.stop, step):
-            some = slice(start, min(start + step, rows.stop))
-            queries = asked.queries[some]
-            drawn = _drawn(some.start * len(only), len(queries) * len(only))
-            places = self._ask(
+            query_rows = slice(start, min(start + step, rows.stop))
+            queries = translated.queries[query_rows]
+            tie_order = _pseudo_random(query_rows.start * len(only), len(queries) * len(only))
+            ranks = self._ask(
                 bundle,
                 queries,
-                partial(bundle.recommender.ranks_among, ties=drawn),
+                partial(bundle.recommender.ranks_among, ties=tie_order),
                 len(only) * np.arange(len(queries) + 1),
                 np.tile(only, len(queries)),
             ).reshape(len(queries), len(only))
-            offsets, truth = _part(test.truth_offsets, asked.truth, some)
+            offsets, truth = _query_part(test.truth_offsets, translated.truth, query_rows)
             lists = np.full((len(queries), self.n), -1, np.int32)
-            owners, columns = np.nonzero(places < min(self.n, len(only)))
-            lists[owners, places[owners, columns]] = only[columns]
+            owners, columns = np.nonzero(ranks < min(self.n, len(only)))
+            lists[owners, ranks[owners, columns]] = only[columns]
             values = per_query(
-                lists, offsets, truth, asked.artists, [m for m in self.metrics if m != "auc"]
+                lists, offsets, truth, translated.artists, [m for m in self.metrics if m != "auc"]
             )
-            values["auc"] = auc_of_ranks(places, only, offsets, truth)
+            values["auc"] = auc_of_ranks(ranks, only, offsets, truth)
             blocks.append(values)
         return {metric: np.concatenate([b[metric] for b in blocks]) for metric in self.metrics}
 
-    def contrasts(self, bundle: Bundle, asked: Translated, test: Test, rows: slice) -> Values:
-        """Ask where the truth and what is against it stand in the full catalog."""
+    def contrasts(self, bundle: Bundle, translated: Translated, test: Test, rows: slice) -> Values:
+        """Score the ranks of the truth and of skipped tracks in the full catalog."""
         assert test.against_offsets is not None
-        queries = asked.queries[rows]
+        queries = translated.queries[rows]
         parts = [
-            _part(test.truth_offsets, asked.truth, rows),
-            _part(test.against_offsets, asked.against, rows),
+            _query_part(test.truth_offsets, translated.truth, rows),
+            _query_part(test.against_offsets, translated.against, rows),
         ]
-        # The truth of a query, then what is against it, then the next query's.
+        # For each query the truth, then the skipped tracks.
         owner = np.concatenate([np.repeat(np.arange(len(queries)), np.diff(o)) for o, _ in parts])
         order = np.argsort(owner, kind="stable")
-        wanted = np.concatenate([tracks for _, tracks in parts])
+        targets = np.concatenate([tracks for _, tracks in parts])
         size = len(self.answered)
-        known = wanted[order] < size
+        known = targets[order] < size
         offsets = offsets_of(known)[parts[0][0] + parts[1][0]]
-        places = np.full(len(wanted), -1)
-        places[order[known]] = self._ask(
-            bundle, queries, bundle.recommender.ranks, offsets, wanted[order[known]]
+        ranks = np.full(len(targets), -1)
+        ranks[order[known]] = self._ask(
+            bundle, queries, bundle.recommender.ranks, offsets, targets[order[known]]
         )
         ends = len(parts[0][1])
         values = played_against_skipped(
-            parts[0][0], places[:ends], parts[1][0], places[ends:], size, self.n
+            parts[0][0], ranks[:ends], parts[1][0], ranks[ends:], size, self.n
         )
         return {metric: values[metric] for metric in self.metrics}
 
@@ -122,21 +128,21 @@ class Scores:
         self,
         bundle: Bundle,
         queries: Queries,
-        places: Callable[[Queries, Int64, Int32], Int64],
+        rank_method: Callable[[Queries, Int64, Int32], Int64],
         offsets: Int64,
         tracks: Int32,
     ) -> Int64:
-        began = time.perf_counter()
-        found = places(queries, offsets, tracks)
-        self.seconds += time.perf_counter() - began
+        start_time = time.perf_counter()
+        ranks = rank_method(queries, offsets, tracks)
+        self.seconds += time.perf_counter() - start_time
         self.served.update(bundle.recommender.serves(queries))
-        return found
+        return ranks
 
 
-def _drawn(first: int, count: int) -> Int64:
-    """Numbers that look drawn, the same for the same row whatever the block.
+def _pseudo_random(first: int, count: int) -> Int64:
+    """Pseudo-random numbers that depend on the row only, not on the batch. (count,)
 
-    SplitMix64 (Steele, Lea and Flood 2014) of `first` and the next ones. (count,)
+    SplitMix64 (Steele, Lea and Flood 2014) of `first` and its successors.
     """
     with np.errstate(over="ignore"):
         z = np.arange(first + 1, first + count + 1).astype(np.uint64)
@@ -146,7 +152,7 @@ def _drawn(first: int, count: int) -> Int64:
         return (z >> np.uint64(1)).astype(np.int64)
 
 
-def _part(offsets: Int64, tracks: Int32, rows: slice) -> tuple[Int64, Int32]:
-    """Some of the runs of tracks."""
-    some = offsets[rows.start : rows.stop + 1]
-    return some - some[0], tracks[some[0] : some[-1]]
+def _query_part(offsets: Int64, tracks: Int32, rows: slice) -> tuple[Int64, Int32]:
+    """Offsets and tracks of a range of queries."""
+    bounds = offsets[rows.start : rows.stop + 1]
+    return bounds - bounds[0], tracks[bounds[0] : bounds[-1]]

@@ -1,4 +1,4 @@
-"""A test in rows of the catalog of a bundle, which may be another one's than the dataset's."""
+"""Translation of a test from rows of the dataset to rows of a bundle's catalog."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from segue.queries import Queries
 
 
 class Matched(msgspec.Struct, frozen=True):
-    """Tracks of the test that a bundle's catalog has.
+    """Counts of test tracks, and of those that a bundle's catalog lacks.
 
-    What is missing among the seeds is not shown to the bundle; what is missing in the truth (or
-    against it) cannot be answered and counts as missed.
+    The bundle does not see missing seeds; missing truth (or skips) counts as missed.
     """
 
     seeds: int
@@ -32,31 +31,33 @@ class Matched(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Translated:
-    """A test in rows of a bundle; what its catalog lacks has rows beyond the catalog's."""
+    """A test in rows of a bundle; tracks that its catalog lacks have rows beyond its end."""
 
     queries: Queries
     truth: Int32
     against: Int32
-    """Empty where the test has nothing against the truth."""
+    """Skipped tracks; empty if the test has none."""
     candidates: Int32 | None
-    """-1 where the catalog lacks one."""
+    """-1 for a track that the catalog lacks."""
     only: Int32 | None
-    """What the catalog has of them, rising."""
+    """Rows of those in the catalog, rising."""
     artists: Int32
-    """Of every row, those beyond the catalog included."""
+    """Artist of every row, rows beyond the catalog included."""
     matched: Matched
 
 
 def translate(test: Test, dataset: Dataset, bundle: Bundle) -> Translated:
-    """Match the tracks of a test."""
+    """Translate a test to rows of a bundle's catalog."""
     size = len(bundle.catalog)
     rows = match_tracks(dataset.tracks, bundle.catalog)
-    own = size + np.arange(len(rows), dtype=np.int32)  # where the catalog lacks a track
+    unmatched_rows = size + np.arange(
+        len(rows), dtype=np.int32
+    )  # for tracks that the catalog lacks
 
     seeds = rows[test.queries.tracks]
     known = seeds >= 0
     offsets = offsets_of(known)[test.queries.offsets]
-    past = rows[test.queries.past]
+    history = rows[test.queries.past]
     queries = Queries(
         offsets,
         seeds[known],
@@ -64,35 +65,39 @@ def translate(test: Test, dataset: Dataset, bundle: Bundle) -> Translated:
         test.queries.titles,
         np.zeros(len(test) + 1, np.int64),
         np.zeros(0, np.int32),
-        offsets_of(past >= 0)[test.queries.past_spans],
-        past[past >= 0],
+        offsets_of(history >= 0)[test.queries.past_spans],
+        history[history >= 0],
     )
 
     # Two tracks of the dataset may be one in the catalog. It can be answered once, and not at all
     # if it is a seed; the other one stays in the truth as missed, so that |G| is the same for all.
     taken = _pairs(offsets, queries.tracks)
-    later = [_later(test.truth_offsets, rows[test.truth], own[test.truth], taken)]
+    later_tracks = [
+        _later_tracks(test.truth_offsets, rows[test.truth], unmatched_rows[test.truth], taken)
+    ]
     if test.against is not None and test.against_offsets is not None:
-        taken = np.concatenate([taken, _pairs(test.truth_offsets, later[0])])
+        taken = np.concatenate([taken, _pairs(test.truth_offsets, later_tracks[0])])
         against = test.against
-        later.append(_later(test.against_offsets, rows[against], own[against], taken))
-    missing = sum(int((some >= size).sum()) for some in later)
+        later_tracks.append(
+            _later_tracks(test.against_offsets, rows[against], unmatched_rows[against], taken)
+        )
+    missing = sum(int((tracks >= size).sum()) for tracks in later_tracks)
     columns = ["artist", "artist_uri"]
     return Translated(
         queries,
-        later[0],
-        later[1] if len(later) > 1 else np.zeros(0, np.int32),
+        later_tracks[0],
+        later_tracks[1] if len(later_tracks) > 1 else np.zeros(0, np.int32),
         None if test.candidates is None else rows[test.candidates],
         None if test.only is None else _known(rows[test.only]),
         artist_codes(
             pa.concat_tables([bundle.catalog.table.select(columns), dataset.tracks.select(columns)])
         ),
-        Matched(len(seeds), int((~known).sum()), sum(map(len, later)), missing),
+        Matched(len(seeds), int((~known).sum()), sum(map(len, later_tracks)), missing),
     )
 
 
 def _known(rows: Int32) -> Int32:
-    """What is not -1, rising and without repeats."""
+    """The rows without -1, rising and without repeats."""
     return np.unique(rows[rows >= 0])
 
 
@@ -101,10 +106,10 @@ def _pairs(offsets: Int64, tracks: Int32) -> Int64:
     return np.where(tracks < 0, -1, Ragged(offsets, tracks).keys())
 
 
-def _later(offsets: Int64, found: Int32, own: Int32, taken: Int64) -> Int32:
-    """Tracks of the truth: `found`, but `own` where that is none, taken, or there before."""
-    pairs = _pairs(offsets, found)
-    lost = np.ones(len(found), np.bool_)
+def _later_tracks(offsets: Int64, matched: Int32, unmatched_rows: Int32, taken: Int64) -> Int32:
+    """Rows of the truth: `matched`, but `unmatched_rows` for missing, taken or repeated tracks."""
+    pairs = _pairs(offsets, matched)
+    lost = np.ones(len(matched), np.bool_)
     lost[np.unique(pairs, return_index=True)[1]] = False
-    lost |= (found < 0) | np.isin(pairs, taken)
-    return np.where(lost, own, found)
+    lost |= (matched < 0) | np.isin(pairs, taken)
+    return np.where(lost, unmatched_rows, matched)

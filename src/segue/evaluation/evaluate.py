@@ -299,7 +299,7 @@ def run_test(
     if lists:
         overall["coverage"] = Estimate(float((tally.answered > 0).mean()), None)
         groups = _popularity_groups(bundle)
-        found = asked.truth[asked.truth < size]
+        found = asked.truth.values[asked.truth.values < size]
         popularity = PopularityBias(_shares(groups, tally.answered), _shares(groups[found], None))
     warm = np.diff(test.queries.offsets) > 0
     members = {label: test.slices == label for label in dict.fromkeys(test.slices.tolist())}

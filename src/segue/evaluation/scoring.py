@@ -14,7 +14,8 @@ from segue.bundle import Bundle
 from segue.evaluation.translate import Translated
 from segue.metrics.contrast import auc_of_ranks, played_against_skipped
 from segue.metrics.ranking import CLICK_WINDOW, Float64, per_query
-from segue.numeric.arrays import Int32, Int64, offsets_of
+from segue.numeric.arrays import Int64, offsets_of
+from segue.numeric.ragged import Ragged
 from segue.protocols.base import GROUP, Test
 from segue.queries import Queries
 
@@ -43,27 +44,26 @@ class Scores:
         self.served.update(slates.served_by)
         given = slates.tracks[:, :CLICK_WINDOW]
         self.answered += np.bincount(given[given >= 0], minlength=len(self.answered))
-        offsets, truth = _part(test.truth_offsets, asked.truth, rows)
-        return per_query(slates.tracks, offsets, truth, asked.artists, self.metrics)
+        truth = asked.truth[rows]
+        return per_query(slates.tracks, truth.offsets, truth.values, asked.artists, self.metrics)
 
     def samples(self, bundle: Bundle, asked: Translated, test: Test, rows: slice) -> Values:
         """Ask for the order of the truth and the candidates."""
         assert asked.candidates is not None
         queries = asked.queries[rows]
-        offsets, truth = _part(test.truth_offsets, asked.truth, rows)
+        truth = asked.truth[rows]
         drawn = asked.candidates[np.arange(rows.start, rows.start + len(queries)) // GROUP]
-        wanted = np.concatenate([truth[:, None], drawn], axis=1)  # one right track each
+        wanted = np.concatenate([truth.values[:, None], drawn], axis=1)  # one right track each
         size = len(self.answered)
         wanted.sort(axis=1)
         known = (wanted >= 0) & (wanted < size)
         known[:, 1:] &= wanted[:, 1:] != wanted[:, :-1]  # two may be one in the catalog
-        ends, tracks = offsets_of(known.sum(axis=1)), wanted[known]
-        places = self._ask(bundle, queries, bundle.recommender.ranks_among, ends, tracks)
-        listed = places < min(self.n, len(tracks))
-        owners = np.repeat(np.arange(len(queries)), np.diff(ends))
+        candidates = Ragged(offsets_of(known.sum(axis=1)), wanted[known])
+        places = self._ask(bundle, queries, bundle.recommender.ranks_among, candidates)
+        listed = places < min(self.n, len(candidates.values))
         lists = np.full((len(queries), self.n), -1, np.int32)
-        lists[owners[listed], places[listed]] = tracks[listed]
-        return per_query(lists, offsets, truth, asked.artists, self.metrics)
+        lists[candidates.owners()[listed], places[listed]] = candidates.values[listed]
+        return per_query(lists, truth.offsets, truth.values, asked.artists, self.metrics)
 
     def parts(self, bundle: Bundle, asked: Translated, test: Test, rows: slice) -> Values:
         """Ask for the order of a part of the catalog, the same for every query."""
@@ -79,42 +79,35 @@ class Scores:
                 bundle,
                 queries,
                 partial(bundle.recommender.ranks_among, ties=drawn),
-                len(only) * np.arange(len(queries) + 1),
-                np.tile(only, len(queries)),
+                Ragged.repeat(only, len(queries)),
             ).reshape(len(queries), len(only))
-            offsets, truth = _part(test.truth_offsets, asked.truth, some)
+            truth = asked.truth[some]
             lists = np.full((len(queries), self.n), -1, np.int32)
             owners, columns = np.nonzero(places < min(self.n, len(only)))
             lists[owners, places[owners, columns]] = only[columns]
-            values = per_query(
-                lists, offsets, truth, asked.artists, [m for m in self.metrics if m != "auc"]
-            )
-            values["auc"] = auc_of_ranks(places, only, offsets, truth)
+            others = [metric for metric in self.metrics if metric != "auc"]
+            values = per_query(lists, truth.offsets, truth.values, asked.artists, others)
+            values["auc"] = auc_of_ranks(places, only, truth.offsets, truth.values)
             blocks.append(values)
         return {metric: np.concatenate([b[metric] for b in blocks]) for metric in self.metrics}
 
     def contrasts(self, bundle: Bundle, asked: Translated, test: Test, rows: slice) -> Values:
         """Ask where the truth and what is against it stand in the full catalog."""
-        assert test.against_offsets is not None
-        queries = asked.queries[rows]
-        parts = [
-            _part(test.truth_offsets, asked.truth, rows),
-            _part(test.against_offsets, asked.against, rows),
-        ]
+        assert asked.against is not None
+        truth, against = asked.truth[rows], asked.against[rows]
         # The truth of a query, then what is against it, then the next query's.
-        owner = np.concatenate([np.repeat(np.arange(len(queries)), np.diff(o)) for o, _ in parts])
-        order = np.argsort(owner, kind="stable")
-        wanted = np.concatenate([tracks for _, tracks in parts])
+        order = np.argsort(np.concatenate([truth.owners(), against.owners()]), kind="stable")
+        tracks = np.concatenate([truth.values, against.values])[order]
+        both = Ragged(truth.offsets + against.offsets, tracks)
         size = len(self.answered)
-        known = wanted[order] < size
-        offsets = offsets_of(known)[parts[0][0] + parts[1][0]]
-        places = np.full(len(wanted), -1)
+        known = tracks < size
+        places = np.full(len(tracks), -1)
         places[order[known]] = self._ask(
-            bundle, queries, bundle.recommender.ranks, offsets, wanted[order[known]]
+            bundle, asked.queries[rows], bundle.recommender.ranks, both.where(known)
         )
-        ends = len(parts[0][1])
+        ends = len(truth.values)
         values = played_against_skipped(
-            parts[0][0], places[:ends], parts[1][0], places[ends:], size, self.n
+            truth.offsets, places[:ends], against.offsets, places[ends:], size, self.n
         )
         return {metric: values[metric] for metric in self.metrics}
 
@@ -122,12 +115,11 @@ class Scores:
         self,
         bundle: Bundle,
         queries: Queries,
-        places: Callable[[Queries, Int64, Int32], Int64],
-        offsets: Int64,
-        tracks: Int32,
+        ranks: Callable[[Queries, Ragged], Int64],
+        tracks: Ragged,
     ) -> Int64:
         began = time.perf_counter()
-        found = places(queries, offsets, tracks)
+        found = ranks(queries, tracks)
         self.seconds += time.perf_counter() - began
         self.served.update(bundle.recommender.serves(queries))
         return found
@@ -144,9 +136,3 @@ def _drawn(first: int, count: int) -> Int64:
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return (z >> np.uint64(1)).astype(np.int64)
-
-
-def _part(offsets: Int64, tracks: Int32, rows: slice) -> tuple[Int64, Int32]:
-    """Some of the runs of tracks."""
-    some = offsets[rows.start : rows.stop + 1]
-    return some - some[0], tracks[some[0] : some[-1]]

@@ -35,9 +35,8 @@ class Translated:
     """A test in rows of a bundle; what its catalog lacks has rows beyond the catalog's."""
 
     queries: Queries
-    truth: Int32
-    against: Int32
-    """Empty where the test has nothing against the truth."""
+    truth: Ragged
+    against: Ragged | None
     candidates: Int32 | None
     """-1 where the catalog lacks one."""
     only: Int32 | None
@@ -70,18 +69,18 @@ def translate(test: Test, dataset: Dataset, bundle: Bundle) -> Translated:
 
     # Two tracks of the dataset may be one in the catalog. It can be answered once, and not at all
     # if it is a seed; the other one stays in the truth as missed, so that |G| is the same for all.
-    taken = _pairs(offsets, queries.tracks)
-    later = [_later(test.truth_offsets, rows[test.truth], own[test.truth], taken)]
-    if test.against is not None and test.against_offsets is not None:
-        taken = np.concatenate([taken, _pairs(test.truth_offsets, later[0])])
-        against = test.against
-        later.append(_later(test.against_offsets, rows[against], own[against], taken))
-    missing = sum(int((some >= size).sum()) for some in later)
+    truth, against = _later(test.truth, rows, own, queries.history.keys()), None
+    later = [truth.values]
+    if test.against is not None:
+        taken = np.concatenate([queries.history.keys(), truth.keys()])
+        against = _later(test.against, rows, own, taken)
+        later.append(against.values)
+    missing = sum(int((tracks >= size).sum()) for tracks in later)
     columns = ["artist", "artist_uri"]
     return Translated(
         queries,
-        later[0],
-        later[1] if len(later) > 1 else np.zeros(0, np.int32),
+        truth,
+        against,
         None if test.candidates is None else rows[test.candidates],
         None if test.only is None else _known(rows[test.only]),
         artist_codes(
@@ -96,15 +95,19 @@ def _known(rows: Int32) -> Int32:
     return np.unique(rows[rows >= 0])
 
 
-def _pairs(offsets: Int64, tracks: Int32) -> Int64:
-    """A number for each query with each of its tracks, -1 for none."""
-    return np.where(tracks < 0, -1, Ragged(offsets, tracks).keys())
+def _later(tracks: Ragged, rows: Int32, own: Int32, taken: Int64) -> Ragged:
+    """Tracks of the truth in rows of the catalog.
 
-
-def _later(offsets: Int64, found: Int32, own: Int32, taken: Int64) -> Int32:
-    """Tracks of the truth: `found`, but `own` where that is none, taken, or there before."""
-    pairs = _pairs(offsets, found)
+    Args:
+        tracks: in rows of the dataset.
+        rows: of the catalog, for each of the dataset; -1 where the catalog lacks it.
+        own: rows beyond the catalog, for tracks that it lacks, and where two tracks of a query
+            share a row, or the row is taken.
+        taken: `Ragged.keys` of rows that are taken.
+    """
+    found = rows[tracks.values]
+    keys = np.where(found < 0, -1, Ragged(tracks.offsets, found).keys())
     lost = np.ones(len(found), np.bool_)
-    lost[np.unique(pairs, return_index=True)[1]] = False
-    lost |= (found < 0) | np.isin(pairs, taken)
-    return np.where(lost, own, found)
+    lost[np.unique(keys, return_index=True)[1]] = False
+    lost |= (found < 0) | np.isin(keys, taken)
+    return Ragged(tracks.offsets, np.where(lost, own[tracks.values], found))

@@ -27,9 +27,11 @@ from segue.data.dataset import Dataset
 from segue.evaluation.significance import estimate
 from segue.metrics.ranking import per_query
 from segue.models.base.recommender import Recommender, TrainingOptions
+from segue.models.two_stage.cold_start import AddedTracks
 from segue.models.two_stage.features.compute import FAMILIES
 from segue.models.two_stage.model import TwoStage
 from segue.models.two_stage.ranker import RankerRows, fit_ranker
+from segue.models.two_stage.training import TwoStageTraining
 from segue.models.two_stage.trees import Trees
 from segue.protocols.base import Split, find_protocol
 from segue.recipe import load_recipe
@@ -38,35 +40,43 @@ METRICS = ("rprec", "ndcg@500", "clicks")
 Values = dict[str, np.ndarray[Any, np.dtype[np.float64]]]
 
 
-class _Keeping(TwoStage):
-    """`two-stage` that keeps what its trees learned from, and the models of its first stages."""
+class _KeepingTraining(TwoStageTraining):
+    """Keeps the rows that trees learned from, and the models of all first stages."""
 
     rows: RankerRows
     known: ClassVar[dict[tuple[Any, ...], Recommender]] = {}
     """Models by their settings and the rows that they learned from: variants share most."""
 
-    def _fitted(
-        self, name: str, dataset: Dataset, plays: Any, catalog: Catalog, run: TrainingOptions
-    ) -> Recommender:
+    def fit_model(self, name: str, dataset: Dataset, plays: Any, catalog: Catalog) -> Recommender:
         mask = dataset.kept_entries
         rows = b"" if mask is None else hashlib.sha256(mask).digest()
-        key = (name, getattr(self.config, name.replace("-", "_")), rows, run.seed)
+        key = (name, getattr(self.config, name.replace("-", "_")), rows, self.run.seed)
         if key not in self.known:
-            self.known[key] = super()._fitted(name, dataset, plays, catalog, run)
+            self.known[key] = super().fit_model(name, dataset, plays, catalog)
         return self.known[key]
 
-    def _rank(self, blocks: list[RankerRows], run: TrainingOptions) -> Trees:
+    def _fit_trees(self, blocks: list[RankerRows]) -> Trees:
         self.rows = RankerRows(*(np.concatenate(field) for field in zip(*blocks, strict=True)))
-        return super()._rank(blocks, run)
+        return super()._fit_trees(blocks)
+
+
+class _Keeping(TwoStage):
+    """`two-stage` with the rows that its trees learned from."""
+
+    rows: RankerRows
+
+    def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
+        training = _KeepingTraining(self.config, run)
+        self.first, self.tables, self.trees = training.fit(dataset, plays, self.catalog)
+        self.cold, self.rows = AddedTracks.none(self.first.wrmf), training.rows
 
 
 def _quality(model: TwoStage, split: Split) -> Values:
     test = split.test
     warm = test.slices != "title only"
     slates = model.recommend(test.queries, 500)
-    values = per_query(
-        slates.tracks, test.truth_offsets, test.truth, model.catalog.artists, METRICS
-    )
+    truth = test.truth
+    values = per_query(slates.tracks, truth.offsets, truth.values, model.catalog.artists, METRICS)
     return {metric: some[warm] for metric, some in values.items()}
 
 
@@ -93,7 +103,7 @@ def _variants(split: Split, overrides: list[str], seed: int) -> Iterator[tuple[s
         )
         yield f"without features: {family}", _quality(whole, split)
     whole.trees = trees
-    models = whole.names
+    models = whole.config.names
     for name in models[1:]:
         rest = json.dumps([other for other in models if other != name])
         yield f"without model: {name}", _quality(trained(f"models={rest}"), split)

@@ -101,7 +101,7 @@ class Runs:
         if model.config.sound == "mel" and model.tower is not None:
             sounds = self.setting.sounds("mel")
             # The cold track that is asked for most, before what sounds there are.
-            track = int(np.bincount(self.test.truth).argmax())
+            track = int(np.bincount(self.test.truth.values).argmax())
             step = max(1, len(sounds.arrays) // USUAL)
             save_spectrogram(
                 self.out / f"filters-{name}.png",

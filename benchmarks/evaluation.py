@@ -28,6 +28,7 @@ from threadpoolctl import threadpool_info
 
 from benchmarks.common.run import machine, show
 from segue.metrics.ranking import per_query
+from segue.numeric.ragged import Ragged
 from segue.retrieval.topk import best_of_products
 
 Float32 = npt.NDArray[np.float32]
@@ -51,8 +52,7 @@ def make_vectors(queries: int, tracks: int, factors: int) -> tuple[Float32, Floa
 
 def segue_rank(queries: Float32, vectors: Float32, n: int) -> npt.NDArray[Any]:
     bias = np.zeros(len(vectors), np.float32)
-    offsets = np.zeros(len(queries) + 1, np.int64)
-    return best_of_products(queries, vectors, bias, offsets, np.empty(0, np.int32), n)[0]
+    return best_of_products(queries, vectors, bias, Ragged.of_lists([[]] * len(queries)), n)[0]
 
 
 def segue_full(queries: Float32, vectors: Float32, n: int) -> npt.NDArray[Any]:
@@ -62,14 +62,11 @@ def segue_full(queries: Float32, vectors: Float32, n: int) -> npt.NDArray[Any]:
     starts = rng.integers(0, tracks // EXCLUDED, len(queries))[:, None]
     excluded = (starts + np.arange(EXCLUDED) * (tracks // EXCLUDED)) % tracks
     truth = (starts * 7 + 1 + np.arange(TRUTH) * (tracks // TRUTH)) % tracks
-    ranked, _, _ = best_of_products(
-        queries,
-        vectors,
-        bias,
+    banned = Ragged(
         np.arange(len(queries) + 1) * EXCLUDED,
         np.sort(excluded, axis=1).astype(np.int32).ravel(),
-        n,
     )
+    ranked, _, _ = best_of_products(queries, vectors, bias, banned, n)
     per_query(
         ranked,
         np.arange(len(queries) + 1) * TRUTH,

@@ -193,7 +193,7 @@ class Runs:
         test, out = self.test, []
         for q in range(len(test)):
             shown = test.queries.tracks[test.queries.offsets[q] : test.queries.offsets[q + 1]]
-            truth = test.truth[test.truth_offsets[q] : test.truth_offsets[q + 1]]
+            truth = test.truth.row(q)
             some = heard[np.union1d(shown, truth)]
             cosines = some @ some.T
             n = len(some)

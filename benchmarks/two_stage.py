@@ -35,6 +35,7 @@ from segue.models.two_stage.candidates import FirstStage
 from segue.models.two_stage.features.compute import FeatureTables
 from segue.models.two_stage.model import TwoStage
 from segue.models.two_stage.ranker import trees_of
+from segue.models.two_stage.training import TwoStageTraining
 from segue.models.two_stage.trees import Trees
 from segue.models.wrmf.model import WRMF
 from segue.operations.train import train
@@ -111,10 +112,10 @@ def _train(folder: Path, playlists: int, tracks: int) -> dict[str, Any]:
     labelled = min(LABELLED, playlists // 4)
     recipe = load_recipe("two-stage", ["folds=1", f"playlists={labelled}"])
     watch = Watch()
-    watch.on("first stage and tables", TwoStage, "_learn")
-    watch.on("weights and candidates", TwoStage, "_weigh")
-    watch.on("weights and candidates", TwoStage, "_examples")
-    watch.on("trees", TwoStage, "_rank")
+    watch.on("first stage and tables", TwoStageTraining, "fit_stages")
+    watch.on("weights and candidates", TwoStageTraining, "_find_weights")
+    watch.on("weights and candidates", TwoStageTraining, "_examples")
+    watch.on("trees", TwoStageTraining, "_fit_trees")
     bundle, facts = train(recipe, dataset)
     bundle.save(folder / "bundle")
     files = sum(file.stat().st_size for file in (folder / "bundle").iterdir())
@@ -144,10 +145,10 @@ def _single(folder: Path, count: int) -> dict[str, Any]:
         recommender.recommend(queries[q : q + 1], N)
         milliseconds.append((time.perf_counter() - start) * 1e3)
     pools = [
-        recommender.first.pool(queries[q : q + 1], queries[q : q + 1].excluded()[1])
+        recommender.first.pool(queries[q : q + 1], queries[q : q + 1].excluded().values)
         for q in range(min(count, 40))
     ]
-    rows = [recommender._features(queries[q : q + 1], pool) for q, pool in enumerate(pools)]
+    rows = [recommender.tables.compute(queries[q : q + 1], pool) for q, pool in enumerate(pools)]
     return {
         "milliseconds": milliseconds,
         "candidates": float(np.median([len(pool.tracks) for pool in pools])),

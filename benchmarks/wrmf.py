@@ -90,6 +90,7 @@ _FIT = {"segue": _segue, "irspack": _irspack, "implicit": _implicit}
 
 
 def _quality(test: sp.csr_matrix, train: sp.csr_matrix, u: Any, v: Any) -> float:
+    from segue.numeric.ragged import Ragged
     from segue.retrieval.topk import best_of_products
 
     rows = np.flatnonzero(np.diff(test.indptr))[:_QUERIES]
@@ -97,9 +98,12 @@ def _quality(test: sp.csr_matrix, train: sp.csr_matrix, u: Any, v: Any) -> float
     seen.sort_indices()
     v = np.ascontiguousarray(v, np.float32)
     top, _, _ = best_of_products(
-        np.ascontiguousarray(u[rows], np.float32), v, np.zeros(len(v), np.float32),
-        seen.indptr.astype(np.int64), seen.indices, _K,
-    )  # fmt: skip
+        np.ascontiguousarray(u[rows], np.float32),
+        v,
+        np.zeros(len(v), np.float32),
+        Ragged(seen.indptr.astype(np.int64), seen.indices),
+        _K,
+    )
     gain = 1 / np.log2(np.arange(2, _K + 2))
     ideal = np.cumsum(gain)
     values = []

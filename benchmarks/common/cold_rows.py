@@ -99,7 +99,7 @@ class Setting:
         queries, besides = [], []
         for q in range(min(HALVED, len(test))):
             history = test.queries.tracks[test.queries.offsets[q] : test.queries.offsets[q + 1]]
-            truth = test.truth[test.truth_offsets[q] : test.truth_offsets[q + 1]]
+            truth = test.truth.row(q)
             heard = np.unique(history)
             shown = rng.choice(heard, max(1, len(heard) // 2), replace=False)
             queries.append(Query(tracks=history[np.isin(history, shown)].tolist()))
@@ -139,10 +139,11 @@ class Given(EmbeddingModel):
         return np.diff(queries.offsets) > 0
 
     def query_vectors(self, queries: Queries) -> Float32:
-        offsets, tracks = queries.liked()
-        ones = np.ones(len(tracks), np.float32)
-        rows = sp.csr_matrix((ones, tracks, offsets), (len(queries), len(self.vectors)))
-        counts = np.maximum(np.diff(offsets), 1)[:, None]
+        liked = queries.liked()
+        ones = np.ones(len(liked.values), np.float32)
+        shape = (len(queries), len(self.vectors))
+        rows = sp.csr_matrix((ones, liked.values, liked.offsets), shape)
+        counts = np.maximum(liked.lengths(), 1)[:, None]
         means: Float32 = ((rows @ self.vectors) / counts).astype(np.float32)
         return means
 

@@ -143,38 +143,39 @@ class Queries:
     def take(self, rows: Int64) -> Queries:
         """Queries of these numbers, in this order. The past is shared."""
         rows = np.asarray(rows, np.int64)
-        lengths, bans = np.diff(self.offsets)[rows], np.diff(self.ban_offsets)[rows]
+        lengths = np.diff(self.offsets)[rows]
         tracks = indices(self.offsets[rows], lengths)
+        bans = Ragged(self.ban_offsets, self.bans).take(rows)
         return Queries(
             offsets_of(lengths),
             self.tracks[tracks],
             self.outcomes[tracks],
             [self.titles[row] for row in rows.tolist()],
-            offsets_of(bans),
-            self.bans[indices(self.ban_offsets[rows], bans)],
+            bans.offsets,
+            bans.values,
             self.past_spans[rows],
             self.past,
         )
 
     @property
-    def negative(self) -> npt.NDArray[np.bool_]:
+    def history(self) -> Ragged:
+        """The tracks of each query's history, oldest first."""
+        return Ragged(self.offsets, self.tracks)
+
+    @property
+    def skipped_mask(self) -> npt.NDArray[np.bool_]:
         """Which tracks of the histories were skipped or disliked. (tracks,)"""
         return is_negative(self.outcomes)
 
-    def liked(self) -> tuple[Int64, Int32]:
-        """Histories without what was skipped or disliked: (offsets, tracks)."""
-        keep = ~self.negative
-        return offsets_of(keep)[self.offsets], self.tracks[keep]
+    def liked(self) -> Ragged:
+        """Histories without what was skipped or disliked."""
+        return self.history.where(~self.skipped_mask)
 
-    def excluded(self) -> tuple[Int64, Int32]:
+    def excluded(self) -> Ragged:
         """What each query must not be answered: history and bans, sorted, without repeats."""
-        owners = [
-            Ragged(self.offsets, self.tracks).owners(),
-            Ragged(self.ban_offsets, self.bans).owners(),
-        ]
+        owners = [self.history.owners(), Ragged(self.ban_offsets, self.bans).owners()]
         tracks = np.concatenate([self.tracks, self.bans])
-        rows = Ragged.of_pairs(np.concatenate(owners), tracks, len(self))
-        return rows.offsets, rows.values
+        return Ragged.of_pairs(np.concatenate(owners), tracks, len(self))
 
 
 def _columns(lists: Sequence[Sequence[int]]) -> tuple[Int64, Int32]:

@@ -63,7 +63,7 @@ def test_figures_are_those_of_lists_made_one_by_one(
         seeds = set(
             test.queries.tracks[test.queries.offsets[q] : test.queries.offsets[q + 1]].tolist()
         )
-        truth = set(test.truth[test.truth_offsets[q] : test.truth_offsets[q + 1]].tolist())
+        truth = set(test.truth.row(q).tolist())
         answers = [t for t in ranking.tolist() if t not in seeds][:500]
         answered |= set(answers)
         precision.append(len(truth & set(answers[: len(truth)])) / len(truth))

@@ -98,7 +98,8 @@ def test_figures_of_next_are_those_of_lists_made_one_by_one(
     for q in range(len(split.test)):
         queries = split.test.queries[q : q + 1]
         answers = [t for t in order.tolist() if t not in queries.tracks][:10]
-        at = answers.index(split.test.truth[q]) if split.test.truth[q] in answers else None
+        (truth,) = split.test.truth.row(q)
+        at = answers.index(truth) if truth in answers else None
         hits.append(at is not None)
         gains.append(0 if at is None else 1 / np.log2(at + 2))
     metrics = evaluations["next"].models[1].metrics
@@ -112,7 +113,6 @@ def test_figures_of_skips_are_those_of_rankings_made_one_by_one(
     split = PROTOCOLS["skips"].split(world, 0)
     test = split.test
     assert test.against is not None
-    assert test.against_offsets is not None
     plays = np.diff(split.train.plays().tocsc().indptr)
     order = np.lexsort([np.arange(200), -plays])
     auc, ranks, differences = [], [], []
@@ -120,11 +120,7 @@ def test_figures_of_skips_are_those_of_rankings_made_one_by_one(
         queries = test.queries[q : q + 1]
         answers = [t for t in order.tolist() if t not in queries.tracks]
         good, bad = (
-            [answers.index(t) for t in column[offsets[q] : offsets[q + 1]]]
-            for offsets, column in (
-                (test.truth_offsets, test.truth),
-                (test.against_offsets, test.against),
-            )
+            [answers.index(t) for t in tracks.row(q)] for tracks in (test.truth, test.against)
         )
         auc.append(np.mean([g < b for g in good for b in bad]))
         ranks.append(np.mean(good) / 200)

@@ -21,6 +21,7 @@ from segue.errors import BundleError, ConfigError, UsageError
 from segue.models.base import audio_features
 from segue.models.base.recommender import RECOMMENDERS, Recommender, TrainingOptions
 from segue.models.two_stage.features.compute import features_of
+from segue.numeric.ragged import Ragged
 from segue.queries import Queries, Query, Slates
 
 SEQUENCES = ("bert4rec", "caser", "gru4rec", "sasrec")
@@ -399,11 +400,7 @@ def test_places_are_those_in_the_complete_ranking(
     name: str, wanted: list[int], trained: Callable[[str], Recommender]
 ) -> None:
     queries = Queries.of(QUERIES)
-    places = trained(name).ranks(
-        queries,
-        np.arange(len(QUERIES) + 1) * len(wanted),
-        np.tile(np.array(wanted, np.int32), len(QUERIES)),
-    )
+    places = trained(name).ranks(queries, Ragged.repeat(np.array(wanted, np.int32), len(QUERIES)))
     for slate, found in zip(
         trained(name).recommend(queries, 121), places.reshape(len(QUERIES), -1), strict=True
     ):
@@ -416,9 +413,9 @@ def test_places_are_those_in_the_complete_ranking(
 def test_places_among_some_tracks_are_in_the_order_of_the_complete_ranking(
     name: str, trained: Callable[[str], Recommender]
 ) -> None:
-    wanted, ends = np.array([5, 31, 70, 2, 120, 99], np.int32), np.arange(len(QUERIES) + 1) * 6
+    wanted = np.array([5, 31, 70, 2, 120, 99], np.int32)
     queries = Queries.of(QUERIES)
-    found = trained(name).ranks_among(queries, ends, np.tile(wanted, len(QUERIES)))
+    found = trained(name).ranks_among(queries, Ragged.repeat(wanted, len(QUERIES)))
     for q, slate in enumerate(trained(name).recommend(queries, 121)):
         order = [t for t in slate.tracks.tolist() if t in wanted]
         places = [order.index(t) if t in order else 6 * len(QUERIES) for t in wanted.tolist()]
@@ -447,7 +444,7 @@ def test_reasons_name_only_what_the_query_holds(
     name: str, trained: Callable[[str], Recommender]
 ) -> None:
     for query in QUERIES:
-        liked = set(Queries.of([query]).liked()[1].tolist())
+        liked = set(Queries.of([query]).liked().values.tolist())
         for some in trained(name).explain(query, np.array([10, 70], np.int32)):
             for reason in some:
                 assert reason.kind in ("track", "title", "popularity", "feature", "rest")

@@ -22,6 +22,7 @@ from segue.models.bpr.fold_in import SkipTerm, fold_in
 from segue.models.bpr.model import BPR
 from segue.models.wrmf.model import WRMF
 from segue.models.wrmf.solver import Weighted, diagonalise, factorise, solve
+from segue.numeric.ragged import Ragged
 from segue.queries import Queries, Query
 from segue.simulation import World, make_world
 
@@ -225,10 +226,13 @@ def test_fold_in_with_skips_is_the_maximum_of_the_criterion(
         return float((1 - share) * easy + share * hard + reg / 2 * u @ u)
 
     (u,), shares, skip_shares = fold_in(
-        np.array([0, history]), liked.astype(np.int32),
-        SkipTerm(np.array([0, skips]), skipped.astype(np.int32), share),
-        sample.astype(np.int32), vectors, bias, reg,
-    )  # fmt: skip
+        Ragged.of_lists([liked]),
+        SkipTerm(Ragged.of_lists([skipped]), share),
+        sample.astype(np.int32),
+        vectors,
+        bias,
+        reg,
+    )
     best = minimize(criterion, np.zeros(5), method="BFGS", options={"gtol": 1e-8})
     np.testing.assert_allclose(u, best.x, atol=3e-3)
     x = vectors @ u + bias
@@ -240,11 +244,9 @@ def test_fold_in_with_skips_is_the_maximum_of_the_criterion(
 def test_one_like_and_one_skip_by_hand() -> None:
     # Nothing else to compare with: u = (v_i - v_j) σ(-d) / reg, d = u · (v_i - v_j).
     vectors, bias = np.array([[1, 0], [0, 1]], np.float32), np.zeros(2, np.float32)
-    skips = SkipTerm(np.array([0, 1]), np.array([1], np.int32), 0.3)
+    skips = SkipTerm(Ragged.of_lists([[1]]), 0.3)
     empty = np.zeros(0, np.int32)
-    (u,), shares, skip_shares = fold_in(
-        np.array([0, 1]), np.array([0], np.int32), skips, empty, vectors, bias, 1.0
-    )
+    (u,), shares, skip_shares = fold_in(Ragged.of_lists([[0]]), skips, empty, vectors, bias, 1.0)
     d = 0.6748  # = 2 σ(-d)
     np.testing.assert_allclose(u, [d / 2, -d / 2], atol=1e-3)
     np.testing.assert_allclose([shares[0], skip_shares[0]], [d / 2, -d / 2], atol=1e-3)

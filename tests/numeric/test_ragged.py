@@ -37,3 +37,31 @@ def test_pairs_become_sorted_rows_without_repeats(pairs):
 def test_keys_sort_as_pairs_do(pairs):
     order = np.argsort(pair_keys(*arrays(pairs)), kind="stable")
     assert [pairs[i] for i in order.tolist()] == sorted(pairs)
+
+
+LISTS = st.lists(st.lists(st.integers(0, 9), max_size=4), max_size=6)
+
+
+@given(LISTS, st.data())
+def test_rows_are_those_of_the_lists(lists, data):
+    rows = Ragged.of_lists(lists)
+    assert [rows.row(q).tolist() for q in range(len(rows))] == lists
+    assert rows.lengths().tolist() == [len(some) for some in lists]
+    first = data.draw(st.integers(0, len(lists)))
+    last = data.draw(st.integers(first, len(lists)))
+    part = rows[first:last]
+    assert [part.row(q).tolist() for q in range(len(part))] == lists[first:last]
+    assert part.values.tolist() == rows.values[rows.span(slice(first, last))].tolist()
+    chosen = data.draw(st.lists(st.integers(0, len(lists) - 1))) if lists else []
+    taken = rows.take(np.array(chosen, np.int64))
+    assert [taken.row(q).tolist() for q in range(len(taken))] == [lists[q] for q in chosen]
+    even = rows.where(rows.values % 2 == 0)
+    assert [even.row(q).tolist() for q in range(len(even))] == [
+        [value for value in some if value % 2 == 0] for some in lists
+    ]
+
+
+def test_the_same_values_in_each_row():
+    rows = Ragged.repeat(np.array([4, 2], np.int32), 3)
+    assert [rows.row(q).tolist() for q in range(3)] == [[4, 2]] * 3
+    assert len(Ragged.repeat(np.zeros(0, np.int32), 3)) == 3

@@ -278,10 +278,5 @@ MANY_PARAMETERS = {
     ("_api.py", "tune"),
     ("operations/tune.py", "tune"),
     ("service/run.py", "serve"),
-    ("retrieval/ranks.py", "_count"),
-    ("retrieval/topk.py", "_look"),
-    ("retrieval/topk.py", "_find"),
-    ("retrieval/topk.py", "_dense"),
 }
-"""Verbs whose options are their parameters, as on the command line, and what lays out arrays for
-one kernel."""
+"""Verbs whose options are their parameters, as on the command line."""

@@ -91,7 +91,7 @@ def check_apart(dataset: Dataset, split: Split) -> None:
     test, train = split.test, split.train
     cold, tested = set(test.only.tolist()), set(test.sources.tolist())
     assert not cold & heard(train)
-    assert set(test.queries.tracks.tolist()) | set(test.truth.tolist()) <= cold
+    assert set(test.queries.tracks.tolist()) | set(test.truth.values.tolist()) <= cold
     assert len(tested) == len(test)
     for p in range(dataset.playlist_count):
         warm = [track for track in playlist(dataset, p) if track not in cold]
@@ -158,7 +158,7 @@ def test_tested_playlists_are_limited(world: Dataset, monkeypatch: pytest.Monkey
 def test_the_seed_decides_everything(world: Dataset) -> None:
     one, same, other = (PROTOCOL.split(world, seed).test for seed in (0, 0, 1))
     assert np.array_equal(one.queries.tracks, same.queries.tracks)
-    assert np.array_equal(one.truth, same.truth)
+    assert np.array_equal(one.truth.keys(), same.truth.keys())
     assert np.array_equal(one.sources, same.sources)
     assert set(one.only.tolist()) != set(other.only.tolist())
     assert set(one.sources.tolist()) != set(other.sources.tolist())
@@ -191,7 +191,7 @@ def test_a_query_shows_half_of_the_distinct_cold_tracks_of_a_playlist(world: Dat
     for q, p in enumerate(test.sources.tolist()):
         own = cold & set(playlist(world, p))
         shown = part(test.queries.offsets, test.queries.tracks, q)
-        right = part(test.truth_offsets, test.truth, q)
+        right = test.truth.row(q).tolist()
         assert sorted(shown + right) == sorted(own)
         assert right == sorted(right)
         assert len(own) >= cold_playlists.LEAST_TRACKS
@@ -240,7 +240,7 @@ def test_slices_tell_whether_an_artist_of_the_truth_is_in_the_query(tmp_path: Pa
             {tracks[t]["artist"] for t in some}
             for some in (
                 part(test.queries.offsets, test.queries.tracks, q),
-                part(test.truth_offsets, test.truth, q),
+                test.truth.row(q).tolist(),
             )
         )
         assert test.slices[q] == (HEARD_ARTIST if shown & right else NEW_ARTISTS)
@@ -304,7 +304,7 @@ def test_figures_by_hand(tmp_path: Path) -> None:
     assert sorted(drawn(dataset)) == cold
     test = PROTOCOL.split(dataset, 0).test
     assert len(test) == 1  # half of three
-    seeds, right = test.queries.tracks.tolist(), test.truth.tolist()
+    seeds, right = test.queries.tracks.tolist(), test.truth.values.tolist()
     wrong = [t for t in cold if t not in right and t not in seeds]
     assert (len(seeds), len(right), len(wrong)) == (4, 4, 12)
     # Without the seeds, which come first, what is right stands at the places 2, 13, 14 and 15.

@@ -126,7 +126,7 @@ def test_a_listener_is_asked_with_everything_else_it_heard(world: Dataset) -> No
         own = [row for row in rows if row["listener"] == listener]
         played = {row["track"] for row in own if row["outcome"] == PLAYED}
         shown = [row for row in own if row["track"] not in gone]
-        assert part(test.truth_offsets, test.truth, q) == sorted(played & gone)
+        assert test.truth.row(q).tolist() == sorted(played & gone)
         assert part(test.queries.offsets, test.queries.tracks, q) == [r["track"] for r in shown]
         assert part(test.queries.offsets, test.queries.outcomes, q) == [r["outcome"] for r in shown]
         asked.add(listener)
@@ -161,7 +161,7 @@ def test_playlists_are_asked_where_nobody_listens(tmp_path: Path) -> None:
     gone = drawn(dataset)
     for q, playlist in enumerate(split.test.sources.tolist()):
         entries = part(dataset.offsets, dataset.entries, playlist)
-        assert part(split.test.truth_offsets, split.test.truth, q) == sorted(set(entries) & gone)
+        assert split.test.truth.row(q).tolist() == sorted(set(entries) & gone)
         shown = [t for t in entries if t not in gone]
         assert part(split.test.queries.offsets, split.test.queries.tracks, q) == shown
 
@@ -187,7 +187,7 @@ def test_slices_tell_whether_an_artist_was_heard_before(tmp_path: Path) -> None:
             {tracks[t]["artist"] for t in some} - {None}
             for some in (
                 part(test.queries.offsets, test.queries.tracks, q),
-                part(test.truth_offsets, test.truth, q),
+                test.truth.row(q).tolist(),
             )
         )
         assert test.slices[q] == (HEARD_ARTIST if shown & right else NEW_ARTISTS)

@@ -44,13 +44,12 @@ def history(test: Test, q: int) -> list[int]:
 
 
 def truth(test: Test, q: int) -> list[int]:
-    return part(test.truth_offsets, test.truth, q)
+    return test.truth.row(q).tolist()
 
 
 def against(test: Test, q: int) -> list[int]:
     assert test.against is not None
-    assert test.against_offsets is not None
-    return part(test.against_offsets, test.against, q)
+    return test.against.row(q).tolist()
 
 
 def past(test: Test, q: int) -> list[int]:

@@ -7,27 +7,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segue.numeric.ragged import Ragged
 from segue.retrieval.ranks import ranks_among, ranks_of_products, ranks_of_scores
 from segue.retrieval.topk import best_of_products, best_of_scores
 
 
-def offsets(*lengths: int) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-
-
 def test_places_are_counted_by_score_then_track() -> None:
     scores = np.array([[3, 1, 2, 3, 0], [0, 0, 0, 0, 0]], np.float32)
-    tracks = np.array([0, 3, 2, 1, 4, 4, 0], np.int32)
-    found = ranks_of_scores(scores, offsets(0, 1), np.array([1], np.int32), offsets(5, 2), tracks)
+    targets = Ragged.of_lists([[0, 3, 2, 1, 4], [4, 0]])
+    found = ranks_of_scores(scores, Ragged.of_lists([[], [1]]), targets)
     # The second query may not be answered track 1, so that 4 comes after 0, 2 and 3.
     assert found.tolist() == [0, 1, 2, 3, 4, 3, 0]
 
 
 def test_what_is_never_answered_has_the_size_of_the_catalog() -> None:
     scores = np.array([[1, 2, 3]], np.float32)
-    found = ranks_of_scores(
-        scores, offsets(1), np.array([2], np.int32), offsets(3), np.arange(3, dtype=np.int32)
-    )
+    found = ranks_of_scores(scores, Ragged.of_lists([[2]]), Ragged.of_lists([[0, 1, 2]]))
     assert found.tolist() == [1, 0, 3]
 
 
@@ -61,11 +56,10 @@ def test_places_by_products_are_those_of_the_ranking(
     queries, vectors = (queries * scale).astype(np.float32), (vectors * scale).astype(np.float32)
     bias = (rng.integers(-2, 3, size) * (seed % 2)).astype(np.float32)
     banned = [rng.permutation(size)[: rng.integers(0, size + 1)] for _ in range(5)]
-    excluded_offsets = offsets(*map(len, banned))
-    excluded = np.concatenate([np.sort(some) for some in banned]).astype(np.int32)
-    every = np.tile(np.arange(size, dtype=np.int32), 5)
-    arguments = (queries, vectors, bias, excluded_offsets, excluded)
-    found = ranks_of_products(*arguments, offsets(*[size] * 5), every)
+    excluded = Ragged.of_lists([np.sort(some) for some in banned])
+    every = Ragged.repeat(np.arange(size, dtype=np.int32), 5)
+    arguments = (queries, vectors, bias, excluded)
+    found = ranks_of_products(*arguments, every)
     assert found.reshape(5, size).tolist() == ranked(best_of_products(*arguments, size), size)
 
 
@@ -73,17 +67,14 @@ def test_places_by_products_are_those_of_the_ranking(
 def test_places_by_scores_are_those_of_the_ranking(size: int) -> None:
     rng = np.random.default_rng(size)
     scores = rng.integers(0, 20, (7, size)).astype(np.float32)
-    excluded = np.repeat(np.arange(0, size, 7, dtype=np.int32)[None], 7, axis=0).ravel()
-    ends = offsets(*[len(range(0, size, 7))] * 7)
-    every = np.tile(np.arange(size, dtype=np.int32), 7)
-    found = ranks_of_scores(scores.copy(), ends, excluded, offsets(*[size] * 7), every)
-    assert found.reshape(7, size).tolist() == ranked(
-        best_of_scores(scores, ends, excluded, size), size
-    )
+    excluded = Ragged.repeat(np.arange(0, size, 7, dtype=np.int32), 7)
+    every = Ragged.repeat(np.arange(size, dtype=np.int32), 7)
+    found = ranks_of_scores(scores.copy(), excluded, every)
+    assert found.reshape(7, size).tolist() == ranked(best_of_scores(scores, excluded, size), size)
 
 
 def test_places_among_some_tracks_pass_over_the_others() -> None:
     values = np.array([1, 5, 5, 2, 9], np.float32)
-    tracks = np.array([4, 7, 3, 1, 2], np.int32)
-    found = ranks_among(values, offsets(1, 0), np.array([4], np.int32), offsets(3, 2), tracks)
+    candidates = Ragged.of_lists([[4, 7, 3], [1, 2]])
+    found = ranks_among(values, Ragged.of_lists([[4], []]), candidates)
     assert found.tolist() == [5, 1, 0, 1, 0]

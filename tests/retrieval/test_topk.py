@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segue.numeric.ragged import Ragged
 from segue.retrieval import topk as ranking
 from segue.retrieval.topk import Index, best_of_products, best_of_scores
 
@@ -29,9 +30,11 @@ class World:
     excluded: np.ndarray
 
     def best(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return best_of_products(
-            self.queries, self.vectors, self.bias, self.offsets, self.excluded, n
-        )
+        return best_of_products(self.queries, self.vectors, self.bias, self.bans, n)
+
+    @property
+    def bans(self) -> Ragged:
+        return Ragged(self.offsets, self.excluded)
 
     def one(self, q: int) -> World:
         banned = self.excluded[self.offsets[q] : self.offsets[q + 1]]
@@ -220,7 +223,7 @@ def test_all_but_few_excluded() -> None:
 
 
 def test_no_queries_and_no_tracks() -> None:
-    assert best_of_products(*vars(world(0, 50, 4)).values(), 5)[0].shape == (0, 5)
+    assert world(0, 50, 4).best(5)[0].shape == (0, 5)
     assert world(2, 0, 4).best(5)[0].shape == (2, 0)
 
 
@@ -303,12 +306,12 @@ def test_dense_scores_equal_brute_force(n: int) -> None:
     lists = [rng.choice(7000, m, replace=False) for m in (0, 50, 10, 0, 7000)]
     excluded = np.concatenate([np.sort(some) for some in lists]).astype(np.int32)
     want = by_brute_force(scores, offsets, excluded, n)
-    check(best_of_scores(scores.copy(), offsets, excluded, n), want, n)
+    check(best_of_scores(scores.copy(), Ragged(offsets, excluded), n), want, n)
 
 
 def test_negative_zero_ties_with_zero() -> None:
     scores = np.array([[-0.0, 0.0, -0.0, -1.0, 0.0]], np.float32)
-    tracks, best, _ = best_of_scores(scores, np.array([0, 0]), np.empty(0, np.int32), 5)
+    tracks, best, _ = best_of_scores(scores, Ragged.of_lists([[]]), 5)
     assert tracks.tolist() == [[0, 1, 2, 4, 3]]
     assert best.tobytes() == np.array([0, 0, 0, 0, -1], np.float32).tobytes()
 
@@ -322,9 +325,7 @@ def test_an_index_changes_nothing_but_the_time(n: int, bans: int, rising: float,
         given.vectors *= weights
     index = Index.of(given.vectors)
     assert index is not None
-    found = best_of_products(
-        given.queries, given.vectors, given.bias, given.offsets, given.excluded, n, index
-    )
+    found = best_of_products(given.queries, given.vectors, given.bias, given.bans, n, index)
     for part, plain in zip(found, given.best(n), strict=True):
         assert part.tobytes() == plain.tobytes()
 
@@ -341,9 +342,7 @@ def test_an_index_passes_over_most_tracks_where_the_last_factors_tell(monkeypatc
 
     monkeypatch.setattr(ranking, "_dense", counted)
     index = Index.of(given.vectors)
-    best_of_products(
-        given.queries, given.vectors, given.bias, given.offsets, given.excluded, 10, index
-    )
+    best_of_products(given.queries, given.vectors, given.bias, given.bans, 10, index)
     assert kept
     assert max(kept) < 0.05
 

@@ -302,7 +302,7 @@ def run_test(
     if lists:
         overall["coverage"] = Estimate(float((scores.answered > 0).mean()), None)
         groups = _popularity_groups(bundle)
-        known_truth = translated.truth[translated.truth < size]
+        known_truth = translated.truth.values[translated.truth.values < size]
         popularity = PopularityBias(
             _shares(groups, scores.answered), _shares(groups[known_truth], None)
         )

@@ -14,7 +14,8 @@ from segue.bundle import Bundle
 from segue.evaluation.translate import Translated
 from segue.metrics.contrast import auc_of_ranks, played_against_skipped
 from segue.metrics.ranking import CLICK_WINDOW, Float64, per_query
-from segue.numeric.arrays import Int32, Int64, offsets_of
+from segue.numeric.arrays import Int64, offsets_of
+from segue.numeric.ragged import Ragged
 from segue.protocols.base import GROUP, Test
 from segue.queries import Queries
 
@@ -43,33 +44,29 @@ class Scores:
         self.served.update(slates.served_by)
         given = slates.tracks[:, :CLICK_WINDOW]
         self.answered += np.bincount(given[given >= 0], minlength=len(self.answered))
-        offsets, truth = _query_part(test.truth_offsets, translated.truth, rows)
-        return per_query(slates.tracks, offsets, truth, translated.artists, self.metrics)
+        truth = translated.truth[rows]
+        return per_query(
+            slates.tracks, truth.offsets, truth.values, translated.artists, self.metrics
+        )
 
     def samples(self, bundle: Bundle, translated: Translated, test: Test, rows: slice) -> Values:
         """Score the ranking of the truth among sampled candidates."""
         assert translated.candidates is not None
         queries = translated.queries[rows]
-        offsets, truth = _query_part(test.truth_offsets, translated.truth, rows)
+        truth = translated.truth[rows]
         sampled = translated.candidates[np.arange(rows.start, rows.start + len(queries)) // GROUP]
-        candidates = np.concatenate(
-            [truth[:, None], sampled], axis=1
-        )  # one true track for each query
+        # One true track for each query; two test tracks may match one catalog track.
+        grid = np.concatenate([truth.values[:, None], sampled], axis=1)
         size = len(self.answered)
-        candidates.sort(axis=1)
-        known = (candidates >= 0) & (candidates < size)
-        known[:, 1:] &= (
-            candidates[:, 1:] != candidates[:, :-1]
-        )  # two test tracks may match one catalog track
-        candidate_offsets, tracks = offsets_of(known.sum(axis=1)), candidates[known]
-        ranks = self._ask(
-            bundle, queries, bundle.recommender.ranks_among, candidate_offsets, tracks
-        )
-        in_list = ranks < min(self.n, len(tracks))
-        owners = np.repeat(np.arange(len(queries)), np.diff(candidate_offsets))
+        grid.sort(axis=1)
+        known = (grid >= 0) & (grid < size)
+        known[:, 1:] &= grid[:, 1:] != grid[:, :-1]
+        candidates = Ragged(offsets_of(known.sum(axis=1)), grid[known])
+        ranks = self._ask(bundle, queries, bundle.recommender.ranks_among, candidates)
+        in_list = ranks < min(self.n, len(candidates.values))
         lists = np.full((len(queries), self.n), -1, np.int32)
-        lists[owners[in_list], ranks[in_list]] = tracks[in_list]
-        return per_query(lists, offsets, truth, translated.artists, self.metrics)
+        lists[candidates.owners()[in_list], ranks[in_list]] = candidates.values[in_list]
+        return per_query(lists, truth.offsets, truth.values, translated.artists, self.metrics)
 
     def parts(self, bundle: Bundle, translated: Translated, test: Test, rows: slice) -> Values:
         """Score the ranking of a part of the catalog, the same for every query."""
@@ -85,42 +82,35 @@ class Scores:
                 bundle,
                 queries,
                 partial(bundle.recommender.ranks_among, ties=tie_order),
-                len(only) * np.arange(len(queries) + 1),
-                np.tile(only, len(queries)),
+                Ragged.repeat(only, len(queries)),
             ).reshape(len(queries), len(only))
-            offsets, truth = _query_part(test.truth_offsets, translated.truth, query_rows)
+            truth = translated.truth[query_rows]
             lists = np.full((len(queries), self.n), -1, np.int32)
             owners, columns = np.nonzero(ranks < min(self.n, len(only)))
             lists[owners, ranks[owners, columns]] = only[columns]
-            values = per_query(
-                lists, offsets, truth, translated.artists, [m for m in self.metrics if m != "auc"]
-            )
-            values["auc"] = auc_of_ranks(ranks, only, offsets, truth)
+            others = [metric for metric in self.metrics if metric != "auc"]
+            values = per_query(lists, truth.offsets, truth.values, translated.artists, others)
+            values["auc"] = auc_of_ranks(ranks, only, truth.offsets, truth.values)
             blocks.append(values)
         return {metric: np.concatenate([b[metric] for b in blocks]) for metric in self.metrics}
 
     def contrasts(self, bundle: Bundle, translated: Translated, test: Test, rows: slice) -> Values:
         """Score the ranks of the truth and of skipped tracks in the full catalog."""
-        assert test.against_offsets is not None
-        queries = translated.queries[rows]
-        parts = [
-            _query_part(test.truth_offsets, translated.truth, rows),
-            _query_part(test.against_offsets, translated.against, rows),
-        ]
+        assert translated.against is not None
+        truth, against = translated.truth[rows], translated.against[rows]
         # For each query the truth, then the skipped tracks.
-        owner = np.concatenate([np.repeat(np.arange(len(queries)), np.diff(o)) for o, _ in parts])
-        order = np.argsort(owner, kind="stable")
-        targets = np.concatenate([tracks for _, tracks in parts])
+        order = np.argsort(np.concatenate([truth.owners(), against.owners()]), kind="stable")
+        tracks = np.concatenate([truth.values, against.values])[order]
+        both = Ragged(truth.offsets + against.offsets, tracks)
         size = len(self.answered)
-        known = targets[order] < size
-        offsets = offsets_of(known)[parts[0][0] + parts[1][0]]
-        ranks = np.full(len(targets), -1)
+        known = tracks < size
+        ranks = np.full(len(tracks), -1)
         ranks[order[known]] = self._ask(
-            bundle, queries, bundle.recommender.ranks, offsets, targets[order[known]]
+            bundle, translated.queries[rows], bundle.recommender.ranks, both.where(known)
         )
-        ends = len(parts[0][1])
+        ends = len(truth.values)
         values = played_against_skipped(
-            parts[0][0], ranks[:ends], parts[1][0], ranks[ends:], size, self.n
+            truth.offsets, ranks[:ends], against.offsets, ranks[ends:], size, self.n
         )
         return {metric: values[metric] for metric in self.metrics}
 
@@ -128,12 +118,11 @@ class Scores:
         self,
         bundle: Bundle,
         queries: Queries,
-        rank_method: Callable[[Queries, Int64, Int32], Int64],
-        offsets: Int64,
-        tracks: Int32,
+        rank_method: Callable[[Queries, Ragged], Int64],
+        tracks: Ragged,
     ) -> Int64:
         start_time = time.perf_counter()
-        ranks = rank_method(queries, offsets, tracks)
+        ranks = rank_method(queries, tracks)
         self.seconds += time.perf_counter() - start_time
         self.served.update(bundle.recommender.serves(queries))
         return ranks
@@ -150,9 +139,3 @@ def _pseudo_random(first: int, count: int) -> Int64:
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return (z >> np.uint64(1)).astype(np.int64)
-
-
-def _query_part(offsets: Int64, tracks: Int32, rows: slice) -> tuple[Int64, Int32]:
-    """Offsets and tracks of a range of queries."""
-    bounds = offsets[rows.start : rows.stop + 1]
-    return bounds - bounds[0], tracks[bounds[0] : bounds[-1]]

@@ -34,9 +34,8 @@ class Translated:
     """A test in rows of a bundle; tracks that its catalog lacks have rows beyond its end."""
 
     queries: Queries
-    truth: Int32
-    against: Int32
-    """Skipped tracks; empty if the test has none."""
+    truth: Ragged
+    against: Ragged | None
     candidates: Int32 | None
     """-1 for a track that the catalog lacks."""
     only: Int32 | None
@@ -50,14 +49,13 @@ def translate(test: Test, dataset: Dataset, bundle: Bundle) -> Translated:
     """Translate a test to rows of a bundle's catalog."""
     size = len(bundle.catalog)
     rows = match_tracks(dataset.tracks, bundle.catalog)
-    unmatched_rows = size + np.arange(
-        len(rows), dtype=np.int32
-    )  # for tracks that the catalog lacks
+    # For tracks that the catalog lacks.
+    unmatched_rows = size + np.arange(len(rows), dtype=np.int32)
 
     seeds = rows[test.queries.tracks]
     known = seeds >= 0
     offsets = offsets_of(known)[test.queries.offsets]
-    history = rows[test.queries.past]
+    past = rows[test.queries.past]
     queries = Queries(
         offsets,
         seeds[known],
@@ -65,28 +63,24 @@ def translate(test: Test, dataset: Dataset, bundle: Bundle) -> Translated:
         test.queries.titles,
         np.zeros(len(test) + 1, np.int64),
         np.zeros(0, np.int32),
-        offsets_of(history >= 0)[test.queries.past_spans],
-        history[history >= 0],
+        offsets_of(past >= 0)[test.queries.past_spans],
+        past[past >= 0],
     )
 
     # Two tracks of the dataset may be one in the catalog. It can be answered once, and not at all
     # if it is a seed; the other one stays in the truth as missed, so that |G| is the same for all.
-    taken = _pairs(offsets, queries.tracks)
-    later_tracks = [
-        _later_tracks(test.truth_offsets, rows[test.truth], unmatched_rows[test.truth], taken)
-    ]
-    if test.against is not None and test.against_offsets is not None:
-        taken = np.concatenate([taken, _pairs(test.truth_offsets, later_tracks[0])])
-        against = test.against
-        later_tracks.append(
-            _later_tracks(test.against_offsets, rows[against], unmatched_rows[against], taken)
-        )
+    truth, against = _later_tracks(test.truth, rows, unmatched_rows, queries.history.keys()), None
+    later_tracks = [truth.values]
+    if test.against is not None:
+        taken = np.concatenate([queries.history.keys(), truth.keys()])
+        against = _later_tracks(test.against, rows, unmatched_rows, taken)
+        later_tracks.append(against.values)
     missing = sum(int((tracks >= size).sum()) for tracks in later_tracks)
     columns = ["artist", "artist_uri"]
     return Translated(
         queries,
-        later_tracks[0],
-        later_tracks[1] if len(later_tracks) > 1 else np.zeros(0, np.int32),
+        truth,
+        against,
         None if test.candidates is None else rows[test.candidates],
         None if test.only is None else _known(rows[test.only]),
         artist_codes(
@@ -101,15 +95,19 @@ def _known(rows: Int32) -> Int32:
     return np.unique(rows[rows >= 0])
 
 
-def _pairs(offsets: Int64, tracks: Int32) -> Int64:
-    """A number for each query with each of its tracks, -1 for none."""
-    return np.where(tracks < 0, -1, Ragged(offsets, tracks).keys())
+def _later_tracks(tracks: Ragged, rows: Int32, unmatched_rows: Int32, taken: Int64) -> Ragged:
+    """Tracks of the truth in rows of the catalog.
 
-
-def _later_tracks(offsets: Int64, matched: Int32, unmatched_rows: Int32, taken: Int64) -> Int32:
-    """Rows of the truth: `matched`, but `unmatched_rows` for missing, taken or repeated tracks."""
-    pairs = _pairs(offsets, matched)
+    Args:
+        tracks: tracks in rows of the dataset.
+        rows: catalog row of each dataset row; -1 where the catalog lacks it.
+        unmatched_rows: rows beyond the catalog, for tracks that it lacks, and where two tracks of a
+            query share a row, or the row is taken.
+        taken: `Ragged.keys` of the taken rows.
+    """
+    matched = rows[tracks.values]
+    keys = np.where(matched < 0, -1, Ragged(tracks.offsets, matched).keys())
     lost = np.ones(len(matched), np.bool_)
-    lost[np.unique(pairs, return_index=True)[1]] = False
-    lost |= (matched < 0) | np.isin(pairs, taken)
-    return np.where(lost, unmatched_rows, matched)
+    lost[np.unique(keys, return_index=True)[1]] = False
+    lost |= (matched < 0) | np.isin(keys, taken)
+    return Ragged(tracks.offsets, np.where(lost, unmatched_rows[tracks.values], matched))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
-from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -59,22 +58,17 @@ class Content(ScoringModel):
         return True
 
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
-        offsets, tracks = queries.liked()
-        named = (self.catalog.artists[tracks] >= 0) | (self.catalog.albums[tracks] >= 0)
-        known = [bool(named[a:b].any()) for a, b in pairwise(offsets)]
-        return np.array(
-            [
-                some or bool(self._words(title))
-                for some, title in zip(known, queries.titles, strict=True)
-            ],
-            np.bool_,
-        )
+        liked = queries.liked()
+        artists, albums = self.catalog.artists[liked.values], self.catalog.albums[liked.values]
+        known = liked.where((artists >= 0) | (albums >= 0)).lengths() > 0
+        titled = np.array([bool(self._words(title)) for title in queries.titles], np.bool_)
+        return known | titled
 
     def scores(self, queries: Queries) -> Float32:
         scores = np.tile(self._popularity, (len(queries), 1))
         for q in range(len(queries)):
             some = slice(queries.offsets[q], queries.offsets[q + 1])
-            negative = queries.negative[some]
+            negative = queries.skipped_mask[some]
             for reason, rows in self._shares(queries.tracks[some], negative, queries.titles[q]):
                 scores[q, rows] += np.float32(reason.amount)
         return scores
@@ -82,7 +76,7 @@ class Content(ScoringModel):
     def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         one = Queries.of([query])
         out = [[Reason("popularity", None, float(share))] for share in self._popularity[tracks]]
-        for reason, rows in self._shares(one.tracks, one.negative, query.title):
+        for reason, rows in self._shares(one.tracks, one.skipped_mask, query.title):
             for place in np.flatnonzero(np.isin(tracks, rows)):
                 out[place].append(reason)
         return out

@@ -157,10 +157,10 @@ class _Neighbours(PlayCountModel):
 
     def scores(self, queries: Queries) -> Float32:
         out = np.empty((len(queries), len(self.catalog)), np.float32)
-        starts, history = queries.liked()
+        liked = queries.liked()
         _score(
-            starts,
-            history,
+            liked.offsets,
+            liked.values,
             self.offsets,
             self.tracks,
             self.at,
@@ -186,8 +186,7 @@ class _Neighbours(PlayCountModel):
         return popular
 
     def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
-        _, liked = Queries.of([query]).liked()
-        history = np.unique(liked)
+        history = np.unique(Queries.of([query]).liked().values)
         weights = np.zeros(len(self.row))
         _weigh(history, self.at, self.rows, self.heard, self.row, self.most, weights)
         voters = np.where(weights > 0, self.row, 0.0)

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from segue.catalog.catalog import Catalog
 from segue.data.dataset import Dataset
 from segue.errors import UsageError
-from segue.numeric.arrays import Int32, Int64, indices, offsets_of
+from segue.numeric.arrays import Int32, Int64
+from segue.numeric.ragged import Ragged
 from segue.protocols.fingerprints import UInt64, playlist_hashes
 from segue.queries import Queries
 
@@ -27,14 +28,14 @@ class Test:
 
     Attributes:
         queries: what is asked.
-        truth_offsets, truth: distinct tracks that were held out from query q are
-            ``truth[truth_offsets[q]:truth_offsets[q + 1]]``, rising. Never one of the query's own.
+        truth: distinct tracks that were held out from each query, rising. Never one of the
+            query's own.
         slices: label of each query. (queries,)
         sources: row of what each query was made of, in `Protocol.hashes` of the dataset. (queries,)
         notes: what a reader of the results has to know, a line each.
         listeners: of each query, where one may have several. (queries,)
-        against_offsets, against: tracks that were skipped or disliked, laid out like the truth, for
-            protocols that ask how they are ranked against it.
+        against: tracks that were skipped or disliked, for protocols that ask how they are ranked
+            against the truth.
         candidates: for protocols that rank a sample: the drawn tracks of the first `GROUP` queries,
             of the next, ... (groups, tracks)
         only: for protocols that rank a part of the catalog, the same for every query: its tracks,
@@ -44,14 +45,12 @@ class Test:
     __test__: ClassVar[bool] = False  # not a class of tests, whatever its name says to pytest
 
     queries: Queries
-    truth_offsets: Int64
-    truth: Int32
+    truth: Ragged
     slices: npt.NDArray[np.str_]
     sources: Int64
     notes: tuple[str, ...] = ()
     listeners: Int32 | None = None
-    against_offsets: Int64 | None = None
-    against: Int32 | None = None
+    against: Ragged | None = None
     candidates: Int32 | None = None
     only: Int32 | None = None
 
@@ -66,22 +65,14 @@ class Test:
         """
         if self.candidates is not None:
             raise ValueError("samples belong to groups of queries")
-        lengths = np.diff(self.truth_offsets)[rows]
-        against_offsets, against = self.against_offsets, self.against
-        if against_offsets is not None and against is not None:
-            skipped = np.diff(against_offsets)[rows]
-            against = against[indices(against_offsets[rows], skipped)]
-            against_offsets = offsets_of(skipped)
         return replace(
             self,
             queries=self.queries.take(rows),
-            truth_offsets=offsets_of(lengths),
-            truth=self.truth[indices(self.truth_offsets[rows], lengths)],
+            truth=self.truth.take(rows),
             slices=self.slices[rows],
             sources=self.sources[rows],
             listeners=None if self.listeners is None else self.listeners[rows],
-            against_offsets=against_offsets,
-            against=against,
+            against=None if self.against is None else self.against.take(rows),
         )
 
 

@@ -91,7 +91,6 @@ def _make(
     ]
     test = Test(
         cuts.queries,
-        cuts.truth_offsets,
         cuts.truth,
         np.array([kind.name for kind in cuts.kinds]),
         cuts.playlists.astype(np.int64),

@@ -15,7 +15,7 @@ from segue.catalog.catalog import Catalog
 from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
 from segue.errors import DataError
-from segue.numeric.arrays import Bools, Int32, Int64, begins, indices, offsets_of, positions
+from segue.numeric.arrays import Bools, Int64, begins, offsets_of, positions
 from segue.numeric.ragged import Ragged
 from segue.protocols.base import Protocol, Split, Test
 from segue.protocols.unplayed_tracks import (
@@ -55,8 +55,7 @@ class ColdPlaylists(Protocol):
         tracks with audio are cold, else only tracks with a title.
         """
         cold = _drawn(dataset, seed)
-        offsets, _ = _cold_lists(dataset, cold)
-        among = _askable(offsets)
+        among = _askable(_cold_lists(dataset, cold))
         size = min(share_of(len(among), TEST_SHARE), MOST_QUERIES)
         tested = np.sort(np.random.default_rng([seed, 1]).choice(among, size, replace=False))
         gone = np.zeros(dataset.playlist_count, np.bool_)
@@ -70,12 +69,12 @@ class ColdPlaylists(Protocol):
     def every(self, dataset: Dataset, seed: int) -> Test:
         """The same cold tracks, asked of every playlist that has enough of them."""
         cold = _drawn(dataset, seed)
-        return _test(dataset, cold, _askable(_cold_lists(dataset, cold)[0]), seed, ())
+        return _test(dataset, cold, _askable(_cold_lists(dataset, cold)), seed, ())
 
     def every_for(self, dataset: Dataset, seed: int, catalogs: Sequence[Catalog]) -> Test:
         """All tracks are cold that every catalog has and none has plays of, as in `cold`."""
         cold, notes = new_to_all(dataset, catalogs, _in_playlists(dataset))
-        return _test(dataset, cold, _askable(_cold_lists(dataset, cold)[0]), seed, notes)
+        return _test(dataset, cold, _askable(_cold_lists(dataset, cold)), seed, notes)
 
     def metrics(self, n: int) -> tuple[str, ...]:
         return tuple(f"{name}@{k}" for name in ("recall", "ndcg") for k in _cutoffs(n))
@@ -121,22 +120,17 @@ def _drawn(dataset: Dataset, seed: int) -> Bools:
     return cold
 
 
-def _cold_lists(dataset: Dataset, cold: Bools) -> tuple[Int64, Int32]:
-    """The cold tracks of each playlist, rising: where its run starts, and the runs.
-
-    Returns:
-        (playlists + 1,), (rows,)
-    """
+def _cold_lists(dataset: Dataset, cold: Bools) -> Ragged:
+    """The cold tracks of each playlist, rising."""
     rows = cold[dataset.entries]
-    lists = Ragged.of_pairs(
+    return Ragged.of_pairs(
         dataset.entry_playlists[rows], dataset.entries[rows], dataset.playlist_count
     )
-    return lists.offsets, lists.values
 
 
-def _askable(offsets: Int64) -> Int64:
+def _askable(lists: Ragged) -> Int64:
     """Playlists with enough cold tracks, rising."""
-    return np.flatnonzero(np.diff(offsets) >= LEAST_TRACKS)
+    return np.flatnonzero(lists.lengths() >= LEAST_TRACKS)
 
 
 def _test(dataset: Dataset, cold: Bools, which: Int64, seed: int, notes: tuple[str, ...]) -> Test:
@@ -151,10 +145,8 @@ def _test(dataset: Dataset, cold: Bools, which: Int64, seed: int, notes: tuple[s
             where=dataset.path,
             do="the protocol cold-playlists asks those",
         )
-    offsets, tracks = _cold_lists(dataset, cold)
-    sizes = np.diff(offsets)[which]
-    tracks = tracks[indices(offsets[which], sizes)]
-    owners = np.repeat(np.arange(len(which)), sizes)
+    lists = _cold_lists(dataset, cold).take(which)
+    tracks, sizes, owners = lists.values, lists.lengths(), lists.owners()
     order = np.lexsort((np.random.default_rng([seed, 2]).random(len(tracks)), owners))
     shown = np.rint(sizes / 2).astype(np.int64)
     first = order[positions(begins(owners)) < shown[owners]]
@@ -168,6 +160,4 @@ def _test(dataset: Dataset, cold: Bools, which: Int64, seed: int, notes: tuple[s
         np.zeros(len(which) + 1, np.int64),
         np.zeros(0, np.int32),
     )
-    return cold_test(
-        dataset, cold, queries, offsets_of(sizes - shown), tracks[hidden], which, notes
-    )
+    return cold_test(dataset, cold, queries, lists.where(hidden), which, notes)

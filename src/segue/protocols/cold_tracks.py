@@ -187,4 +187,4 @@ def _test(
         np.zeros(len(which) + 1, np.int64),
         np.zeros(0, np.int32),
     )
-    return cold_test(dataset, cold, queries, truth.offsets, truth.values, which, notes)
+    return cold_test(dataset, cold, queries, truth, which, notes)

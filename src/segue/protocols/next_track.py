@@ -9,6 +9,7 @@ import numpy as np
 from segue.data.dataset import Dataset
 from segue.errors import DataError
 from segue.numeric.arrays import Int64
+from segue.numeric.ragged import Ragged
 from segue.protocols.base import GROUP, Protocol, Split, Test
 from segue.protocols.fingerprints import UInt64, session_hashes
 from segue.protocols.session_split import SessionRows, drawn, halve
@@ -85,8 +86,10 @@ class Next(SessionProtocol):
             )
         return Test(
             queries=heard.queries(which, targets),
-            truth_offsets=np.arange(len(which) + 1),
-            truth=heard.sessions.tracks[heard.sessions.offsets[which] + targets],
+            truth=Ragged(
+                np.arange(len(which) + 1),
+                heard.sessions.tracks[heard.sessions.offsets[which] + targets],
+            ),
             slices=heard.slices(which, targets),
             sources=which,
             notes=notes,

@@ -16,6 +16,7 @@ from numba import njit
 from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
 from segue.numeric.arrays import Int32, Int64, offsets_of
+from segue.numeric.ragged import Ragged
 from segue.queries import MAX_TITLE, Queries
 
 MIN_TRUTH = 5
@@ -133,15 +134,14 @@ class Cuts:
 
     Attributes:
         queries: seeds, and titles where the type shows them.
-        truth_offsets, truth: hidden tracks, as in `segue.protocols.base.Test`.
+        truth: hidden tracks, as in `segue.protocols.base.Test`.
         kinds: type of each query.
         playlists: row of the playlist that each query was made of. (queries,)
         shown: which of ``rows.tracks`` are seeds.
     """
 
     queries: Queries
-    truth_offsets: Int64
-    truth: Int32
+    truth: Ragged
     kinds: list[ChallengeType]
     playlists: Int32
     shown: Int64
@@ -179,8 +179,7 @@ def cut(rows: PlaylistRows, drawn: npt.NDArray[np.int8], rng: np.random.Generato
     )
     return Cuts(
         queries,
-        offsets_of([len(some) for some in hidden]),
-        np.concatenate(hidden),
+        Ragged.of_lists(hidden),
         kinds,
         playlists.astype(np.int32),
         show,

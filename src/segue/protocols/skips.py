@@ -7,7 +7,8 @@ import numpy as np
 from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
 from segue.errors import DataError
-from segue.numeric.arrays import Bools, Int32, Int64, offsets_of
+from segue.numeric.arrays import Bools, Int64, offsets_of
+from segue.numeric.ragged import Ragged
 from segue.protocols.base import Split, Test
 from segue.protocols.next_track import MOST_SESSIONS, TEST_SHARE, SessionProtocol
 from segue.protocols.session_split import SessionRows, drawn, halve
@@ -86,27 +87,23 @@ def _test(
             do="the protocol skips needs sessions with outcomes",
         )
     shown = later.cuts[which]
-    truth_offsets, truth = _rows(heard, later.played, which)
-    against_offsets, against = _rows(heard, later.against, which)
     return Test(
         queries=heard.queries(which, shown),
-        truth_offsets=truth_offsets,
-        truth=truth,
+        truth=_rows(heard, later.played, which),
         slices=heard.slices(which, shown),
         sources=which,
         notes=notes,
         listeners=heard.sessions.listeners[which],
-        against_offsets=against_offsets,
-        against=against,
+        against=_rows(heard, later.against, which),
     )
 
 
-def _rows(heard: SessionRows, wanted: Bools, which: Int64) -> tuple[Int64, Int32]:
-    """Tracks of the wanted listens of some sessions, rising in each: (offsets, tracks)."""
+def _rows(heard: SessionRows, mask: Bools, which: Int64) -> Ragged:
+    """Tracks of the listens of a mask in some sessions, rising in each."""
     query = np.full(len(heard.sessions), -1, np.int64)
     query[which] = np.arange(len(which))
     owners = query[heard.sessions.owners]
-    at = np.flatnonzero(wanted & (owners >= 0))
+    at = np.flatnonzero(mask & (owners >= 0))
     at = at[np.lexsort((heard.sessions.tracks[at], owners[at]))]
     counts = np.bincount(owners[at], minlength=len(which))
-    return offsets_of(counts), heard.sessions.tracks[at]
+    return Ragged(offsets_of(counts), heard.sessions.tracks[at])

@@ -11,7 +11,8 @@ from segue.catalog.catalog import Catalog
 from segue.catalog.matching import artist_codes, match_tracks
 from segue.data.dataset import Dataset
 from segue.errors import DataError
-from segue.numeric.arrays import Bools, Int32, Int64, offsets_of
+from segue.numeric.arrays import Bools, Int64
+from segue.numeric.ragged import Ragged
 from segue.protocols.base import Test
 from segue.queries import Queries
 
@@ -78,8 +79,7 @@ def cold_test(
     dataset: Dataset,
     cold: Bools,
     queries: Queries,
-    truth_offsets: Int64,
-    truth: Int32,
+    truth: Ragged,
     sources: Int64,
     notes: tuple[str, ...],
 ) -> Test:
@@ -91,28 +91,26 @@ def cold_test(
     )
     return Test(
         queries=queries,
-        truth_offsets=truth_offsets,
         truth=truth,
-        slices=_slices(dataset, queries, truth_offsets, truth),
+        slices=_slices(dataset, queries, truth),
         sources=sources,
         notes=(note, *notes),
         only=only,
     )
 
 
-def _slices(
-    dataset: Dataset, queries: Queries, truth_offsets: Int64, truth: Int32
-) -> npt.NDArray[np.str_]:
+def _slices(dataset: Dataset, queries: Queries, truth: Ragged) -> npt.NDArray[np.str_]:
     """Whether an artist of the truth is in the query, as a label. (queries,)"""
-    artists = artist_codes(dataset.tracks).astype(np.int64)
+    artists = artist_codes(dataset.tracks)
 
-    def named(ends: Int64, some: Int32) -> Int64:
-        codes = artists[some]
-        owner = np.repeat(np.arange(len(ends) - 1), np.diff(ends))
-        return np.where(codes < 0, -1, owner << 32 | codes)
+    def by_artist(tracks: Ragged) -> Int64:
+        """`Ragged.keys` of the artists of tracks, -1 where the artist is unknown."""
+        codes = artists[tracks.values]
+        return np.where(codes < 0, -1, Ragged(tracks.offsets, codes).keys())
 
-    wanted = named(truth_offsets, truth)
-    known = (wanted >= 0) & np.isin(wanted, named(queries.offsets, queries.tracks))
-    some = np.diff(offsets_of(known)[truth_offsets]) > 0
-    labels: npt.NDArray[np.str_] = np.where(some, HEARD_ARTIST, NEW_ARTISTS)
+    keys = by_artist(truth)
+    known = (keys >= 0) & np.isin(keys, by_artist(queries.history))
+    labels: npt.NDArray[np.str_] = np.where(
+        truth.where(known).lengths() > 0, HEARD_ARTIST, NEW_ARTISTS
+    )
     return labels

@@ -15,34 +15,31 @@ from numba import njit, prange
 
 from segue.numeric.arrays import fixed
 from segue.numeric.parallel import parallel
-from segue.numeric.ragged import Ragged, pair_keys
+from segue.numeric.ragged import Ragged
 from segue.retrieval.score_kernels import CHUNK, dot_score
-from segue.retrieval.topk import Float32, Float64, Int32, Int64, error_bound
+from segue.retrieval.topk import Float32, Float64, Int64, error_bound
 
 _BLOCK_BYTES = 64 << 20  # scores of whole catalogs that are held at a time
 _LANES = 32
 
 
-class Targets(NamedTuple):
+class GivenScores(NamedTuple):
     """Tracks of each query whose score is given, and not the product."""
 
-    offsets: Int64
-    tracks: Int32
+    tracks: Ragged
     scores: Float32
 
 
-def ranks_of_scores(
-    scores: Float32, excluded_offsets: Int64, excluded: Int32, offsets: Int64, tracks: Int32
-) -> Int64:
-    """The place of each wanted track by dense scores.
+def ranks_of_scores(scores: Float32, excluded: Ragged, targets: Ragged) -> Int64:
+    """The rank of each target by dense scores.
 
     Args:
         scores: (queries, tracks) float32, finite. Changed: excluded tracks become -inf.
-        excluded_offsets, excluded: tracks that are not answered (`Queries.excluded`).
-        offsets, tracks: wanted of query q are ``tracks[offsets[q]:offsets[q + 1]]``.
+        excluded: tracks that are not answered (`Queries.excluded`).
+        targets: tracks of each query whose rank is asked for.
 
     Returns:
-        from 0; the number of all tracks for one that is excluded. (wanted,) int64
+        from 0; the number of all tracks for one that is excluded. (targets,) int64
     """
     nothing = np.empty((len(scores), 0), np.float32)
     none = np.empty((scores.shape[1], 0), np.float32)
@@ -53,10 +50,8 @@ def ranks_of_scores(
         none.sum(axis=1),
         scores,
         exact,
-        excluded_offsets,
         excluded,
-        offsets,
-        tracks,
+        targets,
         _none_given(len(scores)),
     )
 
@@ -65,23 +60,21 @@ def ranks_of_products(
     queries: Float32,
     vectors: Float32,
     bias: Float32,
-    excluded_offsets: Int64,
-    excluded: Int32,
-    offsets: Int64,
-    tracks: Int32,
-    given: Targets | None = None,
+    excluded: Ragged,
+    targets: Ragged,
+    given: GivenScores | None = None,
 ) -> Int64:
-    """The place of each wanted track by ``queries @ vectors.T + bias``.
+    """The rank of each target by ``queries @ vectors.T + bias``.
 
     Args:
         queries: (queries, factors) float32, finite.
         vectors: (tracks, factors) float32, finite.
         bias: (tracks,) float32, finite.
-        excluded_offsets, excluded, offsets, tracks, returns: as in `ranks_of_scores`.
+        excluded, targets, returns: as in `ranks_of_scores`.
         given: scores that stand in place of products.
     """
     given = given or _none_given(len(queries))
-    out = np.empty(len(tracks), np.int64)
+    out = np.empty(len(targets.values), np.int64)
     slack = error_bound(queries, vectors, bias)
     step = max(1, _BLOCK_BYTES // (4 * max(1, len(vectors))))
     scores = np.empty((min(step, len(queries)), len(vectors)), np.float32)
@@ -92,25 +85,21 @@ def ranks_of_products(
             np.matmul(queries[rows], vectors.T, out=part)
             if bias.any():
                 part += bias
-        ends = offsets[start : rows.stop + 1]
-        out[ends[0] : ends[-1]] = _count(
+        out[targets.span(rows)] = _count(
             queries[rows],
             vectors,
             bias,
             part,
             slack[rows],
-            excluded_offsets[start : rows.stop + 1],
-            excluded,
-            ends - ends[0],
-            tracks[ends[0] : ends[-1]],
-            given._replace(offsets=given.offsets[start : rows.stop + 1]),
+            excluded[rows],
+            targets[rows],
+            GivenScores(given.tracks[rows], given.scores[given.tracks.span(rows)]),
         )
     return out
 
 
-def _none_given(queries: int) -> Targets:
-    nothing = np.zeros(0, np.int32)
-    return Targets(np.zeros(queries + 1, np.int64), nothing, nothing.astype(np.float32))
+def _none_given(queries: int) -> GivenScores:
+    return GivenScores(Ragged.repeat(np.zeros(0, np.int32), queries), np.zeros(0, np.float32))
 
 
 def _count(
@@ -119,25 +108,24 @@ def _count(
     bias: Float32,
     scores: Float32,
     slack: Float64,
-    excluded_offsets: Int64,
-    excluded: Int32,
-    offsets: Int64,
-    tracks: Int32,
-    given: Targets,
+    excluded: Ragged,
+    targets: Ragged,
+    given: GivenScores,
 ) -> Int64:
-    out = np.zeros(len(tracks), np.int64)
+    out = np.zeros(len(targets.values), np.int64)
+    excluded, targets, known = excluded.fixed(), targets.fixed(), given.tracks.fixed()
     _places(
         fixed(queries, np.float32),
         fixed(vectors, np.float32),
         fixed(bias, np.float32),
         scores,
         slack,
-        fixed(excluded_offsets, np.int64),
-        fixed(excluded, np.int32),
-        fixed(offsets, np.int64),
-        fixed(tracks, np.int32),
-        fixed(given.offsets, np.int64),
-        fixed(given.tracks, np.int32),
+        excluded.offsets,
+        excluded.values,
+        targets.offsets,
+        targets.values,
+        known.offsets,
+        known.values,
         fixed(given.scores, np.float32),
         out,
     )
@@ -224,31 +212,27 @@ def _before(query, vectors, bias, scores, slack, score, track, known, lanes):  #
 
 
 def ranks_among(
-    values: Float32,
-    excluded_offsets: Int64,
-    excluded: Int32,
-    offsets: Int64,
-    tracks: Int32,
-    ties: Int64 | None = None,
+    scores: Float32, excluded: Ragged, candidates: Ragged, ties: Int64 | None = None
 ) -> Int64:
-    """The place of each wanted track when only the wanted ones of its query may be answered.
+    """The rank of each candidate when only the candidates of its query may be answered.
 
     Args:
-        values: their scores. (wanted,)
-        excluded_offsets, excluded, offsets, tracks: as in `ranks_of_scores`.
-        ties: what decides between equal scores: the lower stands first. None: the index.
-            (wanted,)
+        scores: of the candidates. (candidates,)
+        excluded: tracks that are not answered (`Queries.excluded`).
+        candidates: tracks of each query.
+        ties: between equal scores the candidate with the lower number stands first. None: the
+            index of the track. (candidates,)
 
     Returns:
-        from 0; the number of all wanted for one that is excluded. (wanted,) int64
+        from 0; the number of all candidates for one that is excluded. (candidates,) int64
     """
-    owners = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    out = np.isin(pair_keys(owners, tracks), Ragged(excluded_offsets, excluded).keys())
-    order = np.lexsort((tracks if ties is None else ties, -values, out, owners))
-    places = np.empty(len(tracks), np.int64)
-    places[order] = np.arange(len(tracks)) - offsets[owners]
-    places[out] = len(tracks)
-    return places
+    owners, tracks = candidates.owners(), candidates.values
+    banned = np.isin(candidates.keys(), excluded.keys())
+    order = np.lexsort((tracks if ties is None else ties, -scores, banned, owners))
+    ranks = np.empty(len(tracks), np.int64)
+    ranks[order] = np.arange(len(tracks)) - candidates.offsets[owners]
+    ranks[banned] = len(tracks)
+    return ranks
 
 
 @parallel(cache=True)

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from numba import get_num_threads
 
 from segue.numeric.arrays import fixed
+from segue.numeric.ragged import Ragged
 from segue.retrieval.score_kernels import CHUNK, LOWEST
 from segue.retrieval.topk_kernels import (
     TILE,
@@ -79,12 +80,12 @@ class Index(NamedTuple):
         return cls(tiles, heads, lengths)
 
 
-def best_of_scores(scores: Float32, offsets: Int64, excluded: Int32, n: int) -> Best:
+def best_of_scores(scores: Float32, excluded: Ragged, n: int) -> Best:
     """The best n tracks of dense scores.
 
     Args:
         scores: (queries, tracks) float32, finite. Changed: excluded tracks become -inf.
-        offsets, excluded: tracks not to answer, sorted within a query (`Queries.excluded`).
+        excluded: tracks not to answer, sorted within a query (`Queries.excluded`).
         n: how many.
 
     Returns:
@@ -94,9 +95,8 @@ def best_of_scores(scores: Float32, offsets: Int64, excluded: Int32, n: int) -> 
     out = _outputs(len(scores), n)
     if n:
         nothing = fixed(np.empty((len(scores), 0)), np.float32)
-        offsets, excluded = fixed(offsets, np.int64), fixed(excluded, np.int32)
         exact = np.zeros(len(scores))
-        _dense(nothing, nothing, nothing.ravel(), scores, exact, offsets, excluded, n, out)
+        _dense(nothing, nothing, nothing.ravel(), scores, exact, excluded, n, out)
     return out
 
 
@@ -104,8 +104,7 @@ def best_of_products(
     queries: Float32,
     vectors: Float32,
     bias: Float32,
-    offsets: Int64,
-    excluded: Int32,
+    excluded: Ragged,
     n: int,
     index: Index | None = None,
 ) -> Best:
@@ -119,7 +118,7 @@ def best_of_products(
         queries: (queries, factors) float32, finite.
         vectors: (tracks, factors) float32, finite.
         bias: (tracks,) float32, finite.
-        offsets, excluded, n, returns: as in `best_of_scores`.
+        excluded, n, returns: as in `best_of_scores`.
         index: of the vectors; it changes nothing but the time.
     """
     size, factors = vectors.shape
@@ -129,29 +128,27 @@ def best_of_products(
         return out
     queries, vectors = fixed(queries, np.float32), fixed(vectors, np.float32)
     bias = fixed(bias, np.float32)
-    offsets, excluded = fixed(offsets, np.int64), fixed(excluded, np.int32)
     reach = _lengths(queries)
     lengths = np.empty(size) if index is None else index.lengths
     few = len(queries) < _FEW_QUERIES
     if few and index is not None and n <= _SHORT and _room(_PROMISING * n, size) < size:
         slack = _slack(reach, lengths, bias, factors)
-        _look(queries, vectors, bias, index, slack, offsets, excluded, n, out)
+        _look(queries, vectors, bias, index, slack, excluded, n, out)
     elif not few and _room(n, size) < size and factors:
         near_scores(queries[:0], vectors, bias, lengths, np.empty((0, size), np.float32))
         slack = _slack(reach, lengths, bias, factors)
-        _find(queries, vectors, bias, reach, slack, lengths, offsets, excluded, n, out)
+        _find(queries, vectors, bias, slack, lengths, excluded, n, out)
     else:
         for rows in _steps(len(queries), _DENSE_BYTES // (4 * size)):
             scores = np.empty((rows.stop - rows.start, size), np.float32)
             near_scores(queries[rows], vectors, bias, lengths, scores)
             slack = _slack(reach[rows], lengths, bias, factors)
-            some = offsets[rows.start : rows.stop + 1]
             part = (out[0][rows], out[1][rows], out[2][rows])
-            _dense(queries[rows], vectors, bias, scores, slack, some, excluded, n, part)
+            _dense(queries[rows], vectors, bias, scores, slack, excluded[rows], n, part)
     for q in np.flatnonzero(out[2] < 0):  # too many candidates, or too large for float32
         scores = np.empty((1, size), np.float32)
         exact_scores(queries[q], vectors, bias, scores[0])
-        one = best_of_scores(scores, offsets[q : q + 2], excluded, n)
+        one = best_of_scores(scores, excluded[q : q + 1], n)
         out[0][q], out[1][q], out[2][q] = one[0][0], one[1][0], one[2][0]
     return out
 
@@ -203,8 +200,7 @@ def _look(
     bias: Float32,
     index: Index,
     slack: Float64,
-    offsets: Int64,
-    excluded: Int32,
+    excluded: Ragged,
     n: int,
     out: Best,
 ) -> None:
@@ -217,7 +213,7 @@ def _look(
     ids = np.arange(size, dtype=np.int32)
     some = min(_PROMISING * n, size)
     for rows in _steps(len(queries), _DENSE_BYTES // (4 * size)):
-        asked, ends = queries[rows], offsets[rows.start : rows.stop + 1]
+        asked, banned = queries[rows], excluded[rows].fixed()
         scores = np.empty((len(asked), size), np.float32)
         last = fixed(asked[:, factors - _FIRST :], np.float32)
         last_scores(last, index.tiles, bias, scores)
@@ -227,8 +223,8 @@ def _look(
             vectors,
             scores,
             slack[rows],
-            ends,
-            excluded,
+            banned.offsets,
+            banned.values,
             ids,
             n,
             some,
@@ -241,23 +237,22 @@ def _look(
         ).astype(np.float32) * np.float32(1 + 1e-6)
         whole_scores(asked, reach, vectors, index.heads, bars, _FIRST, _SECOND, scores)
         part = (out[0][rows], out[1][rows], out[2][rows])
-        _dense(asked, vectors, bias, scores, slack[rows], ends, excluded, n, part)
+        _dense(asked, vectors, bias, scores, slack[rows], banned, n, part)
 
 
 def _find(
     queries: Float32,
     vectors: Float32,
     bias: Float32,
-    reach: Float64,
     slack: Float64,
     lengths: Float64,
-    offsets: Int64,
-    excluded: Int32,
+    excluded: Ragged,
     n: int,
     out: Best,
 ) -> None:
     """Rank many queries: tracks in tiles, by falling length."""
     size, factors = vectors.shape
+    reach = _lengths(queries)
     order = np.argsort(-(lengths * reach.mean() + bias)).astype(np.int32)
     place = np.empty(size, np.int64)
     place[order] = np.arange(size)
@@ -271,10 +266,9 @@ def _find(
     for rows in _steps(len(queries), max(_BLOCK, _BUFFER_BYTES // (8 * room))):
         width = rows.stop - rows.start
         step = min(_BLOCK, 4 * -(-width // (4 * get_num_threads())))
-        some = offsets[rows.start : rows.stop + 1]
-        banned = excluded[some[0] : some[-1]]
+        banned = excluded[rows]
         # Sorted by query, then by place in the order.
-        places = np.repeat(np.arange(width), np.diff(some)) * size + place[banned]
+        places = banned.owners() * size + place[banned.values]
         places.sort()
         places %= size
         best_found(
@@ -282,7 +276,7 @@ def _find(
             padded[rows],
             reach[rows],
             slack[rows],
-            some - some[0],
+            banned.offsets,
             places,
             vectors,
             bias,
@@ -308,15 +302,16 @@ def _dense(
     bias: Float32,
     scores: Float32,
     slack: Float64,
-    offsets: Int64,
-    excluded: Int32,
+    excluded: Ragged,
     n: int,
     out: Best,
 ) -> None:
     size = scores.shape[1]
     ids = np.arange(size, dtype=np.int32)
     room = _room(n, size)
-    best_dense(queries, vectors, bias, scores, slack, offsets, excluded, ids, n, room, *out)
+    banned = excluded.fixed()
+    exclusion = (banned.offsets, banned.values)
+    best_dense(queries, vectors, bias, scores, slack, *exclusion, ids, n, room, *out)
 
 
 def _room(n: int, tracks: int) -> int:

@@ -45,6 +45,7 @@ from segue.nn.tower import (
     windows,
 )
 from segue.nn.tower_network import TowerLayers
+from segue.numeric.ragged import Ragged
 from segue.numeric.ridge import ridge
 from segue.queries import Queries, Query
 
@@ -476,8 +477,8 @@ def test_tracks_that_nobody_played_come_to_those_who_like_their_genre(name, cold
     recommender = DOORS[name]().fit(cold_genres, TrainingOptions(seed=1))
     assert (cold_genres.plays().getnnz(axis=0)[COLD] == 0).all()
     queries = Queries.of([Query(tracks=range(30 * g, 30 * g + 4)) for g in range(4)])
-    cold = np.tile(COLD.astype(np.int32), 4)
-    places = recommender.ranks(queries, np.arange(5) * 6, cold).reshape(4, 6)
+    cold = Ragged.repeat(COLD.astype(np.int32), 4)
+    places = recommender.ranks(queries, cold).reshape(4, 6)
     assert set(recommender.serves(queries)) == {recommender.name}
     assert places[0].mean() < 20
     assert (places[1:].mean(axis=1) > places[0].mean() + 12).all()

@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 
 from segue.models.base.recency import habits, recent_plays
+from segue.numeric.ragged import Ragged
 
 
 def one(past, history, half_life):
     """`habits` of a single query."""
     past, history = np.array(past, np.int32), np.array(history, np.int32)
-    spans, ends = np.array([[0, len(past)]]), np.array([0, len(history)])
-    offsets, tracks, plays = habits(spans, past, ends, history, half_life)
-    assert offsets.tolist() == [0, len(tracks)]
-    return tracks, plays
+    spans = np.array([[0, len(past)]])
+    tracks, plays = habits(spans, past, Ragged.of_lists([history]), half_life)
+    assert tracks.offsets.tolist() == [0, len(plays)]
+    return tracks.values, plays
 
 
 def test_recent_plays_by_hand():
@@ -51,9 +52,8 @@ def test_pasts_that_queries_share_are_summed_for_each_alone():
     spans = np.array([[0, 40], [0, 90], [0, 0], [90, 300], [50, 300]])
     ends = np.array([0, 3, 3, 4, 9, 10])
     heard = rng.integers(0, 12, 10).astype(np.int32)
-    offsets, tracks, plays = habits(spans, past, ends, heard, 20.0)
+    tracks, plays = habits(spans, past, Ragged(ends, heard), 20.0)
     for q, (first, last) in enumerate(spans):
         alone = one(past[first:last], heard[ends[q] : ends[q + 1]], 20.0)
-        own = slice(offsets[q], offsets[q + 1])
-        assert tracks[own].tolist() == alone[0].tolist()
-        assert plays[own].tobytes() == alone[1].tobytes()
+        assert tracks.row(q).tolist() == alone[0].tolist()
+        assert plays[tracks.span(slice(q, q + 1))].tobytes() == alone[1].tobytes()

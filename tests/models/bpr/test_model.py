@@ -14,6 +14,7 @@ from segue.errors import ConfigError
 from segue.models.base.recommender import RECOMMENDERS, TrainingOptions
 from segue.models.bpr.fold_in import fold_in
 from segue.models.bpr.model import BPR
+from segue.numeric.ragged import Ragged
 from segue.queries import Queries, Query
 
 
@@ -28,7 +29,7 @@ def ask(
     vectors = np.concatenate([liked, others]).astype(np.float32)
     bias = np.concatenate([liked_bias, others_bias]).astype(np.float32)
     history, size = np.arange(len(liked), dtype=np.int32), np.arange(len(bias), dtype=np.int32)
-    (u,), shares, _ = fold_in(np.array([0, len(liked)]), history, None, size, vectors, bias, reg)
+    (u,), shares, _ = fold_in(Ragged.of_lists([history]), None, size, vectors, bias, reg)
     return u.astype(float), shares
 
 
@@ -66,9 +67,7 @@ def test_fold_in_of_a_batch_is_that_of_its_queries_whatever_the_threads() -> Non
     sample = np.arange(0, 90, 2, dtype=np.int32)
 
     def vectors_of(some: list[np.ndarray]) -> np.ndarray:
-        offsets = np.cumsum([0, *map(len, some)])
-        tracks = np.concatenate(some).astype(np.int32)
-        return fold_in(offsets, tracks, None, sample, vectors, bias, 0.01)[0]
+        return fold_in(Ragged.of_lists(some), None, sample, vectors, bias, 0.01)[0]
 
     batch = vectors_of(histories)
     assert batch.any(axis=1).tolist() == [len(history) > 0 for history in histories]

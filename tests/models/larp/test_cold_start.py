@@ -26,6 +26,7 @@ from segue.models.base.recommender import TrainingOptions
 from segue.models.larp import model as larp
 from segue.models.larp.encoders import words as larp_words
 from segue.models.larp.encoders.words_inference import WordsForm
+from segue.numeric.ragged import Ragged
 from segue.operations import add_tracks as adding
 from segue.operations.train import train
 from segue.queries import Queries, Query
@@ -144,7 +145,7 @@ def test_tracks_that_nobody_played_come_to_those_who_like_their_genre(base, side
     model = fitted(world, base, sides)
     assert not (model.catalog.plays[COLD] > 0).any()
     queries = Queries.of([Query(tracks=range(30 * g, 30 * g + 4)) for g in range(4)])
-    places = model.ranks(queries, np.arange(5) * len(COLD), np.tile(COLD, 4)).reshape(4, -1)
+    places = model.ranks(queries, Ragged.repeat(COLD, 4)).reshape(4, -1)
     assert set(model.serves(queries)) == {"audio"}
     assert places[0].mean() < 25
     assert (places[1:].mean(axis=1) > places[0].mean() + 8).all()
@@ -158,7 +159,7 @@ def test_a_new_track_is_placed_by_its_title_alone(base, world, tmp_path):
     more = model.with_tracks(table, vectors)
     queries = Queries.of([Query(tracks=range(30 * g, 30 * g + 4)) for g in range(4)])
     new = np.arange(121, 133, dtype=np.int32)
-    places = more.ranks(queries, np.arange(5) * 12, np.tile(new, 4)).reshape(4, 4, 3).mean(axis=2)
+    places = more.ranks(queries, Ragged.repeat(new, 4)).reshape(4, 4, 3).mean(axis=2)
     assert (places.argmin(axis=1) == np.arange(4)).all()
     assert (np.diag(places) < 40).all()
 

@@ -14,6 +14,7 @@ from segue.errors import UsageError
 from segue.models.base.recommender import RECOMMENDERS, TrainingOptions
 from segue.models.sequential.batches import Batches, Windows, next_positive
 from segue.models.sequential.config import TransformerConfig
+from segue.numeric.ragged import Ragged
 from segue.queries import Queries, Query
 from segue.retrieval.topk import best_of_scores
 from segue.simulation import World, make_world
@@ -387,7 +388,7 @@ def test_with_a_past_places_are_those_of_the_whole_list(habitual):
     queries = Queries.of(PAST)
     wanted = np.array([9, 11, 40, 41, 9, 60, 61, 20, 21, 2, 8, 7, 100, 101], np.int32)
     offsets = np.array([0, 4, 7, 10, 14])
-    places = habitual.ranks(queries, offsets, wanted)
+    places = habitual.ranks(queries, Ragged(offsets, wanted))
     whole = habitual.recommend(queries, len(habitual.catalog))
     for q in range(4):
         order = {track: place for place, track in enumerate(whole[q].tracks.tolist())}
@@ -408,19 +409,18 @@ def test_with_a_past_lists_and_places_are_those_of_all_scores(habitual):
             for _ in range(80)
         ]
     )
-    every = np.tile(np.arange(size, dtype=np.int32), 80)
-    ends = np.arange(81) * size
-    plain = habitual._products(habitual.query_vectors(queries), ends, every).reshape(80, size)
+    every = Ragged.repeat(np.arange(size, dtype=np.int32), 80)
+    plain = habitual._products(habitual.query_vectors(queries), every).reshape(80, size)
     past = habitual._pasts(queries)
-    plain[np.repeat(np.arange(80), np.diff(past.offsets)), past.tracks] += past.bonus
-    assert habitual.score_candidates(queries, ends, every).tobytes() == plain.tobytes()
-    tracks, scores, counts = best_of_scores(plain.copy(), *queries.excluded(), 10)
+    plain[past.tracks.owners(), past.tracks.values] += past.bonus
+    assert habitual.score_candidates(queries, every).tobytes() == plain.tobytes()
+    tracks, scores, counts = best_of_scores(plain.copy(), queries.excluded(), 10)
     slates = habitual.recommend(queries, 10)
     assert slates.tracks.tolist() == tracks.tolist()
     assert slates.scores.tobytes() == scores.tobytes()
     assert slates.counts.tolist() == counts.tolist()
-    places = habitual.ranks(queries, ends, every).reshape(80, size)
-    whole, _, counts = best_of_scores(plain, *queries.excluded(), size)
+    places = habitual.ranks(queries, every).reshape(80, size)
+    whole, _, counts = best_of_scores(plain, queries.excluded(), size)
     for q, count in enumerate(counts):
         assert places[q, whole[q, :count]].tolist() == list(range(count))
     assert (places == size).sum() == 80 * size - counts.sum()

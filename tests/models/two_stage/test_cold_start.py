@@ -18,6 +18,7 @@ from segue.errors import BundleError, UsageError
 from segue.models.base.recommender import TrainingOptions
 from segue.models.two_stage.cold_start import AddedTracks
 from segue.models.two_stage.model import TwoStage
+from segue.numeric.ragged import Ragged
 from segue.queries import Queries, Query, Slate
 
 COLD = np.arange(4, 30, 5, dtype=np.int32)
@@ -151,8 +152,7 @@ def test_they_come_to_those_who_like_their_genre(door: str, models: dict[str, Tw
     more = DOORS[door](models["all"])
     queries = Queries.of([Query(tracks=range(30 * g, 30 * g + 4)) for g in range(4)])
     cold = cold_of(more).astype(np.int32)
-    ends = np.arange(5) * len(cold)
-    places = more.ranks(queries, ends, np.tile(cold, 4)).reshape(4, -1)
+    places = more.ranks(queries, Ragged.repeat(cold, 4)).reshape(4, -1)
     assert places[0].min() < 10
     assert (places[1:].mean(axis=1) > places[0].mean() + 12).all()
 
@@ -233,8 +233,7 @@ def test_places_among_cold_tracks_are_in_the_order_of_the_list(
 ) -> None:
     more = DOORS[door](models["few"])
     cold = cold_of(more).astype(np.int32)
-    ends = np.array([0, len(cold)])
-    found = more.ranks_among(Queries.of(QUERIES[:1]), ends, cold)
+    found = more.ranks_among(Queries.of(QUERIES[:1]), Ragged.of_lists([cold]))
     order = [t for t in answers(more, QUERIES[:1])[0].tracks.tolist() if t in cold]
     assert cold[np.argsort(found)].tolist() == order
 

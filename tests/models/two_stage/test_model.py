@@ -20,12 +20,13 @@ from segue.data.dataset import Dataset
 from segue.errors import BundleError, ConfigError, UsageError
 from segue.models.base.recommender import TrainingOptions
 from segue.models.base.scoring import ScoringModel
-from segue.models.two_stage import model as two_stage
+from segue.models.two_stage import training
 from segue.models.two_stage.candidates import FirstStage, Pool, find_weights
 from segue.models.two_stage.config import TwoStageConfig
 from segue.models.two_stage.examples import cut_fold, labels_of, sample, without
 from segue.models.two_stage.model import TwoStage
 from segue.models.two_stage.ranker import RankerConfig, fit_ranker
+from segue.models.two_stage.training import TwoStageTraining
 from segue.protocols.playlist_cuts import Cuts, PlaylistRows
 from segue.queries import Queries, Query
 
@@ -116,7 +117,7 @@ def test_true_labels_beat_the_blend_and_permuted_ones_do_not(
         order = np.random.default_rng(0).permutation(len(rows.labels))
         return fit_ranker(rows._replace(labels=rows.labels[order]), *rest, **more)
 
-    monkeypatch.setattr(two_stage, "fit_ranker", permuted)
+    monkeypatch.setattr(training, "fit_ranker", permuted)
     misled = TwoStage(**settings).fit(learned, TrainingOptions(seed=1))
     assert misled.trees.size == 30
     assert with_labels > ndcg(blend, unseen) + 0.1
@@ -138,12 +139,13 @@ def seen_by_the_trees(dataset: Dataset, learned: Dataset, cuts: Cuts) -> list[by
     model.catalog = Catalog.of(dataset.tracks, np.zeros(dataset.track_count, np.int32))
     plays = learned.plays()
     catalog = catalog_of(learned, plays)
-    model._learn(learned, plays, catalog, TrainingOptions(seed=1), np.random.default_rng(6), None)
+    fitting = TwoStageTraining(model.config, TrainingOptions(seed=1))
+    model.first, model.tables = fitting.fit_stages(learned, plays, catalog, None)
     found = []
     for q in range(len(cuts.queries)):
         query = cuts.queries[q : q + 1]
-        pool = model.first.pool(query, query.excluded()[1])
-        parts = [*pool, model._features(query, pool)]
+        pool = model.first.pool(query, query.excluded().values)
+        parts = [*pool, model.tables.compute(query, pool)]
         found.append(b"".join(np.ascontiguousarray(part).tobytes() for part in parts))
     return found
 
@@ -156,11 +158,11 @@ def test_no_feature_changes_with_the_tracks_that_are_held_out(
     lists = [some.tolist() for some in np.split(genres.entries, genres.offsets[1:-1])]
     for q, playlist in enumerate(cuts.playlists):
         # The hidden tracks become the same places of the next genre: 30 tracks on.
-        hidden = set(cuts.truth[cuts.truth_offsets[q] : cuts.truth_offsets[q + 1]].tolist())
+        hidden = set(cuts.truth.row(q).tolist())
         lists[playlist] = [(t + 30) % 120 if t in hidden else t for t in lists[playlist]]
     changed = rebuilt(tmp_path, genres, lists, genres.titles)
     other_cuts, other = cut_in_training(changed, kept)
-    assert other_cuts.truth.tolist() != cuts.truth.tolist()
+    assert other_cuts.truth.values.tolist() != cuts.truth.values.tolist()
     assert (other_cuts.queries.tracks == cuts.queries.tracks).all()
     before = seen_by_the_trees(genres, reduced, cuts)
     assert seen_by_the_trees(changed, other, other_cuts) == before
@@ -247,14 +249,12 @@ NEIGHBOURS = [-0.5, -0.2, -0.5, -0.3, -0.1, 2, 1, 3]
 def stage(generator: str = "union", known: bool = True, **more: Any) -> FirstStage:
     models = {"wrmf": Fixed(WRMF), "user-knn": Fixed(NEIGHBOURS, known)}
     settings: dict[str, Any] = {"retrieved": 2, "reranked": 100} | more
-    return FirstStage(
-        ["wrmf", "user-knn", "title"],
-        models,
-        generator,  # type: ignore[arg-type]
-        settings["retrieved"],
-        settings["reranked"],
-        np.array([0.5, 0.25, 1], np.float32),
+    config = TwoStageConfig(
+        models=("wrmf", "user-knn", "title"),
+        candidates=generator,  # type: ignore[arg-type]
+        **settings,
     )
+    return FirstStage(config, models, np.array([0.5, 0.25, 1], np.float32))
 
 
 ANY = Queries.of([Query()])

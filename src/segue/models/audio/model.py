@@ -37,8 +37,10 @@ from segue.models.base.scoring import ColdStartModel
 from segue.nn.items import Arrays, Subset
 from segue.nn.tower import Form, Tower, lengthened
 from segue.numeric.arrays import Float32, Int32, Int64
+from segue.numeric.ragged import Ragged
 from segue.numeric.tensors import expect
 from segue.queries import Queries, Query, Reason
+from segue.retrieval.topk import Best
 from segue.system.progress import note
 
 if TYPE_CHECKING:
@@ -255,23 +257,14 @@ class Audio(ContentModel):
         own = self.base.name
         return [self.name if model == own else model for model in self.base.serves(queries)]
 
-    def top_n(
-        self, queries: Queries, offsets: Int64, excluded: Int32, n: int
-    ) -> tuple[Int32, Float32, Int64]:
-        return self.base.top_n(queries, offsets, excluded, n)
+    def top_n(self, queries: Queries, excluded: Ragged, n: int) -> Best:
+        return self.base.top_n(queries, excluded, n)
 
-    def rank_of(
-        self,
-        queries: Queries,
-        excluded_offsets: Int64,
-        excluded: Int32,
-        offsets: Int64,
-        tracks: Int32,
-    ) -> Int64:
-        return self.base.rank_of(queries, excluded_offsets, excluded, offsets, tracks)
+    def rank_of(self, queries: Queries, excluded: Ragged, targets: Ragged) -> Int64:
+        return self.base.rank_of(queries, excluded, targets)
 
-    def score_candidates(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
-        return self.base.score_candidates(queries, offsets, tracks)
+    def score_candidates(self, queries: Queries, candidates: Ragged) -> Float32:
+        return self.base.score_candidates(queries, candidates)
 
     def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         return self.base.explain(query, tracks)

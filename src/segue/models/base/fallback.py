@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from segue.numeric.arrays import Float32, Int32, Int64
+from segue.numeric.ragged import Ragged
 from segue.retrieval.ranks import ranks_of_scores
 from segue.retrieval.topk import best_of_scores
 
@@ -29,17 +30,14 @@ class PopularityFallback:
         Returns:
             tracks (n,) padded with -1, scores (n,) padded with NaN, and how many there are.
         """
-        tracks, scores, counts = best_of_scores(self._scores(), _ends(excluded), excluded, n)
+        tracks, scores, counts = best_of_scores(self._scores(), Ragged.of_lists([excluded]), n)
         return tracks[0], scores[0], int(counts[0])
 
     def rank_of(self, excluded: Int32, tracks: Int32) -> Int64:
         """The rank of given tracks for one query, from 0; the catalog's size where excluded."""
-        return ranks_of_scores(self._scores(), _ends(excluded), excluded, _ends(tracks), tracks)
+        rows = Ragged.of_lists([excluded]), Ragged.of_lists([tracks])
+        return ranks_of_scores(self._scores(), *rows)
 
     def _scores(self) -> Float32:
         """Scores of one query, which ranking may change. (1, tracks)"""
         return self._plays.astype(np.float32)[None]
-
-
-def _ends(values: Int32) -> Int64:
-    return np.array([0, len(values)])

@@ -12,7 +12,8 @@ import scipy.sparse as sp
 from segue.data.dataset import Dataset
 from segue.data.interactions import RowKind
 from segue.data.schema import Outcome, is_negative
-from segue.numeric.arrays import Float32, Int32, Int64, offsets_of
+from segue.numeric.arrays import Float32
+from segue.numeric.ragged import Ragged
 from segue.queries import Queries
 
 
@@ -25,12 +26,12 @@ def row_counts(dataset: Dataset, of: RowKind, skips: bool) -> sp.csr_matrix:
 def query_counts(queries: Queries, tracks: int, skips: bool) -> sp.csr_matrix:
     """Plays of each query's history, minus skips if asked. (queries, tracks) float32"""
     if skips:
-        signs, offsets, heard = np.where(queries.negative, -1, 1), queries.offsets, queries.tracks
+        history, signs = queries.history, np.where(queries.skipped_mask, -1, 1)
     else:
-        offsets, heard = queries.liked()
-        signs = np.ones(len(heard))
-    shape = (len(queries), tracks)
-    counts = sp.csr_matrix((signs.astype(np.float32), heard, offsets), shape, copy=True)
+        history = queries.liked()
+        signs = np.ones(len(history.values))
+    rows = (signs.astype(np.float32), history.values, history.offsets)
+    counts = sp.csr_matrix(rows, (len(queries), tracks), copy=True)
     counts.sum_duplicates()
     return _without_zeros(counts) if skips else counts
 
@@ -69,10 +70,7 @@ def _without_zeros(counts: sp.csr_matrix) -> sp.csr_matrix:
     return counts
 
 
-def parted(counts: sp.csr_matrix) -> tuple[tuple[Int64, Int32], tuple[Int64, Int32]]:
-    """Offsets and tracks of what the rows have, and of what they turned away; both rise."""
-    parts = []
-    for chosen in (counts.data > 0, counts.data < 0):
-        offsets = offsets_of(chosen)[counts.indptr]
-        parts.append((offsets, counts.indices[chosen].astype(np.int32)))
-    return parts[0], parts[1]
+def parted(counts: sp.csr_matrix) -> tuple[Ragged, Ragged]:
+    """Tracks with positive and with negative counts of each row; both rise."""
+    rows = Ragged(counts.indptr.astype(np.int64), counts.indices.astype(np.int32))
+    return rows.where(counts.data > 0), rows.where(counts.data < 0)

@@ -16,11 +16,11 @@ from numba import prange
 
 from segue.models.base.recency import habits
 from segue.models.base.scoring import EmbeddingModel
-from segue.numeric.arrays import Float32, Int32, Int64, fixed
+from segue.numeric.arrays import Float32, Int32, Int64
 from segue.numeric.parallel import parallel
 from segue.numeric.ragged import Ragged
 from segue.queries import Queries, Query, Reason
-from segue.retrieval.ranks import Targets, ranks_of_products
+from segue.retrieval.ranks import GivenScores, ranks_of_products
 from segue.retrieval.select_kernels import write_best
 from segue.retrieval.topk import Best, best_of_products
 
@@ -33,8 +33,7 @@ _PER_PLAY = 8
 class Past(NamedTuple):
     """What each query's listener has played before, without repeats."""
 
-    offsets: Int64
-    tracks: Int32
+    tracks: Ragged
     bonus: Float32
     """Added to the scores of `tracks`."""
 
@@ -74,53 +73,41 @@ class LongTermHistoryModel(EmbeddingModel):
         if not self.past_weight:
             return [[] for _ in tracks]
         past = self._pasts(Queries.of([query]))
-        own = dict(zip(past.tracks.tolist(), past.bonus.tolist(), strict=True))
+        own = dict(zip(past.tracks.values.tolist(), past.bonus.tolist(), strict=True))
         return [[Reason("track", t, own[t])] if t in own else [] for t in tracks.tolist()]
 
     def _pasts(self, queries: Queries) -> Past:
-        offsets, tracks, plays = habits(
-            queries.past_spans, queries.past, *queries.liked(), self.config.half_life
+        tracks, plays = habits(
+            queries.past_spans, queries.past, queries.liked(), self.config.half_life
         )
         bonus = self.past_weight * np.log1p(_PER_PLAY * plays)
-        return Past(offsets, tracks, bonus.astype(np.float32))
+        return Past(tracks, bonus.astype(np.float32))
 
-    def top_n(self, queries: Queries, offsets: Int64, excluded: Int32, n: int) -> Best:
+    def top_n(self, queries: Queries, excluded: Ragged, n: int) -> Best:
         if not self.past_weight:
-            return super().top_n(queries, offsets, excluded, n)
+            return super().top_n(queries, excluded, n)
         past, vectors = self._pasts(queries), self.query_vectors(queries)
-        best = best_of_products(vectors, self.vectors, self.bias, offsets, excluded, n)
-        scores = self._products(vectors, past.offsets, past.tracks) + past.bonus
-        _raise(
-            *(fixed(past.offsets, np.int64), fixed(past.tracks, np.int32), scores),
-            *(fixed(offsets, np.int64), fixed(excluded, np.int32), *best),
-        )
+        best = best_of_products(vectors, self.vectors, self.bias, excluded, n)
+        scores = self._products(vectors, past.tracks) + past.bonus
+        tracks, banned = past.tracks.fixed(), excluded.fixed()
+        _raise(tracks.offsets, tracks.values, scores, banned.offsets, banned.values, *best)
         return best
 
-    def rank_of(
-        self,
-        queries: Queries,
-        excluded_offsets: Int64,
-        excluded: Int32,
-        offsets: Int64,
-        tracks: Int32,
-    ) -> Int64:
+    def rank_of(self, queries: Queries, excluded: Ragged, targets: Ragged) -> Int64:
         if not self.past_weight:
-            return super().rank_of(queries, excluded_offsets, excluded, offsets, tracks)
+            return super().rank_of(queries, excluded, targets)
         past, vectors = self._pasts(queries), self.query_vectors(queries)
-        scores = self._products(vectors, past.offsets, past.tracks) + past.bonus
-        given = Targets(past.offsets, past.tracks, scores)
-        return ranks_of_products(
-            *(vectors, self.vectors, self.bias, excluded_offsets, excluded, offsets, tracks, given)
-        )
+        given = GivenScores(past.tracks, self._products(vectors, past.tracks) + past.bonus)
+        return ranks_of_products(vectors, self.vectors, self.bias, excluded, targets, given)
 
-    def score_candidates(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
-        values = super().score_candidates(queries, offsets, tracks)
+    def score_candidates(self, queries: Queries, candidates: Ragged) -> Float32:
+        values = super().score_candidates(queries, candidates)
         past = self._pasts(queries) if self.past_weight else None
-        if past is None or not len(past.tracks):
+        if past is None or not len(past.tracks.values):
             return values
-        wanted, own = Ragged(offsets, tracks).keys(), Ragged(past.offsets, past.tracks).keys()
-        at = np.minimum(np.searchsorted(own, wanted), len(own) - 1)
-        values += np.where(own[at] == wanted, past.bonus[at], np.float32(0))
+        keys, past_keys = candidates.keys(), past.tracks.keys()
+        at = np.minimum(np.searchsorted(past_keys, keys), len(past_keys) - 1)
+        values += np.where(past_keys[at] == keys, past.bonus[at], np.float32(0))
         return values
 
 

@@ -8,6 +8,7 @@ from numba import prange
 
 from segue.numeric.arrays import Int32, Int64, fixed, indices, offsets_of
 from segue.numeric.parallel import parallel
+from segue.numeric.ragged import Ragged
 
 Float64 = npt.NDArray[np.float64]
 
@@ -29,14 +30,11 @@ def recent_plays(past: Int32, half_life: float) -> tuple[Int32, Float64]:
         half_life: listens after which a play counts half; the age of a play is how many listens
             of the past came after it.
     """
-    spans, ends = np.array([[0, len(past)]]), np.zeros(2, np.int64)
-    _, tracks, plays = habits(spans, past, ends, np.zeros(0, np.int32), half_life)
-    return tracks, plays
+    tracks, plays = habits(np.array([[0, len(past)]]), past, Ragged.of_lists([[]]), half_life)
+    return tracks.values, plays
 
 
-def habits(
-    spans: Int64, past: Int32, ends: Int64, heard: Int32, half_life: float
-) -> tuple[Int64, Int32, Float64]:
+def habits(spans: Int64, past: Int32, history: Ragged, half_life: float) -> tuple[Ragged, Float64]:
     """As `recent_plays`, and what came in the past after the last tracks of a history.
 
     For the a-th track from the end of the history (a = 0, 1, 2), wherever it stands in the past,
@@ -44,25 +42,26 @@ def habits(
 
     Args:
         spans, past: the past of query q is ``past[spans[q, 0]:spans[q, 1]]``, oldest first.
-        ends, heard: its history is ``heard[ends[q]:ends[q + 1]]``, oldest first.
+        history: of each query, oldest first.
         half_life: as in `recent_plays`.
 
     Returns:
-        offsets (queries + 1,), and what is between them of each query: tracks, rising, and plays.
+        tracks of each query, rising, and their plays.
     """
     lengths = spans[:, 1] - spans[:, 0]
     room = offsets_of(lengths)
     ages = np.arange(lengths.max(initial=0))
     tracks, plays = np.empty(room[-1], np.int32), np.zeros(room[-1])
     counts = np.zeros(len(spans), np.int64)
+    heard = history.fixed()
     _sum_plays(
         *(fixed(spans, np.int64), fixed(past, np.int32)),
-        *(fixed(ends, np.int64), fixed(heard, np.int32)),
+        *(heard.offsets, heard.values),
         *(np.exp2(-ages / half_life), np.exp2(-ages / (_KEPT * half_life))),
         *(room, tracks, plays, counts),
     )
     some = indices(room[:-1], counts)
-    return offsets_of(counts), tracks[some], plays[some]
+    return Ragged(offsets_of(counts), tracks[some]), plays[some]
 
 
 @parallel(cache=True)

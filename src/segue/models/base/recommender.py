@@ -21,11 +21,11 @@ from segue.errors import NotFittedError, UsageError
 from segue.models.base.fallback import PopularityFallback
 from segue.models.registry import HOMES, Registry
 from segue.nn.items import Arrays
-from segue.numeric.arrays import Float32, Int32, Int64, offsets_of
+from segue.numeric.arrays import Float32, Int32, Int64
+from segue.numeric.ragged import Ragged
 from segue.queries import Queries, Query, Reason, Slates
-from segue.retrieval.ranks import (
-    ranks_among,
-)
+from segue.retrieval.ranks import ranks_among
+from segue.retrieval.topk import Best
 
 POPULARITY = "popularity"
 _BLOCK_BYTES = 64 << 20
@@ -192,83 +192,77 @@ class Recommender(ABC):
         step = self.batch_size()
         for start in range(0, len(queries), step):
             some = queries[start : start + step]
-            offsets, excluded = some.excluded()
+            excluded = some.excluded()
             mask = known[start : start + step]
             rows = slice(start, start + len(some))
             if mask.any():
-                best = self.top_n(some, offsets, excluded, n)
+                best = self.top_n(some, excluded, n)
                 tracks[rows], scores[rows], counts[rows] = best
-            for q in np.flatnonzero(~mask):
+            for q in np.flatnonzero(~mask).tolist():
                 tracks[start + q], scores[start + q], counts[start + q] = fallback.top_n(
-                    excluded[offsets[q] : offsets[q + 1]], n
+                    excluded.row(q), n
                 )
         return Slates(tracks, scores, counts, served_by)
 
-    def ranks(self, queries: Queries, offsets: Int64, tracks: Int32) -> Int64:
+    def ranks(self, queries: Queries, targets: Ragged) -> Int64:
         """Where given tracks stand in the complete ranking, as `recommend` would give it.
 
         Args:
             queries: what is asked.
-            offsets, tracks: distinct tracks wanted of query q are
-                ``tracks[offsets[q]:offsets[q + 1]]``.
+            targets: distinct tracks of each query.
 
         Returns:
-            places from 0; the size of the catalog for a track of the query's history or bans,
-            which is never answered. (tracks,) int64
+            ranks from 0; the size of the catalog for a track of the query's history or bans,
+            which is never answered. (targets,) int64
 
         Raises:
             UsageError: a track is not in the catalog.
         """
-        self._check(queries.tracks, queries.bans, queries.past, tracks)
+        self._check(queries.tracks, queries.bans, queries.past, targets.values)
         known = np.array([model != POPULARITY for model in self.serves(queries)], np.bool_)
-        places = np.zeros(len(tracks), np.int64)
+        ranks = np.zeros(len(targets.values), np.int64)
         fallback = PopularityFallback(self.catalog.plays)
         step = self.batch_size()
         for start in range(0, len(queries), step):
             some = queries[start : start + step]
             mask = known[start : start + step]
-            ends = offsets[start : start + len(some) + 1]
-            wanted = slice(ends[0], ends[-1])
-            banned, excluded = some.excluded()
+            rows = slice(start, start + len(some))
+            excluded = some.excluded()
             if mask.any():
-                places[wanted] = self.rank_of(
-                    some, banned, excluded, ends - ends[0], tracks[wanted]
-                )
-            for q in np.flatnonzero(~mask):
-                targets = slice(ends[q], ends[q + 1])
-                places[targets] = fallback.rank_of(
-                    excluded[banned[q] : banned[q + 1]], tracks[targets]
-                )
-        return places
+                ranks[targets.span(rows)] = self.rank_of(some, excluded, targets[rows])
+            for q in np.flatnonzero(~mask).tolist():
+                at = slice(start + q, start + q + 1)
+                ranks[targets.span(at)] = fallback.rank_of(excluded.row(q), targets[at].values)
+        return ranks
 
-    def ranks_among(
-        self, queries: Queries, offsets: Int64, tracks: Int32, ties: Int64 | None = None
-    ) -> Int64:
+    def ranks_among(self, queries: Queries, candidates: Ragged, ties: Int64 | None = None) -> Int64:
         """Where given tracks stand when only those given for a query may be answered.
 
         Args:
-            queries, offsets, tracks: as for `places`.
-            ties: a number for each of `tracks`: of those of equal score the lower one stands
-                first. None: the index. (tracks,)
+            queries: what is asked.
+            candidates: distinct tracks of each query.
+            ties: a number for each candidate: of those of equal score the lower one stands
+                first. None: the index of the track. (candidates,)
 
         Returns:
-            places from 0; the length of `tracks` for one that is never answered. (tracks,) int64
+            ranks from 0; the number of all candidates for one that is never answered.
+            (candidates,) int64
 
         Raises:
             UsageError: a track is not in the catalog.
         """
-        self._check(queries.tracks, queries.bans, queries.past, tracks)
+        self._check(queries.tracks, queries.bans, queries.past, candidates.values)
         known = np.array([model != POPULARITY for model in self.serves(queries)], np.bool_)
-        values = self.catalog.plays[tracks].astype(np.float32)
+        scores = self.catalog.plays[candidates.values].astype(np.float32)
         for start in range(0, len(queries), self.batch_size()):
             some = queries[start : start + self.batch_size()]
             mask = known[start : start + len(some)]
-            ends = offsets[start : start + len(some) + 1]
+            rows = slice(start, start + len(some))
             if mask.any():
-                wanted = slice(ends[0], ends[-1])
-                found = self.score_candidates(some, ends - ends[0], tracks[wanted])
-                values[wanted] = np.where(np.repeat(mask, np.diff(ends)), found, values[wanted])
-        return ranks_among(values, *queries.excluded(), offsets, tracks, ties)
+                span, part = candidates.span(rows), candidates[rows]
+                known_scores = self.score_candidates(some, part)
+                scores[span] = np.where(mask[part.owners()], known_scores, scores[span])
+        return ranks_among(scores, queries.excluded(), candidates, ties)
 
     def _check(self, *columns: Int32) -> None:
         size = len(self.catalog)
@@ -280,30 +274,22 @@ class Recommender(ABC):
         """Queries that are scored at once."""
         return self.batch or max(1, min(256, _BLOCK_BYTES // (4 * max(1, len(self.catalog)))))
 
-    def rank_of(
-        self,
-        queries: Queries,
-        excluded_offsets: Int64,
-        excluded: Int32,
-        offsets: Int64,
-        tracks: Int32,
-    ) -> Int64:
-        """Places as `ranks_of_scores` gives them, of answerable queries; here by ranking all."""
+    def rank_of(self, queries: Queries, excluded: Ragged, targets: Ragged) -> Int64:
+        """Ranks as `ranks_of_scores` gives them, of answerable queries; here by ranking all."""
         size = len(self.catalog)
-        out = np.empty(len(tracks), np.int64)
-        ranked, _, counts = self.top_n(queries, excluded_offsets, excluded, size)
-        place = np.empty(size, np.int64)
+        out = np.empty(len(targets.values), np.int64)
+        ranked, _, counts = self.top_n(queries, excluded, size)
+        rank = np.empty(size, np.int64)
         for q, count in enumerate(counts):
-            place[:] = size
-            place[ranked[q, :count]] = np.arange(count)
-            out[offsets[q] : offsets[q + 1]] = place[tracks[offsets[q] : offsets[q + 1]]]
+            rank[:] = size
+            rank[ranked[q, :count]] = np.arange(count)
+            out[targets.span(slice(q, q + 1))] = rank[targets.row(q)]
         return out
 
-    def score_candidates(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
-        """Scores of given tracks of answerable queries, or what has their order. (tracks,)"""
-        nothing = np.zeros(len(queries) + 1, np.int64)
-        places = self.rank_of(queries, nothing, np.zeros(0, np.int32), offsets, tracks)
-        return -places.astype(np.float32)
+    def score_candidates(self, queries: Queries, candidates: Ragged) -> Float32:
+        """Scores of candidates of answerable queries, or what has their order. (candidates,)"""
+        none = Ragged.repeat(np.zeros(0, np.int32), len(queries))
+        return -self.rank_of(queries, none, candidates).astype(np.float32)
 
     batch: ClassVar[int | None] = None
     """Queries scored at once; None sets it by the size of a dense block of scores."""
@@ -388,11 +374,8 @@ class Recommender(ABC):
         Returns:
             which queries are answerable. (queries,)
         """
-        size = len(self.catalog)
-        tracks = np.tile(np.arange(size, dtype=np.int32), len(queries))
-        out[:] = self.score_candidates(queries, size * np.arange(len(queries) + 1), tracks).reshape(
-            out.shape
-        )
+        every = Ragged.repeat(np.arange(len(self.catalog), dtype=np.int32), len(queries))
+        out[:] = self.score_candidates(queries, every).reshape(out.shape)
         return self.answerable(queries)
 
     def fallbacks(self) -> dict[str, Recommender]:
@@ -410,9 +393,7 @@ class Recommender(ABC):
         """Which queries hold something that the model knows. (queries,)"""
 
     @abstractmethod
-    def top_n(
-        self, queries: Queries, offsets: Int64, excluded: Int32, n: int
-    ) -> tuple[Int32, Float32, Int64]:
+    def top_n(self, queries: Queries, excluded: Ragged, n: int) -> Best:
         """Tracks, scores and counts as `best_of_scores` gives them.
 
         Rows of queries that are not answerable may hold anything finite; they are replaced.
@@ -459,7 +440,6 @@ RECOMMENDERS: Registry[type[Recommender]] = Registry(HOMES)
 
 def knows_history(queries: Queries, plays: Int32) -> npt.NDArray[np.bool_]:
     """Which queries like a track that somebody played. plays: of each track. (queries,)"""
-    offsets, tracks = queries.liked()
-    known = offsets_of(plays[tracks] > 0)[offsets]
-    some: npt.NDArray[np.bool_] = np.diff(known) > 0
-    return some
+    liked = queries.liked()
+    known: npt.NDArray[np.bool_] = liked.where(plays[liked.values] > 0).lengths() > 0
+    return known

@@ -15,9 +15,10 @@ from segue.errors import UsageError
 from segue.models.base.recommender import Recommender
 from segue.numeric.arrays import Float32, Int32, Int64, fixed
 from segue.numeric.kernels import add_products
+from segue.numeric.ragged import Ragged
 from segue.queries import Queries
 from segue.retrieval.ranks import pair_scores, ranks_of_products, ranks_of_scores
-from segue.retrieval.topk import Index, best_of_products, best_of_scores
+from segue.retrieval.topk import Best, Index, best_of_products, best_of_scores
 
 
 class ScoringModel(Recommender):
@@ -35,25 +36,14 @@ class ScoringModel(Recommender):
         known, out[:] = self.known_scores(queries)
         return known
 
-    def top_n(
-        self, queries: Queries, offsets: Int64, excluded: Int32, n: int
-    ) -> tuple[Int32, Float32, Int64]:
-        return best_of_scores(self.scores(queries), offsets, excluded, n)
+    def top_n(self, queries: Queries, excluded: Ragged, n: int) -> Best:
+        return best_of_scores(self.scores(queries), excluded, n)
 
-    def rank_of(
-        self,
-        queries: Queries,
-        excluded_offsets: Int64,
-        excluded: Int32,
-        offsets: Int64,
-        tracks: Int32,
-    ) -> Int64:
-        scores = self.scores(queries)
-        return ranks_of_scores(scores, excluded_offsets, excluded, offsets, tracks)
+    def rank_of(self, queries: Queries, excluded: Ragged, targets: Ragged) -> Int64:
+        return ranks_of_scores(self.scores(queries), excluded, targets)
 
-    def score_candidates(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
-        owners = np.repeat(np.arange(len(queries)), np.diff(offsets))
-        return self.scores(queries)[owners, tracks]
+    def score_candidates(self, queries: Queries, candidates: Ragged) -> Float32:
+        return self.scores(queries)[candidates.owners(), candidates.values]
 
 
 class ColdStartModel(Recommender):
@@ -102,13 +92,9 @@ class EmbeddingModel(ColdStartModel):
         """Added to the score of each track. (tracks,)"""
         return np.zeros(len(self.vectors), np.float32)
 
-    def top_n(
-        self, queries: Queries, offsets: Int64, excluded: Int32, n: int
-    ) -> tuple[Int32, Float32, Int64]:
+    def top_n(self, queries: Queries, excluded: Ragged, n: int) -> Best:
         vectors = self.query_vectors(queries)
-        return best_of_products(
-            vectors, self.vectors, self.bias, offsets, excluded, n, self._index()
-        )
+        return best_of_products(vectors, self.vectors, self.bias, excluded, n, self._index())
 
     def score_catalog(self, queries: Queries, out: Float32) -> npt.NDArray[np.bool_]:
         self.score_vectors(self.query_vectors(queries), out)
@@ -129,32 +115,23 @@ class EmbeddingModel(ColdStartModel):
             self._indexed = (self.vectors, Index.of(self.vectors))
         return self._indexed[1]
 
-    def rank_of(
-        self,
-        queries: Queries,
-        excluded_offsets: Int64,
-        excluded: Int32,
-        offsets: Int64,
-        tracks: Int32,
-    ) -> Int64:
+    def rank_of(self, queries: Queries, excluded: Ragged, targets: Ragged) -> Int64:
         vectors = self.query_vectors(queries)
-        return ranks_of_products(
-            vectors, self.vectors, self.bias, excluded_offsets, excluded, offsets, tracks
-        )
+        return ranks_of_products(vectors, self.vectors, self.bias, excluded, targets)
 
-    def score_candidates(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
-        return self._products(self.query_vectors(queries), offsets, tracks)
+    def score_candidates(self, queries: Queries, candidates: Ragged) -> Float32:
+        return self._products(self.query_vectors(queries), candidates)
 
-    def _products(self, vectors: Float32, offsets: Int64, tracks: Int32) -> Float32:
-        """Scores of given tracks by the vectors of their queries. (tracks,)"""
-        out = np.empty(len(tracks), np.float32)
+    def _products(self, vectors: Float32, candidates: Ragged) -> Float32:
+        """Scores of candidates by the vectors of their queries. (candidates,)"""
+        out, rows = np.empty(len(candidates.values), np.float32), candidates.fixed()
         pair_scores(
             *(
                 fixed(vectors, np.float32),
                 fixed(self.vectors, np.float32),
                 fixed(self.bias, np.float32),
             ),
-            *(fixed(offsets, np.int64), fixed(tracks, np.int32), out),
+            *(rows.offsets, rows.values, out),
         )
         return out
 

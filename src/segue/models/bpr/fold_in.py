@@ -19,9 +19,10 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from segue.numeric.arrays import Float32, Int32, Int64
+from segue.numeric.arrays import Float32, Int32
 from segue.numeric.kernels import accumulate, project
 from segue.numeric.parallel import parallel
+from segue.numeric.ragged import Ragged
 
 _TASKS = 64
 """Shares that the queries are dealt into; not the number of threads, which decides nothing here."""
@@ -261,17 +262,14 @@ def _fold_in(  # type: ignore[no-untyped-def]
 class SkipTerm(NamedTuple):
     """Skipped tracks of the queries."""
 
-    offsets: Int64
-    """Those of query q are ``tracks[offsets[q]:offsets[q + 1]]``. (queries + 1,)"""
-    tracks: Int32
-    """None of the query's history. (skips,)"""
+    tracks: Ragged
+    """Of each query, none of its history."""
     share: float
     """Of what the history is compared with."""
 
 
 def fold_in(
-    offsets: Int64,
-    tracks: Int32,
+    history: Ragged,
     skips: SkipTerm | None,
     sample: Int32,
     vectors: Float32,
@@ -284,24 +282,25 @@ def fold_in(
     tracks and the sample; the shares of the last two are below 0.
 
     Args:
-        offsets, tracks: histories, rising and without repeats. (queries + 1,), (tracks,)
+        history: of each query, rising and without repeats.
         skips: what the queries skipped; None = nothing.
         sample: tracks to compare with, rising; those of a history are left out for it.
         vectors, bias: of the catalog.
         reg: regularisation, above 0.
 
     Returns:
-        (queries, factors), and as long as `tracks` and as the skipped tracks; 0 where there is
-        nothing to compare.
+        (queries, factors), and as long as the tracks of `history` and as the skipped tracks; 0
+        where there is nothing to compare.
     """
-    skips = skips or SkipTerm(np.zeros_like(offsets), np.zeros(0, np.int32), 0.0)
-    out = np.empty((len(offsets) - 1, vectors.shape[1]), np.float32)
-    shares, skip_shares = np.empty(len(tracks), np.float32), np.empty(len(skips.tracks), np.float32)
+    skips = skips or SkipTerm(Ragged.repeat(np.zeros(0, np.int32), len(history)), 0.0)
+    out = np.empty((len(history), vectors.shape[1]), np.float32)
+    shares = np.empty(len(history.values), np.float32)
+    skip_shares = np.empty(len(skips.tracks.values), np.float32)
     _fold_in(
-        offsets,
-        tracks,
-        skips.offsets,
-        skips.tracks,
+        history.offsets,
+        history.values,
+        skips.tracks.offsets,
+        skips.tracks.values,
         skips.share,
         sample,
         vectors,

@@ -42,7 +42,8 @@ from segue.models.base.recommender import TrainingOptions, knows_history
 from segue.models.base.scoring import EmbeddingModel
 from segue.models.bpr.config import BPRConfig
 from segue.models.bpr.fold_in import SkipTerm, fold_in
-from segue.numeric.arrays import Float32, Int32, Int64, offsets_of
+from segue.numeric.arrays import Float32, Int32
+from segue.numeric.ragged import Ragged
 from segue.numeric.tensors import expect
 from segue.queries import Queries, Query, Reason
 from segue.system.progress import task
@@ -160,8 +161,8 @@ class BPR(EmbeddingModel):
         if self._skips or config.rows != "listeners":
             plays = row_counts(dataset, config.rows, self._skips)
         plays.sort_indices()
-        (offsets, tracks), (skip_offsets, skipped) = parted(plays)
-        owner = np.repeat(np.arange(plays.shape[0], dtype=np.int32), np.diff(offsets))
+        played, skipped = parted(plays)
+        owners = played.owners().astype(np.int32)
         scale = np.float32(_INITIAL / np.sqrt(config.factors))
         rows, vectors = (
             scale * rng.standard_normal((n, config.factors), np.float32) for n in plays.shape
@@ -177,11 +178,11 @@ class BPR(EmbeddingModel):
         with task("fitting bpr", config.epochs, "epochs", show=run.progress) as advance:
             for epoch in range(config.epochs):
                 state, total = _epoch(
-                    owner,
-                    tracks,
-                    offsets,
-                    skipped,
-                    skip_offsets,
+                    owners,
+                    played.values,
+                    played.offsets,
+                    skipped.values,
+                    skipped.offsets,
                     config.skip_share,
                     rows,
                     vectors,
@@ -231,26 +232,24 @@ class BPR(EmbeddingModel):
     def query_vectors(self, queries: Queries) -> Float32:
         return self._fold_in(*self._histories(queries))[0]
 
-    def _histories(self, queries: Queries) -> tuple[Int64, Int32, SkipTerm | None]:
+    def _histories(self, queries: Queries) -> tuple[Ragged, SkipTerm | None]:
         """Tracks that somebody played, and skipped tracks; rising, without repeats."""
         counts = query_counts(queries, len(self.catalog), self._skips)
-        (offsets, tracks), skips = parted(counts)
-        known = self.heard[tracks] > 0
-        offsets = offsets_of(known)[offsets]
+        history, skips = parted(counts)
+        history = history.where(self.heard[history.values] > 0)
         share = self.config.skip_share
-        return offsets, tracks[known], SkipTerm(*skips, share) if share else None
+        return history, SkipTerm(skips, share) if share else None
 
-    def _fold_in(
-        self, offsets: Int64, tracks: Int32, skips: SkipTerm | None
-    ) -> tuple[Float32, Float32, Float32]:
+    def _fold_in(self, history: Ragged, skips: SkipTerm | None) -> tuple[Float32, Float32, Float32]:
         reg = self.config.regularisation
-        return fold_in(offsets, tracks, skips, self.negatives, self.vectors, self.biases, reg)
+        return fold_in(history, skips, self.negatives, self.vectors, self.biases, reg)
 
     def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
-        offsets, history, skips = self._histories(Queries.of([query]))
-        (u,), shares, skip_shares = self._fold_in(offsets, history, skips)
+        liked, skips = self._histories(Queries.of([query]))
+        (u,), shares, skip_shares = self._fold_in(liked, skips)
+        history = liked.values
         if skips:
-            history = np.concatenate([history, skips.tracks])
+            history = np.concatenate([history, skips.tracks.values])
             shares = np.concatenate([shares, skip_shares])
         wanted = self.vectors[tracks].astype(np.float64)
         parts = wanted @ self.vectors[history].T * shares

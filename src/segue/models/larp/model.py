@@ -38,6 +38,7 @@ from segue.models.larp.heads.nearest import Nearest
 from segue.models.larp.pooling import Pooling
 from segue.nn.items import Arrays
 from segue.numeric.arrays import Float32, Int32, Int64
+from segue.numeric.ragged import Ragged
 from segue.numeric.tensors import expect
 from segue.numeric.vectors import units
 from segue.queries import Queries, Query, Reason
@@ -234,15 +235,14 @@ class LARP(EmbeddingModel, ContentModel):
 
     # Answers
 
-    def _known_seeds(self, queries: Queries) -> tuple[Int64, Int32, Int64]:
-        """Tracks of the histories that something is known of: offsets, tracks, counts."""
-        offsets, tracks = queries.liked()
-        there = self.content[tracks].any(axis=1)
-        ends = np.concatenate([[0], np.cumsum(there)])[offsets]
-        return ends.astype(np.int64), tracks[there], np.diff(ends)
+    def _known_seeds(self, queries: Queries) -> Ragged:
+        """Tracks of the histories whose content is known."""
+        liked = queries.liked()
+        return liked.where(np.any(self.content[liked.values], axis=1))
 
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
-        return self._known_seeds(queries)[2] > 0
+        known: npt.NDArray[np.bool_] = self._known_seeds(queries).lengths() > 0
+        return known
 
     @property
     def _pools(self) -> bool:
@@ -250,40 +250,32 @@ class LARP(EmbeddingModel, ContentModel):
         return self.pooling is not None and self.config.top == "item-knn"
 
     def query_vectors(self, queries: Queries) -> Float32:
-        offsets, tracks, counts = self._known_seeds(queries)
+        seeds = self._known_seeds(queries)
+        counts = seeds.lengths()
         if self._pools:
             vectors = np.zeros((len(queries), self.content.shape[1]), np.float32)
-            for q in np.flatnonzero(counts):  # one by one: a batch gives what its queries give
-                vectors[q] = self._parts(tracks[offsets[q] : offsets[q + 1]]).sum(axis=0)
+            for q in np.flatnonzero(counts).tolist():  # alone: a batch changes no answer
+                vectors[q] = self._parts(seeds.row(q)).sum(axis=0)
             return vectors
         weights = np.repeat(1 / np.maximum(counts, 1), counts).astype(np.float32)
-        rows = sp.csr_matrix((weights, tracks, offsets), (len(queries), len(self.content)))
+        shape = (len(queries), len(self.content))
+        rows = sp.csr_matrix((weights, seeds.values, seeds.offsets), shape)
         return self.top.queries(np.asarray(rows @ self.content, np.float32))
 
-    def top_n(self, queries: Queries, offsets: Int64, excluded: Int32, n: int) -> Best:
+    def top_n(self, queries: Queries, excluded: Ragged, n: int) -> Best:
         if isinstance(self.top, Nearest):
-            seeds = self._known_seeds(queries)[:2]
-            return self.top.best(self.vectors, seeds, offsets, excluded, n)
-        return super().top_n(queries, offsets, excluded, n)
+            return self.top.best(self.vectors, self._known_seeds(queries), excluded, n)
+        return super().top_n(queries, excluded, n)
 
-    def rank_of(
-        self,
-        queries: Queries,
-        excluded_offsets: Int64,
-        excluded: Int32,
-        offsets: Int64,
-        tracks: Int32,
-    ) -> Int64:
-        wanted = (excluded_offsets, excluded, offsets, tracks)
+    def rank_of(self, queries: Queries, excluded: Ragged, targets: Ragged) -> Int64:
         if isinstance(self.top, Nearest):
-            return self.top.ranks(self.vectors, self._known_seeds(queries)[:2], *wanted)
-        return super().rank_of(queries, *wanted)
+            return self.top.ranks(self.vectors, self._known_seeds(queries), excluded, targets)
+        return super().rank_of(queries, excluded, targets)
 
-    def score_candidates(self, queries: Queries, offsets: Int64, tracks: Int32) -> Float32:
+    def score_candidates(self, queries: Queries, candidates: Ragged) -> Float32:
         if isinstance(self.top, Nearest):
-            seeds = self._known_seeds(queries)[:2]
-            return self.top.values(self.vectors, seeds, offsets, tracks)
-        return super().score_candidates(queries, offsets, tracks)
+            return self.top.values(self.vectors, self._known_seeds(queries), candidates)
+        return super().score_candidates(queries, candidates)
 
     def _parts(self, seeds: Int32) -> Float32:
         """What each track of a history adds to e_p. (seeds, d)"""
@@ -295,14 +287,14 @@ class LARP(EmbeddingModel, ContentModel):
     def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         """Each track of the history's part; of tops that learn only their sum."""
         queries = Queries.of([query])
-        _, seeds, _ = self._known_seeds(queries)
+        seeds = self._known_seeds(queries).values
         if isinstance(self.top, Nearest):
             parts = self.top.parts(self.vectors, seeds, tracks).T
         elif self.config.top == "item-knn":
             parts = self._parts(seeds) @ self.vectors[tracks].T
         else:
             vectors = self.query_vectors(queries)
-            scores = self._products(vectors, np.array([0, len(tracks)]), tracks)
+            scores = self._products(vectors, Ragged.of_lists([tracks]))
             return [[Reason("rest", None, float(score))] for score in scores]
         return [
             [Reason("track", int(seed), float(part)) for seed, part in zip(seeds, own, strict=True)]

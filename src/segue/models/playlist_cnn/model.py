@@ -26,7 +26,8 @@ from segue.models.base.scoring import EmbeddingModel
 from segue.models.playlist_cnn.config import PlaylistCNNConfig
 from segue.models.playlist_cnn.inference import PlaylistCNNLayers, encode, parts_of
 from segue.models.wrmf.model import WRMF
-from segue.numeric.arrays import Float32, Int32, Int64, latest, offsets_of
+from segue.numeric.arrays import Float32, Int32, latest
+from segue.numeric.ragged import Ragged
 from segue.numeric.tensors import expect
 from segue.queries import Queries, Query, Reason
 from segue.system.extras import needs
@@ -63,22 +64,22 @@ class PlaylistCNN(EmbeddingModel):
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
         return knows_history(queries, self.catalog.plays)
 
-    def _histories(self, queries: Queries) -> tuple[Int64, Int32]:
-        """The last `length` tracks that somebody played, of each query: (offsets, tracks)."""
-        offsets, tracks = queries.liked()
-        known = self.catalog.plays[tracks] > 0
-        offsets, late = latest(offsets_of(known)[offsets], self.config.length)
-        return offsets, tracks[known][late]
+    def _histories(self, queries: Queries) -> Ragged:
+        """The last `length` tracks that somebody played, of each query."""
+        liked = queries.liked()
+        played = liked.where(self.catalog.plays[liked.values] > 0)
+        offsets, late = latest(played.offsets, self.config.length)
+        return Ragged(offsets, played.values[late])
 
     def query_vectors(self, queries: Queries) -> Float32:
-        offsets, tracks = self._histories(queries)
+        history = self._histories(queries)
         out = np.zeros((len(queries), self.config.factors), np.float32)
-        encode(offsets, tracks, self.inputs, self.layers, out)
+        encode(history.offsets, history.values, self.inputs, self.layers, out)
         return out
 
     def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         """A track's part: what it adds to the sum, and the pooled outputs that stand at it."""
-        _, history = self._histories(Queries.of([query]))
+        history = self._histories(Queries.of([query])).values
         by_place = parts_of(self.inputs[history], self.layers).astype(np.float64)
         heard, which = np.unique(history, return_inverse=True)
         by_track = np.zeros((len(heard), by_place.shape[1]))

@@ -131,7 +131,7 @@ class SequenceRecommender(LongTermHistoryModel):
 
     def _histories(self, queries: Queries) -> _Histories:
         """The last `length` tracks of each query that training knows."""
-        negative = queries.negative
+        negative = queries.skipped_mask
         keep = self.known[queries.tracks]
         if self.config.history == "positive":
             keep = keep & ~negative

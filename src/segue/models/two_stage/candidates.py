@@ -8,18 +8,19 @@ a query, and their weighted sum, the blend, keeps the best of them for the secon
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from segue.models.base.recommender import Recommender
+from segue.models.two_stage.config import TwoStageConfig
 from segue.models.wrmf.model import WRMF
-from segue.numeric.arrays import Float32, Int32, Int64
+from segue.numeric.arrays import Float32, Int32
+from segue.numeric.ragged import Ragged
 from segue.queries import Queries
 from segue.retrieval.topk import best_of_scores
 
-Generator = Literal["union", "wrmf", "user-knn"]
 Known = npt.NDArray[np.bool_]
 GRID = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 """Weights that the blend is made of (section 3.4)."""
@@ -49,27 +50,19 @@ class FirstStage:
     """Models that score whole catalogs.
 
     Args:
-        names: of the models, in the order of their scores.
-        models: fitted on the same dataset, by name; one that is not there knows no query.
-        generator: which tracks become candidates: the best of every model ("union"), of `wrmf`
-            (the paper), or of `user-knn`, filled up from `wrmf` (the authors' code).
-        retrieved: how many, of each model that generates.
-        reranked: how many of them the blend keeps.
-        weights: of the models in the blend.
+        config: `candidates` says which tracks become candidates: the best of every model
+            ("union"), of `wrmf` (the paper), or of `user-knn`, filled up from `wrmf` (the authors'
+            code); `retrieved` how many, of each model that generates; `reranked` how many of them
+            the blend keeps.
+        models: fitted on the same dataset, by name; one that is missing knows no query.
+        weights: of the models in the blend. (models,)
     """
 
     def __init__(
-        self,
-        names: Sequence[str],
-        models: Mapping[str, Recommender],
-        generator: Generator,
-        retrieved: int,
-        reranked: int,
-        weights: Float32,
+        self, config: TwoStageConfig, models: Mapping[str, Recommender], weights: Float32
     ) -> None:
-        self.names, self.models, self.generator = names, models, generator
-        self.retrieved, self.reranked = retrieved, reranked
-        self.weights = weights
+        self.config, self.models, self.weights = config, models, weights
+        self.names = config.names
 
     @property
     def wrmf(self) -> WRMF:
@@ -89,14 +82,12 @@ class FirstStage:
             everything: keep all that were retrieved, not the `reranked` best.
             vectors: see `pools`.
         """
-        ends = np.array([0, len(excluded)])
-        return next(self.pools(query, ends, excluded, everything, vectors))
+        return next(self.pools(query, Ragged.of_lists([excluded]), everything, vectors))
 
     def pools(
         self,
         queries: Queries,
-        offsets: Int64,
-        excluded: Int32,
+        excluded: Ragged,
         everything: bool = False,
         vectors: Float32 | None = None,
     ) -> Iterator[Pool]:
@@ -105,7 +96,7 @@ class FirstStage:
         Several queries are scored at once: the models' tables are then read once for all.
 
         Args:
-            offsets, excluded: tracks not to answer, rising within a query.
+            excluded: tracks not to answer, rising within a query.
             everything: see `pool`.
             vectors: of the queries by `wrmf`, where more is known of them than these models can
                 read. (queries, factors)
@@ -114,16 +105,15 @@ class FirstStage:
         step = max(1, _BLOCK_BYTES // (4 * size * len(self.names)))
         for start in range(0, len(queries), step):
             some = queries[start : start + step]
-            ends = offsets[start : start + len(some) + 1]
-            out = excluded[ends[0] : ends[-1]]
-            given = None if vectors is None else vectors[start : start + len(some)]
+            rows = slice(start, start + len(some))
+            given = None if vectors is None else vectors[rows]
             scores, known, of_wrmf = self._scores(some, given)
-            found = self._retrieve(scores, known, ends - ends[0], out)
+            found = self._retrieve(scores, known, excluded[rows])
             for q, tracks in enumerate(found):
                 standard = _standardised(scores[:, q, tracks], known[:, q])
                 blend = standard @ self.weights
-                if not everything and len(tracks) > self.reranked:
-                    kept = np.sort(top_n(blend, self.reranked))
+                if not everything and len(tracks) > self.config.reranked:
+                    kept = np.sort(top_n(blend, self.config.reranked))
                     tracks, standard, blend = tracks[kept], standard[kept], blend[kept]
                 yield Pool(tracks, standard, blend, of_wrmf[q])
 
@@ -151,18 +141,16 @@ class FirstStage:
             scores[m, ~known[m]] = 0
         return scores, known, of_wrmf
 
-    def _retrieve(
-        self, scores: Float32, known: Known, offsets: Int64, excluded: Int32
-    ) -> list[Int32]:
+    def _retrieve(self, scores: Float32, known: Known, excluded: Ragged) -> list[Int32]:
         """Candidates of each query, rising."""
         best = {}
-        if self.generator == "union":
+        if self.config.candidates == "union":
             wanted = [name for name, some in zip(self.names, known, strict=True) if some.any()]
         else:
-            wanted = list(dict.fromkeys(["wrmf", self.generator]))
+            wanted = list(dict.fromkeys(["wrmf", self.config.candidates]))
         for name in wanted:
             m = self.names.index(name)
-            best[name] = best_of_scores(scores[m], offsets, excluded, self.retrieved)
+            best[name] = best_of_scores(scores[m], excluded, self.config.retrieved)
         found = []
         for q in range(scores.shape[1]):
             lists = {
@@ -171,7 +159,7 @@ class FirstStage:
                 if known[self.names.index(name), q]
             }
             chosen = np.zeros(scores.shape[2], np.bool_)
-            if self.generator == "user-knn":
+            if self.config.candidates == "user-knn":
                 voted = scores[self.names.index("user-knn"), q]
                 near = lists.pop("user-knn", np.zeros(0, np.int32))
                 near = near[voted[near] > 0]
@@ -186,8 +174,7 @@ class FirstStage:
 
 def top_n(scores: Float32, n: int) -> Int32:
     """Places of the n highest, highest first."""
-    nothing = np.zeros(0, np.int32)
-    best: Int32 = best_of_scores(scores[None].copy(), np.zeros(2, np.int64), nothing, n)[0][0]
+    best: Int32 = best_of_scores(scores[None].copy(), Ragged.of_lists([[]]), n)[0][0]
     return best
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -21,7 +20,8 @@ import pyarrow as pa
 from segue.catalog.catalog import Catalog
 from segue.errors import BundleError
 from segue.models.wrmf.model import WRMF
-from segue.numeric.arrays import Float32, Int32, Int64, begins, offsets_of, positions
+from segue.numeric.arrays import Float32, Int32, begins, offsets_of, positions
+from segue.numeric.ragged import Ragged
 from segue.numeric.tensors import expect
 from segue.queries import Queries
 from segue.retrieval.topk import Best, best_of_products
@@ -75,18 +75,16 @@ class AddedTracks:
             outcomes=queries.outcomes[keep],
         )
 
-    def within(self, offsets: Int64, excluded: Int32) -> tuple[Int64, Int32]:
-        """What is excluded, of the tracks that the first stage knows."""
-        keep = excluded < self.learned
-        return offsets_of(keep)[offsets], excluded[keep]
+    def within(self, excluded: Ragged) -> Ragged:
+        """The excluded tracks that the first stage knows."""
+        return excluded.where(excluded.values < self.learned)
 
-    def shut(self, offsets: Int64, excluded: Int32) -> tuple[Int64, Int32]:
-        """What is excluded, with the cold tracks among those that the first stage knows."""
+    def shut(self, excluded: Ragged) -> Ragged:
+        """The excluded tracks, with the cold ones that the first stage knows."""
         cold = np.flatnonzero(self.mask[: self.learned]).astype(np.int32)
         if not len(cold):
-            return offsets, excluded
-        lists = [np.union1d(excluded[first:last], cold) for first, last in pairwise(offsets)]
-        return offsets_of([len(some) for some in lists]), np.concatenate([cold[:0], *lists])
+            return excluded
+        return Ragged.of_lists([np.union1d(excluded.row(q), cold) for q in range(len(excluded))])
 
     # Answers
 
@@ -95,8 +93,7 @@ class AddedTracks:
         learned: Best,
         known: npt.NDArray[np.bool_],
         vectors: Float32,
-        offsets: Int64,
-        excluded: Int32,
+        excluded: Ragged,
         n: int,
     ) -> Best:
         """The best n of all tracks for each query.
@@ -105,10 +102,10 @@ class AddedTracks:
             learned: the best n of the others, as `best_of_scores` gives them.
             known: which queries `wrmf` can read; for others cold tracks come last.
             vectors: of the queries by `wrmf`. (queries, factors)
-            offsets, excluded: tracks not to answer, rising within a query.
+            excluded: tracks not to answer, rising within a query.
         """
         wrmf = self.wrmf
-        ranked, _, sizes = best_of_products(vectors, wrmf.vectors, wrmf.bias, offsets, excluded, n)
+        ranked, _, sizes = best_of_products(vectors, wrmf.vectors, wrmf.bias, excluded, n)
         tracks = np.full((len(known), n), -1, np.int32)
         scores = np.full((len(known), n), np.nan, np.float32)
         counts = np.zeros(len(known), np.int64)

@@ -90,3 +90,8 @@ class TwoStageConfig(Config, frozen=True):
     ranker: Annotated[RankerConfig, Meta(description="settings of the second stage")] = (
         RankerConfig()
     )
+
+    @property
+    def names(self) -> list[str]:
+        """Models of the first stage without repeats, in the order of their scores."""
+        return list(dict.fromkeys(self.models))

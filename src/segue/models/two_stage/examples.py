@@ -66,8 +66,7 @@ def without(
 
 def labels_of(cuts: Cuts, q: int, tracks: Int32) -> npt.NDArray[np.bool_]:
     """Which of some tracks were hidden from query q."""
-    hidden = cuts.truth[cuts.truth_offsets[q] : cuts.truth_offsets[q + 1]]
-    return np.isin(tracks, hidden)
+    return np.isin(tracks, cuts.truth.row(q))
 
 
 class Sample(NamedTuple):

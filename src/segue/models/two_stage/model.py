@@ -2,51 +2,82 @@
 
 Source: Volkovs et al. 2018, "Two-stage Model for Automatic Playlist Continuation at Scale" (vl6,
 winner of the RecSys Challenge 2018). `docs/development/papers/two-stage.md` says what differs
-and why.
-
-Training keeps what is tested away from what is learned. Playlists are dealt into folds; for each,
-which are cut into queries and labels of the challenge's types with tracks, the first stage and the
-tables of features are fitted without the labels. The trees learn from these; the first stage and
-the tables are fitted once more on everything, for answering.
+and why. Training is in `two_stage.training`, tracks that nobody has played in
+`two_stage.cold_start`.
 """
 
 from __future__ import annotations
 
+import copy
+from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import groupby
+from typing import Any, ClassVar, NamedTuple, Self
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+from numba import get_num_threads
 
-from segue.catalog.catalog import Catalog, catalog_of
+from segue.catalog.catalog import Catalog
 from segue.data.dataset import Dataset
-from segue.errors import ConfigError, DataError
-from segue.models.base.recommender import RECOMMENDERS, Recommender, TrainingOptions
-from segue.models.two_stage.answering import Stages
-from segue.models.two_stage.candidates import FirstStage, find_weights
+from segue.errors import ConfigError
+from segue.models.base.recommender import (
+    POPULARITY,
+    Recommender,
+    TrainingOptions,
+    knows_history,
+)
+from segue.models.base.scoring import ColdStartModel, EmbeddingModel
+from segue.models.two_stage.candidates import FirstStage, Pool
 from segue.models.two_stage.cold_start import AddedTracks
 from segue.models.two_stage.config import TwoStageConfig
-from segue.models.two_stage.examples import cut_fold, deal, labels_of, sample, without
-from segue.models.two_stage.features.compute import FeatureTables
-from segue.models.two_stage.ranker import RankerRows, fit_ranker, library
+from segue.models.two_stage.features.compute import Feature, FeatureTables, features_of
+from segue.models.two_stage.training import TwoStageTraining, new_model
 from segue.models.two_stage.trees import Trees
-from segue.numeric.arrays import Float32
+from segue.numeric.arrays import Float32, Int32
+from segue.numeric.ragged import Ragged
 from segue.numeric.tensors import expect
-from segue.protocols.playlist_cuts import Cuts, PlaylistRows
-from segue.system.progress import note, task
+from segue.queries import Queries, Query, Reason
+from segue.retrieval.topk import Best
 
-_LEAST = 30
-"""Queries that trees are learned from; with fewer the blend alone is the answer."""
-_WEIGHED = 300
-"""Queries that the blend's weights are found on."""
+_TIE = np.float32(1e-3)
+"""Share of the blend in a score: it orders what the trees leave in one place."""
 
 
-class TwoStage(Stages):
-    """Candidates of a first stage, in the order of boosted trees over features of each."""
+_RECENT = 64
+"""Queries whose candidates are remembered."""
+
+
+class KnownQuery(NamedTuple):
+    """Candidates of a query in the second stage.
+
+    Attributes:
+        pool: of the first stage.
+        features: (n, features)
+        scores: (n,)
+    """
+
+    pool: Pool
+    features: Float32
+    scores: Float32
+
+
+class TwoStage(ColdStartModel):
+    """Candidates of a first stage, in the order of boosted trees over features of each.
+
+    Tracks that nobody has played are taken in by vectors of the first stage's `wrmf`.
+    """
 
     name: ClassVar[str] = "two-stage"
     Config = TwoStageConfig
+    config: TwoStageConfig
+    first: FirstStage
+    tables: FeatureTables
+    trees: Trees
+    cold: AddedTracks
 
     def __init__(self, /, **settings: Any) -> None:
         super().__init__(**settings)
@@ -54,132 +85,243 @@ class TwoStage(Stages):
             raise ConfigError(f"models lack {needed}", where="TwoStageConfig", do="add it")
         if self.config.wrmf.rows != "listeners":  # its row vectors stand beside the plays
             raise ConfigError("is not for two-stage", where="wrmf.rows", do='leave it "listeners"')
-
-    # Training
+        self._recent: OrderedDict[bytes, KnownQuery] = OrderedDict()
 
     def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
-        if self.config.ranker.trees:
-            library()  # what is not there is said before the work, not after
-        rng = np.random.default_rng([run.seed, 2])
-        tables: FeatureTables | None = None
-        blocks: list[RankerRows] = []
-        weights: Float32 | None = None
-        playlists = PlaylistRows.of(dataset)
-        folds = deal(dataset, self.config.folds, self.config.playlists, rng)
-        for number, fold in enumerate(folds):
-            cuts = cut_fold(playlists, fold, rng)
-            if cuts is None:
-                continue
-            reduced = without(dataset, playlists, fold, cuts, self.config.seeds_kept, rng)
-            some = reduced.plays()
-            tables = self._learn(reduced, some, catalog_of(reduced, some), run, rng, tables)
-            if weights is None:
-                weights = self._weigh(cuts, rng)
-            if not self.config.ranker.trees:
-                break  # the blend alone is asked for
-            self.first.weights = weights
-            title = f"candidates of part {number + 1} of {len(folds)}"
-            with task(title, len(cuts.queries), "playlists", show=run.progress) as advance:
-                blocks += self._examples(cuts, rng, advance)
-        self.trees = self._rank(blocks, run)
-        self._learn(dataset, plays, self.catalog, run, rng, tables)
-        if weights is not None:
-            self.first.weights = weights
+        trained = TwoStageTraining(self.config, run).fit(dataset, plays, self.catalog)
+        self.first, self.tables, self.trees = trained
+        self.cold = AddedTracks.none(self.first.wrmf)
 
-    def _learn(
-        self,
-        dataset: Dataset,
-        plays: Any,
-        catalog: Catalog,
-        run: TrainingOptions,
-        rng: np.random.Generator,
-        like: FeatureTables | None,
-    ) -> FeatureTables:
-        """The first stage and the tables of features, from these rows and nothing else.
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """Columns that the trees look at."""
+        return features_of(self.config.names, self.config.albums, self.config.families)
 
-        like: earlier tables, whose columns the new ones shall mean.
+    @property
+    def reads_titles(self) -> bool:
+        return True  # features do, whatever the first stage
+
+    def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
+        return np.array([model != POPULARITY for model in self.serves(queries)], np.bool_)
+
+    def serves(self, queries: Queries) -> list[str]:
+        """Two stages where a learned track of the history is known.
+
+        A history of cold tracks alone goes to `wrmf`, a title alone to `title`.
         """
-        models: dict[str, Recommender] = {}
-        for name in dict.fromkeys(self.config.models):
-            try:
-                models[name] = self._fitted(name, dataset, plays, catalog, run)
-            except DataError:  # no titles, or no order: the others answer
-                continue
-        self._set_first(models, np.ones(len(self.names), np.float32))
-        wrmf = self._wrmf
-        near = slice(-self.config.feature_factors, None)
-        self.tables = FeatureTables.learn(
-            dataset,
-            plays,
-            catalog,
-            np.ascontiguousarray(wrmf.vectors[:, near]),
-            np.ascontiguousarray(wrmf.row_vectors[:, near]),
-            self.config,
-            rng,
-            like,
-        )
-        return self.tables
+        heard = knows_history(self.cold.learned_of(queries), self.first.wrmf.heard)
+        folded = knows_history(queries, self.cold.wrmf.heard)
+        title = self.first.models.get("title")
+        served = [
+            self.name if learned else "wrmf" if cold else POPULARITY
+            for learned, cold in zip(heard, folded, strict=True)
+        ]
+        for q in np.flatnonzero(~heard & ~folded):
+            if title and title.answerable(queries[q : q + 1])[0]:
+                served[q] = "title"
+        return served
 
-    def _fitted(
-        self, name: str, dataset: Dataset, plays: Any, catalog: Catalog, run: TrainingOptions
-    ) -> Recommender:
-        """A model of the first stage that has learned from these rows."""
-        return self._new(name).learn(dataset, plays, catalog, run)
+    def top_n(self, queries: Queries, excluded: Ragged, n: int) -> Best:
+        tracks = np.full((len(queries), n), -1, np.int32)
+        scores = np.full((len(queries), n), np.nan, np.float32)
+        counts = np.zeros(len(queries), np.int64)
+        at = 0
+        for model, group in groupby(self.serves(queries)):
+            rows = slice(at, at + len(list(group)))
+            at = rows.stop
+            if model != POPULARITY:
+                best = self._answers(model, queries[rows], excluded[rows], n)
+                width = best[0].shape[1]
+                tracks[rows, :width], scores[rows, :width], counts[rows] = best
+        return tracks, scores, counts
 
-    def _new(self, name: str) -> Recommender:
-        """A model of the first stage with its settings."""
-        settings = getattr(self.config, name.replace("-", "_"))
-        return RECOMMENDERS[name](**msgspec.structs.asdict(settings))
+    def _answers(self, model: str, queries: Queries, excluded: Ragged, n: int) -> Best:
+        """`top_n` of queries that one model serves."""
+        wrmf = self.cold.wrmf
+        if model == "wrmf":
+            return wrmf.top_n(queries, excluded, n)
+        vectors = self._vectors(queries)
+        learned = self.cold.learned_of(queries)
+        banned = self.cold.within(excluded)
+        if model == "title":
+            best = self.first.models["title"].top_n(learned, self.cold.shut(banned), n)
+        else:
+            best = self._ordered(learned, banned, n, vectors)
+        if vectors is None:
+            return best
+        known = wrmf.answerable(queries)
+        return self.cold.dealt_in(best, known, vectors, excluded, n)
 
-    def _set_first(self, models: dict[str, Recommender], weights: Float32) -> None:
-        config = self.config
-        self.first = FirstStage(
-            self.names, models, config.candidates, config.retrieved, config.reranked, weights
-        )
-        self.cold = AddedTracks.none(self._wrmf)
-        self._recent.clear()
+    def _vectors(self, queries: Queries) -> Float32 | None:
+        """Of the queries by `wrmf`; None where no track is cold: the first stage finds them.
 
-    def _weigh(self, cuts: Cuts, rng: np.random.Generator) -> Float32:
-        """Weights of the blend from some of the queries."""
-        some = rng.permutation(len(cuts.queries))[:_WEIGHED]
-        pools, labels = [], []
-        for q in some:
-            query = cuts.queries[q : q + 1]
-            pools.append(self.first.pool(query, query.excluded()[1], everything=True))
-            labels.append(labels_of(cuts, q, pools[-1].tracks))
-        return find_weights(pools, labels)
+        A history of learned tracks has the vector that it had before: with more columns in the
+        catalog `wrmf` would pull it a little more.
+        """
+        if not self.cold:
+            return None
+        vectors, learned = self.cold.wrmf.query_vectors(queries), self.cold.learned_of(queries)
+        same = np.diff(learned.offsets) == np.diff(queries.offsets)
+        return np.where(same[:, None], self.first.wrmf.query_vectors(learned), vectors)
 
-    def _examples(self, cuts: Cuts, rng: np.random.Generator, advance: Any) -> list[RankerRows]:
-        """Features and labels of some candidates of each query, a block a query."""
-        blocks = []
-        for q in range(len(cuts.queries)):
-            query = cuts.queries[q : q + 1]
-            pool = self.first.pool(query, query.excluded()[1])
-            found = labels_of(cuts, q, pool.tracks)
-            if found.any():
-                chosen = sample(pool.blend, found, self.config, rng)
-                blocks.append(
-                    RankerRows(
-                        self._features(query, pool)[chosen.at],
-                        found[chosen.at],
-                        np.array([len(chosen.at)]),
-                        chosen.weights,
-                    )
-                )
-            advance(1)
-        return blocks
+    def _ordered(self, queries: Queries, excluded: Ragged, n: int, vectors: Float32 | None) -> Best:
+        """The best n learned tracks of each query.
 
-    def _rank(self, blocks: list[RankerRows], run: TrainingOptions) -> Trees:
-        """Trees, or none where there is too little to learn them from."""
-        if len(blocks) < _LEAST:
-            if self.config.ranker.trees:
-                found = f"{len(blocks)} playlists to learn the order from, {_LEAST} are needed"
-                note(f"{found}: the blend alone answers", show=run.progress)
-            return Trees.none()
-        rows = RankerRows(*(np.concatenate(field) for field in zip(*blocks, strict=True)))
-        return fit_ranker(rows, self.config.ranker, seed=run.seed, show=run.progress)
+        Each is ordered on a thread of its own while candidates of the next ones are found.
 
-    # Keeping
+        Args:
+            vectors: as `FirstStage.pools` takes them.
+        """
+        tracks = np.full((len(queries), n), -1, np.int32)
+        scores = np.full((len(queries), n), np.nan, np.float32)
+        counts = np.zeros(len(queries), np.int64)
+
+        def order(q: int, pool: Pool) -> None:
+            banned = excluded.row(q)
+            known = self._known(queries[q : q + 1], pool)
+            self._remember(self._key(queries[q : q + 1], banned, vectors, q), known)
+            best = self._order(known.scores, pool, banned, n)
+            counts[q] = len(best[0])
+            tracks[q, : counts[q]], scores[q, : counts[q]] = best
+
+        pools = self.first.pools(queries, excluded, vectors=vectors)
+        if len(queries) == 1 or get_num_threads() == 1:
+            for q, pool in enumerate(pools):
+                order(q, pool)
+        else:
+            with ThreadPoolExecutor(get_num_threads()) as threads:
+                list(threads.map(order, range(len(queries)), pools))  # raises what they raise
+        return tracks, scores, counts
+
+    def _known(self, query: Queries, pool: Pool) -> KnownQuery:
+        """Candidates of one query with their features and scores."""
+        rows = self.tables.compute(query, pool)
+        scores = pool.blend
+        if self.trees.size:
+            scores = self.trees.score(rows) + _TIE * pool.blend
+        return KnownQuery(pool, rows, scores)
+
+    def _remember(self, key: bytes, known: KnownQuery) -> None:
+        """Reasons are asked for right after an answer, for the same query."""
+        self._recent[key] = known
+        while len(self._recent) > _RECENT:
+            with suppress(KeyError):  # another thread was faster
+                self._recent.popitem(last=False)
+
+    @staticmethod
+    def _key(query: Queries, excluded: Int32, vectors: Float32 | None, q: int) -> bytes:
+        """All that decides about the candidates of one query, and their order."""
+        parts = [query.tracks.tobytes(), query.outcomes.tobytes(), excluded.tobytes()]
+        parts += [repr(query.titles[0]).encode(), b"" if vectors is None else vectors[q].tobytes()]
+        return b"".join(len(part).to_bytes(8) + part for part in parts)
+
+    def _order(self, scores: Float32, pool: Pool, excluded: Int32, n: int) -> tuple[Int32, Float32]:
+        """The best n learned tracks: candidates by their score, then all others by popularity.
+
+        A cold one that is among the candidates, by what little training told of it, is left out
+        only now: to the others it makes no difference that it has come to be placed.
+        """
+        cold = self.cold.mask[: self.cold.learned]
+        order = np.lexsort((pool.tracks, -scores))
+        order = order[~cold[pool.tracks[order]]][:n]
+        tracks, ordered = pool.tracks[order], scores[order]
+        if len(tracks) < n:
+            others = np.setdiff1d(np.flatnonzero(~cold), np.append(pool.tracks, excluded))
+            rest = self._beyond(others, scores)
+            best = np.lexsort((others, -rest))[: n - len(tracks)]
+            tracks = np.concatenate([tracks, others[best]])
+            ordered = np.concatenate([ordered, rest[best]])
+        return tracks.astype(np.int32), ordered.astype(np.float32)
+
+    def _beyond(self, tracks: npt.NDArray[Any], candidates: Float32) -> Float32:
+        """Scores of tracks that are no candidates: below those of these, by popularity. (n,)"""
+        floor = float(candidates.min(initial=0)) - 1
+        plays = self.catalog.plays[tracks].astype(np.float64)
+        scores: Float32 = (floor - 1 / (1 + plays)).astype(np.float32)
+        return scores
+
+    def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+        """Those of the model that serves the query; of a cold track those of `wrmf`."""
+        queries = Queries.of([query])
+        model = self.serves(queries)[0]
+        if model == "wrmf":
+            return self.cold.wrmf.explain(query, tracks)
+        cold = self.cold.mask[tracks]
+        if model == "title":
+            learned = self.first.models["title"].explain(query, tracks[~cold])
+        else:
+            learned = self._explained(queries, tracks[~cold])
+        reasons, of_cold = iter(learned), iter(self._placed(query, tracks[cold]))
+        return [next(of_cold if it else reasons) for it in cold]
+
+    def _placed(self, query: Query, tracks: Int32) -> list[list[Reason]]:
+        """Reasons of cold tracks: those of `wrmf`, which told the place, and what they leave."""
+        if not len(tracks):
+            return []
+        queries = Queries.of([query])
+        known = self.cold.wrmf.answerable(queries)[0]
+        reasons = self.cold.wrmf.explain(query, tracks) if known else [[] for _ in tracks]
+        best = self.top_n(queries, queries.excluded(), len(self.catalog))
+        scores = dict(zip(best[0][0].tolist(), best[1][0].tolist(), strict=True))
+        for track, some in zip(tracks.tolist(), reasons, strict=True):
+            score = scores.get(track, 0.0)  # one that is banned has none
+            some.append(Reason("rest", None, score - sum(reason.amount for reason in some)))
+        return reasons
+
+    def _explained(self, query: Queries, tracks: Int32) -> list[list[Reason]]:
+        """Each feature's part of the trees' score (see `Trees.explain`) of learned tracks."""
+        vectors = self._vectors(query)
+        excluded = self.cold.within(query.excluded()).values
+        queries = self.cold.learned_of(query)
+        known_as = self._key(queries, excluded, vectors, 0)
+        found = self._recent.get(known_as)
+        if found is None:
+            found = self._known(queries, self.first.pool(queries, excluded, vectors=vectors))
+        pool, features, scores = found
+        beyond = self._beyond(tracks, scores)
+        at = np.searchsorted(pool.tracks, tracks)
+        at = np.where(at < len(pool.tracks), at, 0)
+        known = pool.tracks[at] == tracks if len(pool.tracks) else np.zeros(len(tracks), np.bool_)
+        reasons = [[Reason("popularity", None, float(score))] for score in beyond]
+        rows = features[at[known]]
+        if self.trees.size:
+            bias, parts = self.trees.explain(rows)
+            names = [feature.name for feature in self.features]
+            rests = bias + _TIE * pool.blend[at[known]]
+        else:
+            parts = pool.scores[at[known]] * self.first.weights
+            names = [f"{name}-score" for name in self.config.names]
+            rests = np.zeros(len(parts), np.float32)
+        for place, row, rest in zip(np.flatnonzero(known), parts, rests, strict=True):
+            reasons[place] = [
+                Reason("feature", name, float(part))
+                for name, part in zip(names, row, strict=True)
+                if part
+            ] + [Reason("rest", None, float(rest))]
+        return reasons
+
+    # Tracks that came through another door
+
+    @property
+    def space(self) -> EmbeddingModel:
+        return self.cold.wrmf
+
+    def fallbacks(self) -> dict[str, Recommender]:
+        title = self.first.models.get("title")
+        return {"first stage": self.cold.wrmf} | ({"title": title} if title else {})
+
+    def with_tracks(self, tracks: pa.Table, vectors: Float32) -> Self:
+        return self._taking(self.cold.with_tracks(tracks, vectors))
+
+    def placing(self, tracks: Int32, vectors: Float32) -> Self:
+        return self._taking(self.cold.placing(tracks, vectors))
+
+    def _taking(self, cold: AddedTracks) -> Self:
+        more = copy.copy(self)
+        more.cold, more.catalog, more._recent = cold, cold.wrmf.catalog, OrderedDict()
+        return more
+
+    # Bundles
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         tensors = {"blend": self.first.weights, **self.trees.tensors("trees")}
@@ -198,14 +340,15 @@ class TwoStage(Stages):
             rows = len(expect(parts.get("wrmf", {}), "vectors", np.float32, None, None))
             catalog = Catalog(catalog.table.slice(0, rows))
         models = {}
-        for name in self.names:
+        for name in self.config.names:
             if name in parts or name == "wrmf":
-                models[name] = self._new(name)
+                models[name] = new_model(self.config, name)
                 models[name].catalog = catalog
                 models[name].restore(parts.get(name, {}))
-        self._set_first(models, expect(tensors, "blend", np.float32, len(self.names)))
+        weights = expect(tensors, "blend", np.float32, len(self.config.names))
+        self.first = FirstStage(self.config, models, weights)
         self.tables = FeatureTables.restore(
             parts.get("tables", {}), catalog, self.config.albums, self.config.families
         )
         self.trees = Trees.restore(tensors, "trees", len(self.features))
-        self.cold = AddedTracks.restore(cold, self._wrmf, self.catalog)
+        self.cold = AddedTracks.restore(cold, self.first.wrmf, self.catalog)

@@ -11,19 +11,17 @@ from segue.models.base.recommender import TrainingOptions
 from segue.models.larp.heads.base import ItemKNNHead
 from segue.models.larp.heads.config import NearestConfig
 from segue.models.larp.heads.nearest import Nearest
+from segue.numeric.ragged import Ragged
 from segue.numeric.vectors import units
 
 E0, E1, BETWEEN = [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]
 CONTENT = np.array([E0, E1, BETWEEN, [2.0, 0.0], [0.0, 0.0]], np.float32)
-NONE = np.zeros(0, np.int32)
 
 
 def scores(temperature: float, seeds: list[int]) -> np.ndarray:
     top = Nearest(temperature)
-    histories = np.array([0, len(seeds)]), np.array(seeds, np.int32)
-    everything = np.arange(len(CONTENT), dtype=np.int32)
-    ends = np.array([0, len(everything)])
-    return top.values(top.tracks(CONTENT), histories, ends, everything)
+    everything = Ragged.of_lists([np.arange(len(CONTENT))])
+    return top.values(top.tracks(CONTENT), Ragged.of_lists([seeds]), everything)
 
 
 def test_a_score_is_the_sum_of_what_fades_with_the_distance_from_each_seed():
@@ -56,21 +54,21 @@ def test_lists_and_places_follow_the_scores_in_blocks_of_any_size(monkeypatch):
     top, content = Nearest(0.2), rng.standard_normal((50, 6)).astype(np.float32)
     units = top.tracks(content)
     seeds = rng.integers(0, 50, 12).astype(np.int32)
-    histories = np.array([0, 3, 3, 7, 12]), seeds
-    none = np.zeros(5, np.int64)
-    whole = top.best(units, histories, none, NONE, 50)
+    histories = Ragged(np.array([0, 3, 3, 7, 12]), seeds)
+    none = Ragged.of_lists([[]] * 4)
+    whole = top.best(units, histories, none, 50)
     monkeypatch.setattr("segue.models.larp.heads.nearest._BLOCK_BYTES", 4 * 50 * 2)
-    parted = top.best(units, histories, none, NONE, 50)
+    parted = top.best(units, histories, none, 50)
     for a, b in zip(whole, parted, strict=True):
         assert a.tobytes() == b.tobytes()
-    tracks = np.tile(np.arange(50, dtype=np.int32), 4)
-    places = top.ranks(units, histories, none, NONE, 50 * np.arange(5), tracks).reshape(4, 50)
+    tracks = Ragged.repeat(np.arange(50, dtype=np.int32), 4)
+    places = top.ranks(units, histories, none, tracks).reshape(4, 50)
     for q in range(4):
         assert places[q, whole[0][q]].tolist() == list(range(50))
-    values = top.values(units, histories, 50 * np.arange(5), tracks).reshape(4, 50)
+    values = top.values(units, histories, tracks).reshape(4, 50)
     assert values[1].tolist() == [0.0] * 50
     with pytest.raises(IndexError):
-        top.values(units, histories, np.array([0, 1, 1, 1, 1]), np.array([50], np.int32))
+        top.values(units, histories, Ragged.of_lists([[50], [], [], []]))
 
 
 def clusters(spread: float, groups: int = 3) -> tuple[np.ndarray, sp.csr_matrix]:

@@ -16,6 +16,7 @@ from segue.data.dataset import Dataset
 from segue.data.schema import Outcome
 from segue.data.writer import writing_dataset
 from segue.errors import BundleError
+from segue.models.two_stage.candidates import Pool
 from segue.models.two_stage.config import TwoStageConfig
 from segue.models.two_stage.features.compute import (
     FAMILIES,
@@ -199,7 +200,7 @@ def tables(small: Dataset) -> FeatureTables:
 def compute(tables: FeatureTables, query: Query = QUERY, tracks: Any = CANDIDATES) -> Any:
     n = len(tracks)
     vector = np.array([1, 2], np.float32)
-    return tables.compute(Queries.of([query]), vector, tracks, SCORES[:n], BLEND[:n])
+    return tables.compute(Queries.of([query]), Pool(tracks, SCORES[:n], BLEND[:n], vector))
 
 
 NAMES = [feature.name for feature in FEATURES]
@@ -280,7 +281,7 @@ def test_titles_have_the_singular_vectors_of_tracks_stacked_on_playlists(tmp_pat
 def test_equal_scores_share_a_place(tables):
     blend = np.array([1, 2, 1], np.float32)
     vector = np.ones(2, np.float32)
-    out = tables.compute(Queries.of([QUERY]), vector, CANDIDATES, SCORES, blend)
+    out = tables.compute(Queries.of([QUERY]), Pool(CANDIDATES, SCORES, blend, vector))
     place = out[:, NAMES.index("blend-place")]
     np.testing.assert_allclose(place, np.log([2, 1, 2]), rtol=1e-6)
 
@@ -291,9 +292,8 @@ def test_nothing_at_all_is_known(tmp_path):
     nothing = np.zeros((3, 2), np.float32)
     for query, tracks in ((Query([0, 3], title="x"), [1, 2, 3]), (Query(), [1]), (Query(), [])):
         n = len(tracks)
-        out = tables.compute(
-            Queries.of([query]), nothing[0], np.array(tracks, np.int32), nothing[:n], nothing[:n, 0]
-        )
+        pool = Pool(np.array(tracks, np.int32), nothing[:n], nothing[:n, 0], nothing[0])
+        out = tables.compute(Queries.of([query]), pool)
         assert out.shape == (n, len(features_of(["a", "b"], 3)))
         assert np.isfinite(out).all()
 
@@ -333,7 +333,7 @@ def asked(count: int = 9, most: int = 40) -> Iterator[tuple[Any, ...]]:
         tracks = rng.choice(121, most - 3 * q, replace=False).astype(np.int32)
         scores = rng.standard_normal((len(tracks), 3)).astype(np.float32).round(1)
         vector = rng.standard_normal(12).astype(np.float32)
-        yield Queries.of([query]), vector, tracks, scores, scores.mean(axis=1)
+        yield Queries.of([query]), Pool(tracks, scores, scores.mean(axis=1), vector)
 
 
 def computed(tables: FeatureTables) -> list[bytes]:
@@ -341,10 +341,11 @@ def computed(tables: FeatureTables) -> list[bytes]:
 
 
 def test_the_order_of_candidates_does_not_matter(learned):
-    for query, vector, tracks, scores, blend in asked():
-        order = np.random.default_rng(2).permutation(len(tracks))
-        one = learned.compute(query, vector, tracks, scores, blend)
-        other = learned.compute(query, vector, tracks[order], scores[order], blend[order])
+    for query, pool in asked():
+        order = np.random.default_rng(2).permutation(len(pool.tracks))
+        one = learned.compute(query, pool)
+        columns = (pool.tracks[order], pool.scores[order], pool.blend[order])
+        other = learned.compute(query, Pool(*columns, pool.vector))
         assert one[order].tobytes() == other.tobytes()
 
 

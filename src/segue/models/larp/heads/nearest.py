@@ -11,7 +11,7 @@ it is not given, is what continues playlists of tracks best that the encoder has
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -25,6 +25,7 @@ from segue.models.larp.examples import LEAST, halves
 from segue.models.larp.heads.config import NearestConfig
 from segue.numeric.arrays import Float32, Int32, Int64, fixed
 from segue.numeric.parallel import parallel
+from segue.numeric.ragged import Ragged
 from segue.numeric.tensors import expect
 from segue.numeric.vectors import units
 from segue.retrieval.ranks import ranks_of_scores
@@ -99,85 +100,55 @@ class Nearest:
 
     def parts(self, units: Float32, seeds: Int32, tracks: Int32) -> Float32:
         """What each seed adds to the score of each track. (tracks, seeds)"""
-        each, n = np.arange(len(seeds) + 1), len(tracks)
-        found = self.values(units, (each, seeds), n * each, np.tile(tracks, len(seeds)))
-        return found.reshape(len(seeds), n).T
+        each = Ragged(np.arange(len(seeds) + 1), seeds)
+        scores = self.values(units, each, Ragged.repeat(tracks, len(seeds)))
+        return scores.reshape(len(seeds), len(tracks)).T
 
-    def best(
-        self,
-        units: Float32,
-        histories: tuple[Int64, Int32],
-        offsets: Int64,
-        excluded: Int32,
-        n: int,
-    ) -> Best:
+    def best(self, units: Float32, seeds: Ragged, excluded: Ragged, n: int) -> Best:
         """As `best_of_scores` gives them.
 
         Args:
             units: of all tracks, as `tracks` gives them.
-            histories: offsets and seeds of the queries.
+            seeds: of each query.
         """
         found = [
-            best_of_scores(scores, offsets[rows.start : rows.stop + 1], excluded, n)
-            for rows, scores in self._blocks(units, *histories)
+            best_of_scores(scores, excluded[rows], n) for rows, scores in self._blocks(units, seeds)
         ]
         tracks, values, counts = (np.concatenate(part) for part in zip(*found, strict=True))
         return tracks, values, counts
 
-    def ranks(
-        self,
-        units: Float32,
-        histories: tuple[Int64, Int32],
-        excluded_offsets: Int64,
-        excluded: Int32,
-        offsets: Int64,
-        tracks: Int32,
-    ) -> Int64:
+    def ranks(self, units: Float32, seeds: Ragged, excluded: Ragged, targets: Ragged) -> Int64:
         """As `ranks_of_scores` gives them."""
-        out = np.empty(len(tracks), np.int64)
-        for rows, scores in self._blocks(units, *histories):
-            some = slice(rows.start, rows.stop + 1)
-            ends = offsets[some]
-            out[ends[0] : ends[-1]] = ranks_of_scores(
-                scores, excluded_offsets[some], excluded, ends - ends[0], tracks[ends[0] : ends[-1]]
-            )
+        out = np.empty(len(targets.values), np.int64)
+        for rows, scores in self._blocks(units, seeds):
+            out[targets.span(rows)] = ranks_of_scores(scores, excluded[rows], targets[rows])
         return out
 
-    def values(
-        self, units: Float32, histories: tuple[Int64, Int32], offsets: Int64, tracks: Int32
-    ) -> Float32:
-        """Scores of given tracks.
+    def values(self, units: Float32, seeds: Ragged, candidates: Ragged) -> Float32:
+        """Scores of candidates.
 
         Raises:
             IndexError: there is no such track.
         """
+        tracks = candidates.values
         if len(tracks) and not 0 <= tracks.min() <= tracks.max() < len(units):
             raise IndexError(f"a track outside 0..{len(units) - 1}")
         out = np.empty(len(tracks), np.float32)
-        ends, seeds = fixed(histories[0], np.int64), fixed(histories[1], np.int32)
-        _near_some(
-            fixed(units, np.float32),
-            ends,
-            seeds,
-            fixed(offsets, np.int64),
-            fixed(tracks, np.int32),
-            self.temperature,
-            out,
-        )
+        units, seeds, rows = fixed(units, np.float32), seeds.fixed(), candidates.fixed()
+        ends = (seeds.offsets, seeds.values, rows.offsets, rows.values)
+        _near_some(units, *ends, self.temperature, out)
         return out
 
-    def _blocks(self, units: Float32, ends: Int64, seeds: Int32) -> Any:
-        """Scores of some queries at a time."""
+    def _blocks(self, units: Float32, seeds: Ragged) -> Iterator[tuple[slice, Float32]]:
+        """Scores of as many queries as fit into a block at a time."""
         step = max(1, _BLOCK_BYTES // (4 * max(1, len(units))))
-        for start in range(0, len(ends) - 1, step):
-            rows = slice(start, min(start + step, len(ends) - 1))
+        for start in range(0, len(seeds), step):
+            rows = slice(start, min(start + step, len(seeds)))
             scores = np.empty((rows.stop - rows.start, len(units)), np.float32)
-            self._add(units, ends[rows.start : rows.stop + 1], seeds, scores)
+            block = seeds[rows].fixed()
+            content = fixed(units, np.float32)
+            _add_near(content, block.offsets, block.values, self.temperature, scores)
             yield rows, scores
-
-    def _add(self, units: Float32, ends: Int64, seeds: Int32, out: Float32) -> None:
-        units, ends, seeds = fixed(units, np.float32), fixed(ends, np.int64), fixed(seeds, np.int32)
-        _add_near(units, ends, seeds, self.temperature, out)
 
     @classmethod
     def learn(

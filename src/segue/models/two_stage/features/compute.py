@@ -30,6 +30,7 @@ import numpy.typing as npt
 
 from segue.catalog.catalog import Catalog
 from segue.data.dataset import Dataset
+from segue.models.two_stage.candidates import Pool
 from segue.models.two_stage.config import TwoStageConfig
 from segue.models.two_stage.features.columns import (
     FAMILIES,
@@ -169,24 +170,20 @@ class FeatureTables:
             Texts.of(catalog) if like is None else like.texts,
         )
 
-    def compute(
-        self, query: Queries, vector: Float32, tracks: Int32, scores: Float32, blend: Float32
-    ) -> Float32:
+    def compute(self, query: Queries, pool: Pool) -> Float32:
         """Features of the candidates of one query.
 
         Args:
             query: a single one, of tracks of the catalog.
-            vector: U_q in the space of `vectors`. (d,)
-            tracks: candidates. (n,)
-            scores: of the first-stage models, standardised. (n, models)
-            blend: of them. (n,)
+            pool: its candidates. U_q is the end of their `vector`, as long as the `vectors` here.
 
         Returns:
             (n, features) float32, finite. Columns are
             ``features_of(models, len(frequent), families)``.
         """
-        asked = self._asked(query, vector)
-        blended = np.concatenate([scores, blend[:, None]], axis=1, dtype=np.float32)
+        tracks = pool.tracks
+        asked = self._asked(query, pool.vector[-self.vectors.shape[1] :])
+        blended = np.concatenate([pool.scores, pool.blend[:, None]], axis=1, dtype=np.float32)
         blocks = [
             np.broadcast_to(block, (len(tracks), block.shape[-1]))
             for block in self._blocks(asked, tracks, blended)
@@ -208,8 +205,7 @@ class FeatureTables:
 
     def _asked(self, query: Queries, vector: Float32) -> _Asked:
         """What is needed of one query."""
-        _, liked = query.liked()
-        seeds = np.array(list(dict.fromkeys(liked.tolist())), np.int32)
+        seeds = np.array(list(dict.fromkeys(query.liked().values.tolist())), np.int32)
         title = words(query.titles[0] or "")
         name = int(find(self.names.hashes, [hashed(" ".join(title))])[0])
         return _Asked(

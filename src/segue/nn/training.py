@@ -156,18 +156,18 @@ class Training(ABC):
         """Whether validation says enough to stop."""
         return True
 
-    def beside(self) -> dict[str, Tensor]:
+    def extra_state(self) -> dict[str, Tensor]:
         """What else a checkpoint needs."""
         return {}
 
-    def restore_beside(self, tensors: dict[str, Tensor]) -> None:
+    def restore_extra_state(self, tensors: dict[str, Tensor]) -> None:
         """Take `beside` back."""
         assert not tensors
 
     # Checkpoints
 
     def _save(self, file: Path) -> None:
-        parts = {"now": self.state(), "best": self.best, "beside": self.beside()}
+        parts = {"now": self.state(), "best": self.best, "beside": self.extra_state()}
         for p, moments in self.optimiser.state_dict()["state"].items():
             parts[f"adam.{p}"] = moments
         cpu: dict[str, Tensor] = {}
@@ -210,7 +210,7 @@ class Training(ABC):
             parts[part][inner] = value.to(self.device) if part != "adam" else value
         self.best = parts["best"]
         self.restore(parts["now"])
-        self.restore_beside(parts["beside"])
+        self.restore_extra_state(parts["beside"])
         adam: dict[int, dict[str, Tensor]] = {}
         for name, value in parts["adam"].items():
             p, _, moment = name.partition(".")

@@ -62,7 +62,7 @@ def test_places_that_the_skip_term_starts_from():
     named = batch.rows[batch.positive]
     assert [named[row, place] for row, place in np.argwhere(batch.contexts)] == [3, 5, 7]
     skipped = [batch.rows[row[some]].tolist() for row, some in
-               zip(batch.skipped, batch.skipped_there, strict=True)]  # fmt: skip
+               zip(batch.skipped, batch.skipped_valid, strict=True)]  # fmt: skip
     assert skipped == [[2, 4], [8]]  # of the own session, past and future, and nothing else
 
 
@@ -110,7 +110,7 @@ def _skip_loss(batch, vectors, y, temperature=0.3):
         e[torch.from_numpy(batch.positive)],
         e[torch.from_numpy(batch.skipped)],
         torch.from_numpy(batch.contexts),
-        torch.from_numpy(batch.skipped_there),
+        torch.from_numpy(batch.skipped_valid),
         temperature,
     )
     return loss, e
@@ -138,7 +138,7 @@ def test_skip_term_has_the_gradient_of_finite_differences():
             e[torch.from_numpy(batch.positive)],
             e[torch.from_numpy(batch.skipped)],
             torch.from_numpy(batch.contexts),
-            torch.from_numpy(batch.skipped_there),
+            torch.from_numpy(batch.skipped_valid),
             0.3,
         )
 
@@ -237,8 +237,8 @@ def test_a_state_depends_on_nothing_later(name):
     x = torch.randn(1, 6, 8)
     later = x.clone()
     later[0, 4:] += 1
-    there = torch.ones(1, 6, dtype=torch.bool)
-    before, after = trunk(x, there), trunk(later, there)
+    valid = torch.ones(1, 6, dtype=torch.bool)
+    before, after = trunk(x, valid), trunk(later, valid)
     assert torch.equal(before[:, :4], after[:, :4])
     assert not torch.allclose(before[:, 4:], after[:, 4:])
 

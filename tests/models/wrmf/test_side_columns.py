@@ -63,22 +63,24 @@ PLAYS = sp.csr_matrix(
 def test_columns_by_hand(company: SideInformation) -> None:
     # Artists A B, albums x y(B) y(A); a word needs three titles.
     assert company.hashes.tolist() == sorted([hashed("road"), hashed("trip")])
-    beside = company.beside(PLAYS, ["trip", None]).toarray()
-    assert company.size == beside.shape[1] - 4 == 7
+    columns = company.with_side_columns(PLAYS, ["trip", None]).toarray()
+    assert company.size == columns.shape[1] - 4 == 7
     of_albums = {0: 0.25 * 2, 1: 0.25}  # plays of track 0, of track 2
-    assert beside[0, :6].tolist() == [2, 0, 1, 0, 0.5 * 3, 0]
-    assert sorted(beside[0, 6:9], reverse=True) == [of_albums[0], of_albums[1], 0]
+    assert columns[0, :6].tolist() == [2, 0, 1, 0, 0.5 * 3, 0]
+    assert sorted(columns[0, 6:9], reverse=True) == [of_albums[0], of_albums[1], 0]
     said = [2.0 if h == hashed("trip") else 0.0 for h in company.hashes]
-    assert beside[0, 9:].tolist() == said
-    assert beside[1, :6].tolist() == [0, 1, 0, 1, 0, 0.5]
-    assert sorted(beside[1, 6:9], reverse=True) == [0.25, 0, 0]
-    assert not beside[1, 9:].any()
-    assert not beside[2].any()
+    assert columns[0, 9:].tolist() == said
+    assert columns[1, :6].tolist() == [0, 1, 0, 1, 0, 0.5]
+    assert sorted(columns[1, 6:9], reverse=True) == [0.25, 0, 0]
+    assert not columns[1, 9:].any()
+    assert not columns[2].any()
 
 
 def test_words_may_count_in_part(company: SideInformation) -> None:
-    whole = company.beside(PLAYS, ["trip", "trip"]).toarray()
-    part = company.beside(PLAYS, ["trip", "trip"], np.array([0.5, 1], np.float32)).toarray()
+    whole = company.with_side_columns(PLAYS, ["trip", "trip"]).toarray()
+    part = company.with_side_columns(
+        PLAYS, ["trip", "trip"], np.array([0.5, 1], np.float32)
+    ).toarray()
     assert part[0, 9:].sum() == whole[0, 9:].sum() / 2 == 1
     assert (part[1:] == whole[1:]).all()
     assert (part[:, :9] == whole[:, :9]).all()
@@ -86,7 +88,8 @@ def test_words_may_count_in_part(company: SideInformation) -> None:
 
 def test_skips_bring_no_columns(company: SideInformation) -> None:
     skipping, not_hearing = (
-        company.beside(sp.csr_matrix([[1, 0, r, 0]]), [None]).toarray()[0] for r in (-2.0, 0.0)
+        company.with_side_columns(sp.csr_matrix([[1, 0, r, 0]]), [None]).toarray()[0]
+        for r in (-2.0, 0.0)
     )
     assert skipping[:4].tolist() == [1, 0, -2, 0]
     assert skipping[4:].tolist() == not_hearing[4:].tolist()
@@ -164,7 +167,7 @@ def test_a_track_takes_a_share_of_its_artist(dataset: Dataset) -> None:
     some = WRMF(factors=8, artist_weight=0.3, company_share=0.5).fit(
         dataset, TrainingOptions(seed=1)
     )
-    artist = some.beside[np.arange(60) // 10]
+    artist = some.side_vectors[np.arange(60) // 10]
     np.testing.assert_allclose(some.vectors, none.vectors + 0.5 * artist, rtol=1e-5, atol=1e-6)
     query = Queries.of([Query(tracks=(31, 32, 33, 34))])
     assert set(some.recommend(query, 6)[0].tracks) == {30, 35, 36, 37, 38, 39}

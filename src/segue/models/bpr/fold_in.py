@@ -25,7 +25,7 @@ from segue.numeric.parallel import parallel
 from segue.numeric.ragged import Ragged
 
 _TASKS = 64
-"""Shares that the queries are dealt into; not the number of threads, which decides nothing here."""
+"""Number of parallel tasks; it does not depend on the number of threads."""
 _TOLERANCE = 1e-4
 """Distance to the maximum at the end: it is at most |gradient| / reg."""
 _STEPS = 100
@@ -33,7 +33,7 @@ _SOLVER_STEPS = 50
 _HALVINGS = 40
 _FORCING = 0.1
 _FARTHEST = 80.0
-"""Differences of scores beyond this count as this: float32 holds their exponentials."""
+"""Limit of score differences: float32 holds their exponentials."""
 
 
 @njit(inline="always")
@@ -43,23 +43,23 @@ def _within(difference):  # type: ignore[no-untyped-def]
 
 @njit(fastmath=True, cache=True)
 def _compare_with(x, e, far, history, first, last, part, derivative, weights):  # type: ignore[no-untyped-def]
-    """What `_compare` says, for the pairs with the tracks first:last only.
+    """`_compare` for the pairs with the tracks first:last only.
 
     Args:
-        e: exponentials of x minus a constant; useless if `far`.
-        part: of these pairs in the loss.
+        e: exponentials of x minus a constant; unused if `far`.
+        part: share of these pairs in the loss.
     """
-    own_x, others = x[first:last], e[first:last]
+    other_scores, others = x[first:last], e[first:last]
     one, share = np.float32(1), np.float32(part / (history * len(others)))
     pushed = np.zeros(len(others), np.float32)
     for i in range(history):
-        row, own, total = weights[i, first - history : last - history], e[i], np.float32(0)
+        row, exponential, total = weights[i, first - history : last - history], e[i], np.float32(0)
         if far:
             for j in range(len(others)):
-                row[j] = 1 / (1 + np.exp(_within(x[i] - own_x[j])))
+                row[j] = 1 / (1 + np.exp(_within(x[i] - other_scores[j])))
         else:  # the same with an exponential a track, not a pair
             for j in range(len(others)):
-                row[j] = others[j] / (others[j] + own)
+                row[j] = others[j] / (others[j] + exponential)
         for j in range(len(others)):
             sigma = row[j]  # of x_j - x_i
             total += sigma
@@ -76,9 +76,9 @@ def _compare(x, history, skips, share, derivative, weights):  # type: ignore[no-
 
     Args:
         x: scores of the history, then of the sample, then of the skipped tracks.
-        history, skips: how many are of the history, and skipped.
-        share: of the skipped tracks in the loss.
-        derivative: by each score. (tracks,)
+        history, skips: number of history tracks, and of skipped ones.
+        share: share of the skipped tracks in the loss.
+        derivative: derivative by each score. (tracks,)
         weights: sigma' (x_i - x_j) over the number of pairs. (history, sample + skips)
     """
     middle = 0.0
@@ -105,9 +105,9 @@ def _bend(weights, change, out):  # type: ignore[no-untyped-def]
     others, pushed = change[history:], out[history:]
     pushed[:] = 0
     for i in range(history):
-        row, own, total = weights[i], change[i], np.float32(0)
+        row, change_i, total = weights[i], change[i], np.float32(0)
         for j in range(sample):
-            bent = row[j] * (own - others[j])
+            bent = row[j] * (change_i - others[j])
             total += bent
             pushed[j] -= bent
         out[i] = total
@@ -173,12 +173,12 @@ def _maximise(rows, bias, history, skips, share, reg, weights, u, derivative):  
             break
         _newton_step(rows, weights, reg, gradient, step, change)
         # The slope along the step rises from below 0; far above 0 the step was too long.
-        slope, own, square = _dot(gradient, step), _dot(u, step), _dot(step, step)
+        slope, projection, square = _dot(gradient, step), _dot(u, step), _dot(step, step)
         size = np.float32(1)
         for _ in range(_HALVINGS):
             reached[:] = x + size * change
             _compare(reached, history, skips, share, derivative, weights)
-            if reg * (own + size * square) + _dot(derivative, change) <= -slope / 2:
+            if reg * (projection + size * square) + _dot(derivative, change) <= -slope / 2:
                 break
             size *= np.float32(0.5)
         else:  # as near as float32 gets
@@ -222,7 +222,7 @@ def _fold_in(  # type: ignore[no-untyped-def]
         derivative = np.empty(len(rows), np.float32)
         weights = np.empty((longest, others), np.float32)
         for q in range(task, len(out), _TASKS):
-            first, own_skips = offsets[q], skipped[skip_offsets[q] : skip_offsets[q + 1]]
+            first, query_skips = offsets[q], skipped[skip_offsets[q] : skip_offsets[q + 1]]
             history = tracks[first : offsets[q + 1]]
             length = count = len(history)
             for i in range(length):
@@ -234,8 +234,8 @@ def _fold_in(  # type: ignore[no-untyped-def]
                 if at == length or history[at] != j:
                     rows[count], biases[count] = vectors[j], bias[j]
                     count += 1
-            skips, part = len(own_skips), share if count > length else 1.0
-            for j in own_skips:
+            skips, part = len(query_skips), share if count > length else 1.0
+            for j in query_skips:
                 rows[count], biases[count] = vectors[j], bias[j]
                 count += 1
             if length == 0 or count == length:
@@ -265,7 +265,7 @@ class SkipTerm(NamedTuple):
     tracks: Ragged
     """Of each query, none of its history."""
     share: float
-    """Of what the history is compared with."""
+    """Share of the skipped tracks in the loss."""
 
 
 def fold_in(
@@ -283,9 +283,9 @@ def fold_in(
 
     Args:
         history: of each query, rising and without repeats.
-        skips: what the queries skipped; None = nothing.
-        sample: tracks to compare with, rising; those of a history are left out for it.
-        vectors, bias: of the catalog.
+        skips: skipped tracks of the queries, or None.
+        sample: negatives, rising; a query's history does not count as negative.
+        vectors, bias: vectors and biases of the catalog.
         reg: regularisation, above 0.
 
     Returns:

@@ -1,4 +1,4 @@
-"""BPR: what a row has is above what it does not have (`bpr`).
+"""BPR: a row's tracks rank above all others (`bpr`).
 
 Source: Rendle et al. 2009, "BPR: Bayesian Personalized Ranking from Implicit Feedback" (arXiv
 1205.2618), sections 4 and 5. The score of track i for a row u (a playlist or a listener) is
@@ -12,18 +12,17 @@ and learning maximises, over triples (u, i, j) with i in the row and j not,
 by stochastic gradient ascent: i is an entry drawn uniformly with replacement, j a track drawn
 uniformly until it is not in the row. One thread, so that a seed gives one result.
 
-A query was not in training. Its vector is the maximum of the same criterion with the tracks fixed
-(fold-in), where j runs over a sample N of the catalog, drawn in training and kept in the bundle:
+A query has no trained vector. Fold-in maximises the same criterion with fixed tracks, where j runs
+over a sample N of the catalog, drawn in training and stored in the bundle:
 
     max over u   mean over i in history, j in N of ln sigma(x_ui - x_uj) - reg/2 |u|^2
 
 It is unique; `fold_in` finds it.
 
-Ours, off unless `skip_share` is given: where a row has skipped tracks, j is drawn from them in this
-share of the steps ("hard negatives"), and in fold-in they are that share of what the history is
-compared with. A track is skipped by a row that skipped it more often than it played it. With
-`skip_rate_weight` b_i falls with the share of the listens of i that was skipped
-(`segue.models.base.net_plays.skip_rates`).
+Ours, on if `skip_share` is above 0: for a row with skipped tracks, j comes from these in this share
+of the steps ("hard negatives"), and they have that share in the loss of fold-in. A row skips a
+track if it has more skips than plays of it. With `skip_rate_weight`, b_i falls with the
+skip rate of i (`segue.models.base.net_plays.skip_rates`).
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ from segue.queries import Queries, Query, Reason
 from segue.system.progress import task
 
 _NEGATIVES = 2000
-"""Tracks that a query's history is compared with in fold-in."""
+"""Size of the sample N of fold-in."""
 _UNIT = 2.0**-53
 _INITIAL = 0.1
 """Expected length of a vector at the start."""
@@ -148,8 +147,8 @@ class BPR(EmbeddingModel):
     """(tracks,) float32"""
     negatives: Int32
     """The sample N of fold-in, rising. (sample,) int32"""
-    placed: npt.NDArray[np.uint8]
-    """1 for tracks that nobody played and whose vector came through another door. (tracks,)"""
+    predicted: npt.NDArray[np.uint8]
+    """1 for tracks without plays whose vector a content model predicted. (tracks,)"""
 
     @property
     def bias(self) -> Float32:
@@ -200,27 +199,27 @@ class BPR(EmbeddingModel):
         if config.skip_rate_weight:
             biases -= np.float32(config.skip_rate_weight) * skip_rates(dataset)
         self.vectors, self.biases = vectors, biases
-        self.placed = np.zeros(len(vectors), np.uint8)
+        self.predicted = np.zeros(len(vectors), np.uint8)
 
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
-        return knows_history(queries, self.heard)
+        return knows_history(queries, self.play_counts)
 
     @property
-    def heard(self) -> Int32:
-        """Plays of each track, 1 for one that `with_tracks` or `placing` placed. (tracks,)"""
-        return np.maximum(self.catalog.plays, self.placed)
+    def play_counts(self) -> Int32:
+        """Plays of each track; 1 for a vector that `with_tracks` or `placing` set. (tracks,)"""
+        return np.maximum(self.catalog.plays, self.predicted)
 
     def _extend(self, tracks: int) -> None:
         super()._extend(tracks)
         nothing = np.zeros(tracks, np.uint8)
-        self.placed = np.concatenate([self.placed, nothing])
+        self.predicted = np.concatenate([self.predicted, nothing])
         self.biases = np.concatenate([self.biases, nothing.astype(np.float32)])
 
     def _place(self, tracks: Int32, vectors: Float32) -> None:
-        """How popular a track will be cannot be heard: its bias is the mean of the played ones."""
+        """Sound says nothing about popularity: the bias is the mean of the played tracks."""
         super()._place(tracks, vectors)
-        self.placed, self.biases = self.placed.copy(), self.biases.copy()
-        self.placed[tracks] = 1
+        self.predicted, self.biases = self.predicted.copy(), self.biases.copy()
+        self.predicted[tracks] = 1
         self.biases[tracks] = self.biases[self.catalog.plays > 0].mean()
 
     @property
@@ -233,10 +232,10 @@ class BPR(EmbeddingModel):
         return self._fold_in(*self._histories(queries))[0]
 
     def _histories(self, queries: Queries) -> tuple[Ragged, SkipTerm | None]:
-        """Tracks that somebody played, and skipped tracks; rising, without repeats."""
+        """Played tracks of the queries with a vector, and skipped ones; rising, without repeats."""
         counts = query_counts(queries, len(self.catalog), self._skips)
         history, skips = parted(counts)
-        history = history.where(self.heard[history.values] > 0)
+        history = history.where(self.play_counts[history.values] > 0)
         share = self.config.skip_share
         return history, SkipTerm(skips, share) if share else None
 
@@ -251,9 +250,9 @@ class BPR(EmbeddingModel):
         if skips:
             history = np.concatenate([history, skips.tracks.values])
             shares = np.concatenate([shares, skip_shares])
-        wanted = self.vectors[tracks].astype(np.float64)
-        parts = wanted @ self.vectors[history].T * shares
-        rests = wanted @ u - parts.sum(axis=1)
+        track_vectors = self.vectors[tracks].astype(np.float64)
+        parts = track_vectors @ self.vectors[history].T * shares
+        rests = track_vectors @ u - parts.sum(axis=1)
         return [
             [Reason("track", int(j), float(part)) for j, part in zip(history, row, strict=True)]
             + [Reason("popularity", None, float(self.biases[t])), Reason("rest", None, float(rest))]
@@ -262,15 +261,15 @@ class BPR(EmbeddingModel):
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         tensors = {"vectors": self.vectors, "bias": self.biases, "negatives": self.negatives}
-        return tensors | ({"placed": self.placed} if self.placed.any() else {})
+        return tensors | ({"placed": self.predicted} if self.predicted.any() else {})
 
     def restore(self, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
         size = len(self.catalog)
         self.vectors = expect(tensors, "vectors", np.float32, size, self.config.factors)
         self.biases = expect(tensors, "bias", np.float32, size)
-        self.placed = np.zeros(size, np.uint8)
+        self.predicted = np.zeros(size, np.uint8)
         if "placed" in tensors:
-            self.placed = expect(tensors, "placed", np.uint8, size)
+            self.predicted = expect(tensors, "placed", np.uint8, size)
         self.negatives = expect(tensors, "negatives", np.int32, None)
         if len(self.negatives) and not 0 <= self.negatives.min() <= self.negatives.max() < size:
             raise BundleError("points outside the catalog", where="tensor negatives")

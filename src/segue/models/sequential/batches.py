@@ -1,4 +1,4 @@
-"""What sequence models learn from: windows of sessions, and the batches of a step."""
+"""Training examples of sequence models: windows of sessions, and the batches of a step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from segue.queries import MAX_PAST, Queries
 
 Bool = npt.NDArray[np.bool_]
 _MIXED = 50
-"""Batches whose sessions are sorted by length together, so that a batch has nearly one length."""
+"""Number of batches to sort by length together, so that a batch has nearly one length."""
 _SHORTENED = 0.5
 _VALIDATION = 0.05
 _MOST_VALIDATION = 2000
@@ -26,23 +26,23 @@ _MOST_VALIDATION = 2000
 
 @dataclass(frozen=True)
 class Windows:
-    """Runs of tracks of one session or playlist, cut to a length and laid out as rows.
+    """Runs of tracks of one session or playlist, cut to a length, one per row.
 
     Attributes:
         tracks: 0 after the end. (windows, length) int32
-        negative: which were skipped or disliked. (windows, length)
+        negative: mask of skipped and disliked tracks. (windows, length)
         lengths: (windows,)
-        starts: when the session began, `UNTIMED` for playlists. (windows,)
-        past_spans: what the listener heard in earlier sessions, in `past`. (windows, 2)
-        past: listens that were not negative, session after session.
+        starts: start of the session, `UNTIMED` for playlists. (windows,)
+        long_term_spans: span in `long_term` of the listener's earlier sessions. (windows, 2)
+        long_term: listens that were not negative, session after session.
     """
 
     tracks: Int32
     negative: Bool
     lengths: Int64
     starts: Int64
-    past_spans: Int64
-    past: Int32
+    long_term_spans: Int64
+    long_term: Int32
 
     @classmethod
     def of(cls, dataset: Dataset, length: int) -> Windows:
@@ -60,62 +60,62 @@ class Windows:
         window = (np.cumsum(pieces) - pieces)[owners] + piece
         lengths = np.bincount(window, minlength=int(pieces.sum()))
         column = np.arange(len(window)) - (np.cumsum(lengths) - lengths)[window]
-        keep = lengths > 1
-        row = (np.cumsum(keep) - 1)[window]
-        some = keep[window]
-        shape = (int(keep.sum()), length)
-        grid, bad = np.zeros(shape, np.int32), np.zeros(shape, np.bool_)
-        grid[row[some], column[some]] = tracks[some]
-        bad[row[some], column[some]] = negative[some]
-        lengths = lengths[keep].astype(np.int64)
-        spans, past = sessions.pasts(MAX_PAST)
+        kept_windows = lengths > 1
+        row = (np.cumsum(kept_windows) - 1)[window]
+        in_window = kept_windows[window]
+        shape = (int(kept_windows.sum()), length)
+        grid, negative_grid = np.zeros(shape, np.int32), np.zeros(shape, np.bool_)
+        grid[row[in_window], column[in_window]] = tracks[in_window]
+        negative_grid[row[in_window], column[in_window]] = negative[in_window]
+        lengths = lengths[kept_windows].astype(np.int64)
+        spans, long_term = sessions.pasts(MAX_PAST)
         spans = np.concatenate([spans, np.zeros((dataset.playlist_count, 2), np.int64)])
         return cls(
             grid,
-            bad,
+            negative_grid,
             lengths,
-            np.repeat(starts, pieces)[keep],
-            np.repeat(spans, pieces, axis=0)[keep],
-            past,
+            np.repeat(starts, pieces)[kept_windows],
+            np.repeat(spans, pieces, axis=0)[kept_windows],
+            long_term,
         )
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def take(self, rows: Int64) -> Windows:
-        """Some of them."""
+        """The windows of these rows."""
         return Windows(
             self.tracks[rows],
             self.negative[rows],
             self.lengths[rows],
             self.starts[rows],
-            self.past_spans[rows],
-            self.past,
+            self.long_term_spans[rows],
+            self.long_term,
         )
 
     @property
-    def there(self) -> Bool:
+    def valid(self) -> Bool:
         """False after the end. (windows, length)"""
-        there: Bool = self._places < self.lengths[:, None]
-        return there
+        valid: Bool = self._places < self.lengths[:, None]
+        return valid
 
     @property
     def _places(self) -> Int64:
         return np.arange(self.tracks.shape[1])
 
     def parted(self, rng: np.random.Generator) -> tuple[Windows, Windows]:
-        """Windows to learn from, and those that show when to stop: the latest, else any."""
+        """Training windows, and validation windows for early stopping: the latest, else any."""
         count = min(_MOST_VALIDATION, int(len(self) * _VALIDATION))
         order = np.lexsort([rng.random(len(self)), self.starts])
         return self.take(np.sort(order[: len(self) - count])), self.take(order[len(self) - count :])
 
     def asked(self) -> tuple[Queries, Int32]:
-        """The last track of each that was neither negative nor played before, and what came before.
+        """Validation queries: the last new positive track of each window, and the tracks before it.
 
-        Windows without one are left out.
+        Windows without such a track are left out.
         """
         good = (
-            self.there & ~self.negative & (_first_places(self.tracks, self.there) == self._places)
+            self.valid & ~self.negative & (_first_places(self.tracks, self.valid) == self._places)
         )
         good[:, 0] = False
         rows = np.flatnonzero(good.any(axis=1))
@@ -129,14 +129,14 @@ class Windows:
             [None] * len(rows),
             np.zeros(len(rows) + 1, np.int64),
             np.zeros(0, np.int32),
-            self.past_spans[rows],
-            self.past,
+            self.long_term_spans[rows],
+            self.long_term,
         )
         return queries, self.tracks[rows, ends]
 
 
 def next_positive(negative: Bool, lengths: Int64) -> Int64:
-    """First place at or after each that is not negative; the width where there is none.
+    """First place at or after each that is not negative; the width if there is none.
 
     Args:
         negative: (windows, length)
@@ -145,33 +145,33 @@ def next_positive(negative: Bool, lengths: Int64) -> Int64:
     width = negative.shape[1]
     places = np.arange(width)
     good = np.where(negative | (places >= lengths[:, None]), width, places)
-    found: Int64 = np.minimum.accumulate(good[:, ::-1], axis=1)[:, ::-1]
-    return found
+    next_places: Int64 = np.minimum.accumulate(good[:, ::-1], axis=1)[:, ::-1]
+    return next_places
 
 
-def _to_front(some: Bool) -> Int64:
-    """Order of each row's places that puts `some` first, otherwise as they are."""
-    return np.argsort(~some, axis=1, kind="stable")
+def _to_front(selected: Bool) -> Int64:
+    """Order of each row's places with the selected ones first, otherwise unchanged."""
+    return np.argsort(~selected, axis=1, kind="stable")
 
 
-def _first_places(tracks: npt.NDArray[Any], there: Bool) -> Int64:
+def _first_places(tracks: npt.NDArray[Any], valid: Bool) -> Int64:
     """Place of the first occurrence of each place's track. (windows, width)"""
-    same = (tracks[:, :, None] == tracks[:, None, :]) & there[:, None, :]
+    same = (tracks[:, :, None] == tracks[:, None, :]) & valid[:, None, :]
     first: Int64 = same.argmax(axis=2)
     return first
 
 
 class SequenceBatch(NamedTuple):
-    """What one step learns from. Tracks are numbered by `rows`."""
+    """Training examples of one step. Tracks have numbers by `rows`."""
 
     rows: Int64
     """Distinct tracks of the step, rising."""
     inputs: Int64
-    """Tracks that are read. (windows, width)"""
-    there: Bool
+    """Input tracks. (windows, width)"""
+    valid: Bool
     """(windows, width)"""
     masked: Bool | None
-    """Places whose track is hidden (bert4rec). (windows, width)"""
+    """Mask of hidden tracks (bert4rec). (windows, width)"""
     negative: Bool
     """(windows, width)"""
     at: Int64
@@ -179,16 +179,16 @@ class SequenceBatch(NamedTuple):
     target: Int64
     """(predictions,)"""
     drawn: Int64
-    """Tracks that every prediction is compared with. (negatives,)"""
+    """Sampled negatives of every prediction. (negatives,)"""
     contexts: Bool
-    """Places that the skip term starts from. (windows, width)"""
+    """Places of the skip term. (windows, width)"""
     current: Int64
-    """The track before what each place predicts. (windows, width)"""
+    """The track before the target of each place. (windows, width)"""
     positive: Int64
-    """The next track there that was not negative. (windows, width)"""
+    """The next track that was not negative. (windows, width)"""
     skipped: Int64
     """Negative tracks of each window. (windows, most)"""
-    skipped_there: Bool
+    skipped_valid: Bool
     """(windows, most)"""
 
 
@@ -211,9 +211,9 @@ class Batches:
         ]
         order = np.concatenate(sorted_parts)
         starts = rng.permutation(self.steps) * self.config.batch
-        kept = self._draw(rng)
+        epoch_negatives = self._draw(rng)
         for start in starts:
-            drawn = kept if self.config.redraw == "epoch" else self._draw(rng)
+            drawn = epoch_negatives if self.config.redraw == "epoch" else self._draw(rng)
             yield self.batch(order[start : start + self.config.batch], drawn, rng)
 
     def _draw(self, rng: np.random.Generator) -> Int64:
@@ -222,35 +222,35 @@ class Batches:
         return rng.integers(len(self.column), size=self.config.negatives)
 
     def batch(self, which: Int64, drawn: Int64, rng: np.random.Generator) -> SequenceBatch:
-        """The batch of some windows."""
-        some = self.windows.take(which)
-        width = int(some.lengths.max())
-        tracks, negative = some.tracks[:, :width].astype(np.int64), some.negative[:, :width]
-        wanted = np.unique(np.concatenate([tracks[some.there[:, :width]], drawn]))
-        self.column[wanted] = np.arange(len(wanted))
-        numbered, lengths = self.column[tracks], some.lengths
-        bad = _to_front(negative)
-        bad_lengths = negative.sum(axis=1)
-        most = int(bad_lengths.max(initial=0))
-        skipped = np.take_along_axis(numbered, bad, axis=1)[:, :most]
+        """The batch of these windows."""
+        chosen = self.windows.take(which)
+        width = int(chosen.lengths.max())
+        tracks, negative = chosen.tracks[:, :width].astype(np.int64), chosen.negative[:, :width]
+        distinct = np.unique(np.concatenate([tracks[chosen.valid[:, :width]], drawn]))
+        self.column[distinct] = np.arange(len(distinct))
+        numbered, lengths = self.column[tracks], chosen.lengths
+        negatives_first = _to_front(negative)
+        negative_counts = negative.sum(axis=1)
+        most = int(negative_counts.max(initial=0))
+        skipped = np.take_along_axis(numbered, negatives_first, axis=1)[:, :most]
         if self.config.history == "positive":
-            good = _to_front(~negative & some.there[:, :width])
-            lengths = lengths - bad_lengths
+            positives_first = _to_front(~negative & chosen.valid[:, :width])
+            lengths = lengths - negative_counts
             width = max(1, int(lengths.max()))
-            numbered = np.take_along_axis(numbered, good, axis=1)[:, :width]
+            numbered = np.take_along_axis(numbered, positives_first, axis=1)[:, :width]
             negative = np.zeros(numbered.shape, np.bool_)
         if self.masks:
             lengths = self._shortened(lengths, rng)
         places = np.arange(width)
-        there = places < lengths[:, None]
+        valid = places < lengths[:, None]
         masked = self._masked(lengths, width, rng) if self.masks else None
         if masked is None:
-            source, goal, current = there, np.broadcast_to(places + 1, there.shape), numbered
-            ahead = np.full(there.shape, width)
+            source, goal, current = valid, np.broadcast_to(places + 1, valid.shape), numbered
+            ahead = np.full(valid.shape, width)
             ahead[:, :-1] = next_positive(negative, lengths)[:, 1:]
-            contexts = there & ~negative
+            contexts = valid & ~negative
         else:
-            source, goal = masked, np.broadcast_to(places, there.shape)
+            source, goal = masked, np.broadcast_to(places, valid.shape)
             ahead = next_positive(negative, lengths)
             current = np.concatenate([numbered[:, :1], numbered[:, :-1]], axis=1)
             contexts = masked.copy()
@@ -260,30 +260,30 @@ class Batches:
         source = source & (goal < lengths[:, None])
         goal = np.minimum(goal, width - 1)
         row = np.arange(len(which))[:, None]
-        # What was played before in the window is never answered, so it is not learned either.
+        # Recommendations never repeat a track of the window, so training targets do not either.
         seen = places[None] if masked is None else places[None] - 1
-        source &= _first_places(numbered, there)[row, goal] > seen
+        source &= _first_places(numbered, valid)[row, goal] > seen
         at = np.flatnonzero(source)
         return SequenceBatch(
-            rows=wanted,
-            inputs=np.where(there, numbered, 0),
-            there=there,
+            rows=distinct,
+            inputs=np.where(valid, numbered, 0),
+            valid=valid,
             masked=masked,
             negative=negative,
             at=at,
             target=numbered[row, goal].ravel()[at],
             drawn=self.column[drawn],
-            contexts=contexts & (ahead < width) & (bad_lengths > 0)[:, None],
-            current=np.where(there, current, 0),
+            contexts=contexts & (ahead < width) & (negative_counts > 0)[:, None],
+            current=np.where(valid, current, 0),
             positive=numbered[row, np.minimum(ahead, width - 1)],
             skipped=skipped,
-            skipped_there=np.arange(most) < bad_lengths[:, None],
+            skipped_valid=np.arange(most) < negative_counts[:, None],
         )
 
     def _shortened(self, lengths: Int64, rng: np.random.Generator) -> Int64:
-        """Half of the windows end early, so that what follows short histories is learned, too.
+        """Half of the windows end early, so that training covers short histories, too.
 
-        A causal model learns that at every place.
+        A causal model learns from every place anyway.
         """
         short = rng.integers(1, np.maximum(lengths, 1) + 1).clip(min=np.minimum(2, lengths))
         return np.where(rng.random(len(lengths)) < _SHORTENED, short, lengths)

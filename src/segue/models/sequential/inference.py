@@ -50,9 +50,9 @@ def _attended(q, k, v, heads, first, causal):  # type: ignore[no-untyped-def]
     for i in range(len(q)):
         seen = first + i + 1 if causal else len(k)
         for head in range(heads):
-            own = range(head * width, (head + 1) * width)
+            columns = range(head * width, (head + 1) * width)
             weights[:seen] = 0
-            for f in own:
+            for f in columns:
                 for j in range(seen):
                     weights[j] += q[i, f] * across[f, j]
             most = np.float32(-np.inf)
@@ -65,7 +65,7 @@ def _attended(q, k, v, heads, first, causal):  # type: ignore[no-untyped-def]
                 total += weights[j]
             for j in range(seen):
                 weight = weights[j] / total
-                for f in own:
+                for f in columns:
                     out[i, f] += weight * v[j, f]
     return out
 
@@ -94,11 +94,11 @@ def _gru(x, p):  # type: ignore[no-untyped-def]
         h = np.zeros((1, d), np.float32)
         out = np.empty_like(x)
         for i in range(len(x)):
-            own = _linear(h, p.hidden[b], p.hidden_bias[b])
+            recurrent = _linear(h, p.hidden[b], p.hidden_bias[b])
             for f in range(d):
-                r = _ONE / (_ONE + np.exp(-(inputs[i, f] + own[0, f])))
-                z = _ONE / (_ONE + np.exp(-(inputs[i, d + f] + own[0, d + f])))
-                n = np.tanh(inputs[i, 2 * d + f] + r * own[0, 2 * d + f])
+                r = _ONE / (_ONE + np.exp(-(inputs[i, f] + recurrent[0, f])))
+                z = _ONE / (_ONE + np.exp(-(inputs[i, d + f] + recurrent[0, d + f])))
+                n = np.tanh(inputs[i, 2 * d + f] + r * recurrent[0, 2 * d + f])
                 out[i, f] = (_ONE - z) * n + z * h[0, f]
             h[0] = out[i]
         x = out
@@ -152,9 +152,9 @@ def encode_transformer(offsets, tracks, negative, vectors, head, p, heads, causa
     """
     extra = 0 if causal else 1
     for h in prange(len(offsets) - 1):
-        some = slice(offsets[h], offsets[h + 1])
-        if some.stop > some.start:
-            x = _read(tracks[some], negative[some], vectors, head, extra)
+        span = slice(offsets[h], offsets[h + 1])
+        if span.stop > span.start:
+            x = _read(tracks[span], negative[span], vectors, head, extra)
             if extra:
                 x[-1] = p.mask
                 x += p.places[: len(x)][::-1]
@@ -167,18 +167,18 @@ def encode_transformer(offsets, tracks, negative, vectors, head, p, heads, causa
 def encode_gru(offsets, tracks, negative, vectors, head, p, out):  # type: ignore[no-untyped-def]
     """As `encode_transformer`."""
     for h in prange(len(offsets) - 1):
-        some = slice(offsets[h], offsets[h + 1])
-        if some.stop > some.start:
-            out[h] = _gru(_read(tracks[some], negative[some], vectors, head, 0), p)[0]
+        span = slice(offsets[h], offsets[h + 1])
+        if span.stop > span.start:
+            out[h] = _gru(_read(tracks[span], negative[span], vectors, head, 0), p)[0]
 
 
 @parallel(cache=True)
 def encode_caser(offsets, tracks, negative, vectors, head, p, out):  # type: ignore[no-untyped-def]
     """As `encode_transformer`."""
     for h in prange(len(offsets) - 1):
-        some = slice(offsets[h], offsets[h + 1])
-        if some.stop > some.start:
-            out[h] = _caser(_read(tracks[some], negative[some], vectors, head, 0), p)[0]
+        span = slice(offsets[h], offsets[h + 1])
+        if span.stop > span.start:
+            out[h] = _caser(_read(tracks[span], negative[span], vectors, head, 0), p)[0]
 
 
 @parallel(cache=True)

@@ -1,4 +1,4 @@
-"""What the sequence models minimise, in torch.
+"""Losses of the sequence models, in torch.
 
 Next track (sampled or full softmax):
 
@@ -24,14 +24,14 @@ _NEVER = -1e9
 
 
 def softmax_loss(y: Tensor, target: Tensor, drawn: Tensor, same: Tensor, shift: Tensor) -> Tensor:
-    """L_next of some predictions, their sum.
+    """Sum of L_next over predictions.
 
     Args:
         y: queries' vectors. (predictions, d)
-        target: vectors of the right tracks. (predictions, d)
-        drawn: vectors of the drawn ones. (drawn, d)
-        same: whether a drawn track is the right one. (predictions, drawn)
-        shift: added to the scores of drawn tracks (−log q). (drawn,) or ()
+        target: vectors of the target tracks. (predictions, d)
+        drawn: vectors of the sampled negatives. (drawn, d)
+        same: whether a negative equals the target. (predictions, drawn)
+        shift: added to the scores of negatives (−log q). (drawn,) or ()
     """
     right = (y * target).sum(1)
     others = (y @ drawn.T + shift).masked_fill(same, _NEVER)
@@ -44,10 +44,10 @@ def skip_loss(
     positive: Tensor,
     skipped: Tensor,
     at: Tensor,
-    skipped_there: Tensor,
+    skipped_valid: Tensor,
     temperature: float,
 ) -> Tensor:
-    """L_skip of a batch; 0 where no place takes part.
+    """L_skip of a batch; 0 if no place takes part.
 
     Args:
         context: c_i of every place. (windows, width, d)
@@ -61,25 +61,25 @@ def skip_loss(
     c = functional.normalize(context, dim=2)
     near = (c * functional.normalize(positive, dim=2)).sum(2) / temperature
     far = c @ functional.normalize(skipped, dim=2).transpose(1, 2) / temperature
-    far = far.masked_fill(~skipped_there[:, None, :], -torch.inf)
+    far = far.masked_fill(~skipped_valid[:, None, :], -torch.inf)
     # At the places that do not take part all of `far` may be -inf, whose gradient is NaN.
     far = far[at].logsumexp(1)
     return functional.softplus(far - near[at]).mean()
 
 
-def twin_loss(near: Tensor, skipped: Tensor, skipped_there: Tensor) -> Tensor:
+def twin_loss(near: Tensor, skipped: Tensor, skipped_valid: Tensor) -> Tensor:
     """PNFRec (Ivanova et al. 2025): mean of log(e^{s_next} + Σ_n e^{s_n}) − s_next.
 
     Args:
-        near: score of the right track of each prediction. (predictions,)
+        near: score of the target of each prediction. (predictions,)
         skipped: scores of the window's negative tracks. (predictions, most)
         skipped_there: (predictions, most)
     """
-    some = skipped_there.any(1)
-    if not bool(some.any()):
+    has_skips = skipped_valid.any(1)
+    if not bool(has_skips.any()):
         return near.sum() * 0
-    far = skipped[some].masked_fill(~skipped_there[some], -torch.inf).logsumexp(1)
-    return functional.softplus(far - near[some]).mean()
+    far = skipped[has_skips].masked_fill(~skipped_valid[has_skips], -torch.inf).logsumexp(1)
+    return functional.softplus(far - near[has_skips]).mean()
 
 
 def feedback_loss(scores: Tensor, negative: Tensor, at: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
-"""What comes next in a session: `sasrec`, `bert4rec`, `gru4rec`, `caser`, with skips or without.
+"""Next-track models of sessions: `sasrec`, `bert4rec`, `gru4rec`, `caser`, with skips or without.
 
 score(t) = ŷ · e_t, where ŷ comes from the last tracks of the history in their order, by one of
-four trunks and the same head (`sequential.network`), and e are the vectors that histories are read
-with. What is learned, the skip-informed loss among it, is in `sequential.losses`. Sources: Seshadri
+four trunks and the same head (`sequential.network`), and e are the vectors of the input tracks.
+`sequential.losses` has the losses, with the skip-informed one. Sources: Seshadri
 and Knees 2023 (arXiv 2309.11623), Seshadri, Shashaani and Knees 2024 (arXiv 2409.07367).
 
-Training needs torch (the extra `deep`); answering does not.
+Training needs torch (the extra `deep`); inference does not.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from segue.system.progress import note, task
 
 
 class _Histories(NamedTuple):
-    """What is read of each query's history."""
+    """Input tracks of each query."""
 
     offsets: Int64
     tracks: Int32
@@ -49,10 +49,10 @@ class SequenceRecommender(LongTermHistoryModel):
     Parts: ClassVar[type[Any]]
     """Parameters of the trunk."""
     masks: ClassVar[bool] = False
-    """Whether training hides tracks, to be told from both sides."""
+    """Whether training masks tracks and predicts them from both directions."""
     config: Any
     known: npt.NDArray[np.bool_]
-    """Tracks that a history is read for. (tracks,)"""
+    """Mask of tracks with a trained vector. (tracks,)"""
     trunk: Any
     head: layers.HeadParameters
     feedback: layers.HeadParameters | None = None
@@ -87,9 +87,9 @@ class SequenceRecommender(LongTermHistoryModel):
             )
         self.past_weight = 0.0
         self.known = np.zeros(len(self.catalog), np.bool_)
-        self.known[windows.tracks[windows.there]] = True
-        told = f"fitting {self.name}", config.epochs, "epochs"
-        with task(*told, show=run.progress) as advance, reproducible(warn_only=True):
+        self.known[windows.tracks[windows.valid]] = True
+        task_name = f"fitting {self.name}", config.epochs, "epochs"
+        with task(*task_name, show=run.progress) as advance, reproducible(warn_only=True):
             trainer = SequenceTrainer(
                 windows,
                 self.catalog.plays,
@@ -106,14 +106,14 @@ class SequenceRecommender(LongTermHistoryModel):
                 run.monitor,
             )
         self._take(arrays)
-        if config.read_past and np.diff(windows.past_spans).any():
+        if config.read_past and np.diff(windows.long_term_spans).any():
             self.past_weight = PAST_WEIGHT
             if quality is not None:
                 self.weigh_past(queries, truth)
             note(f"{self.name}: weight of the past {self.past_weight:g}", show=run.progress)
 
     def _quality(self, arrays: dict[str, Float32], queries: Queries, truth: Int32) -> float:
-        """NDCG@10 of what has been learned so far."""
+        """NDCG@10 of the present parameters."""
         self._take(arrays)
         return self.ndcg(queries, truth)
 
@@ -139,10 +139,10 @@ class SequenceRecommender(LongTermHistoryModel):
         return _Histories(offsets, queries.tracks[keep][late], negative[keep][late])
 
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
-        some: npt.NDArray[np.bool_] = np.diff(self._histories(queries).offsets) > 0
+        known: npt.NDArray[np.bool_] = np.diff(self._histories(queries).offsets) > 0
         if self.past_weight:
-            some |= np.diff(queries.past_spans)[:, 0] > 0
-        return some
+            known |= np.diff(queries.past_spans)[:, 0] > 0
+        return known
 
     def query_vectors(self, queries: Queries) -> Float32:
         return self._vectors(self._histories(queries))
@@ -157,11 +157,12 @@ class SequenceRecommender(LongTermHistoryModel):
             against = np.empty_like(states)
             headed(states, self.feedback, against)
             out -= np.float32(self.config.feedback_weight) * against
-        out[np.diff(histories.offsets) == 0] = 0  # nothing is known but, maybe, the past
+        # Without input tracks, only the long-term history may score.
+        out[np.diff(histories.offsets) == 0] = 0
         return out
 
     def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
-        """A track's part: what its score loses when the history begins after it."""
+        """A track's part: the loss of score when the history begins after it."""
         history = self._histories(Queries.of([query]))
         count = len(history.tracks)
         rows = np.concatenate([np.zeros(0, np.int64), *(np.arange(k, count) for k in range(count))])
@@ -174,17 +175,23 @@ class SequenceRecommender(LongTermHistoryModel):
         scores = self.vectors[tracks].astype(np.float64) @ self._vectors(suffixes).T
         parts = scores - np.concatenate([scores[:, 1:], np.zeros((len(tracks), 1))], axis=1)
         liked = ~history.negative
-        heard, which = np.unique(history.tracks[liked], return_inverse=True)
-        by_track = np.zeros((len(heard), len(tracks)))
+        liked_tracks, which = np.unique(history.tracks[liked], return_inverse=True)
+        by_track = np.zeros((len(liked_tracks), len(tracks)))
         np.add.at(by_track, which, parts.T[liked])
         rests = parts.T[~liked].sum(axis=0)  # a skipped track is no reason
         reasons = [
-            [Reason("track", int(j), float(part)) for j, part in zip(heard, row, strict=True)]
+            [
+                Reason("track", int(j), float(part))
+                for j, part in zip(liked_tracks, row, strict=True)
+            ]
             + ([Reason("rest", None, float(rest))] if rest else [])
             for row, rest in zip(by_track.T, rests, strict=True)
         ]
         return [
-            some + own for some, own in zip(reasons, self.past_reasons(query, tracks), strict=True)
+            reason_list + past_part
+            for reason_list, past_part in zip(
+                reasons, self.past_reasons(query, tracks), strict=True
+            )
         ]
 
     def _extend(self, tracks: int) -> None:

@@ -6,7 +6,7 @@ and has hidden tracks instead. Every trunk has the same head: the query's vector
 
     ŷ = GELU(W h + b)
 
-and the score of track t is ŷ · e_t, with the vectors that histories are read with, there times √d
+and the score of track t is ŷ · e_t, with the vectors of the input tracks, as inputs times √d
 (Seshadri and Knees 2023; the factor is of Vaswani et al. 2017).
 """
 
@@ -33,7 +33,7 @@ class Trunk(nn.Module):
     """Parameters as in the named tuple of `sequential.parameters`, under the same names.
 
     Args:
-        config: of the model.
+        config: settings of the model.
         parts: named tuple of the parameters.
     """
 
@@ -56,8 +56,8 @@ class Trunk(nn.Module):
             return x
         bits = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device)
         bits.random_(torch.iinfo(torch.int64).min, None)
-        kept = bits.view(torch.uint8)[: x.numel()].view(x.shape) >= cut
-        dropped: Tensor = x * kept * (256 / (256 - cut))
+        mask = bits.view(torch.uint8)[: x.numel()].view(x.shape) >= cut
+        dropped: Tensor = x * mask * (256 / (256 - cut))
         return dropped
 
     def __getattr__(self, name: str) -> Any:
@@ -65,7 +65,7 @@ class Trunk(nn.Module):
 
 
 class OutputHead(Trunk):
-    """ŷ = GELU(W h + b), and what is added where a track was skipped."""
+    """ŷ = GELU(W h + b), and the transformation of skipped input tracks."""
 
     def __init__(self, config: Any) -> None:
         super().__init__(config, layers.HeadParameters)
@@ -76,7 +76,7 @@ class OutputHead(Trunk):
         return torch.zeros(shape) if name == "skip" else super()._start(name, shape)
 
     def read(self, x: Tensor, negative: Tensor) -> Tensor:
-        """Vectors of a history, of which some were skipped."""
+        """Input vectors, those of skipped tracks transformed."""
         return torch.where(negative[..., None], x * self.turn + self.skip, x)
 
     def forward(self, h: Tensor) -> Tensor:
@@ -102,15 +102,15 @@ class TransformerTrunk(Trunk):
             return torch.randn(shape) * _INITIAL
         return super()._start(name, shape)
 
-    def forward(self, x: Tensor, there: Tensor, masked: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, valid: Tensor, masked: Tensor | None = None) -> Tensor:
         size, width, d = x.shape
         if masked is not None:
             x = torch.where(masked[..., None], self.mask, x)
         if self.causal:
             x, allowed = x + self.places[:width], None
         else:  # counted from the end, where a question has its hidden track
-            left = there.sum(1)[:, None] - 1 - torch.arange(width, device=x.device)
-            x, allowed = x + self.places[left.clamp(min=0)], there[:, None, None, :]
+            left = valid.sum(1)[:, None] - 1 - torch.arange(width, device=x.device)
+            x, allowed = x + self.places[left.clamp(min=0)], valid[:, None, None, :]
         x = self.drop(x)
         for b in range(self.config.blocks):
             n = functional.layer_norm(x, (d,), self.norms[b, 0, 0], self.norms[b, 0, 1])
@@ -135,7 +135,7 @@ class GRUTrunk(Trunk):
     def __init__(self, config: Any) -> None:
         super().__init__(config, layers.GRUParameters)
 
-    def forward(self, x: Tensor, there: Tensor) -> Tensor:
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         x = self.drop(x)
         for b in range(self.config.blocks):
             weights = [self.input[b].T, self.hidden[b].T, self.input_bias[b], self.hidden_bias[b]]
@@ -155,7 +155,7 @@ class CaserTrunk(Trunk):
     def __init__(self, config: Any) -> None:
         super().__init__(config, layers.CaserParameters)
 
-    def forward(self, x: Tensor, there: Tensor) -> Tensor:
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         width, w = x.shape[1], self.config.window
         padded = functional.pad(x, (0, 0, w - 1, 0))
         seen = padded.unfold(1, w, 1).transpose(2, 3)  # (windows, width, window, d)

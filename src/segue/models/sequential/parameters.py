@@ -1,7 +1,6 @@
 """Parameters of the sequential models, by name and shape.
 
-`sequential.network` computes with them in torch for training, `sequential.inference` in numba for
-answers.
+`sequential.network` uses them in torch for training, `sequential.inference` in numba for inference.
 """
 
 from __future__ import annotations
@@ -108,12 +107,12 @@ class CaserParameters(NamedTuple):
 
 
 class HeadParameters(NamedTuple):
-    """Parameters that every model has around its trunk."""
+    """Parameters of every model around its trunk."""
 
     turn: Float32
-    """What a skipped track of a history is multiplied by, factor by factor ... (d,)"""
+    """Factors of a skipped input track ... (d,)"""
     skip: Float32
-    """... and what is added to it. (d,)"""
+    """... and the vector added to it. (d,)"""
     weight: Float32
     """From the state to the query's vector. (d, d)"""
     bias: Float32

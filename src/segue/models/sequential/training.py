@@ -20,16 +20,16 @@ from segue.nn.training import Training
 from segue.numeric.arrays import Float32
 
 _BLOCK_BYTES = 64 << 20
-"""Scores of predictions and drawn tracks that are computed at a time."""
+"""Maximum size of a block of scores."""
 
 _LEAST_STEPS = 500
-"""Before so many, validation says too little to stop."""
+"""Minimum number of steps before early stopping."""
 _START = 0.4
 """Expected length of a track's vector at the start."""
 
 
 class SequenceNetwork(nn.Module):
-    """A trunk with its head, and what some losses need besides."""
+    """A trunk with its head, and the extra heads of some losses."""
 
     def __init__(self, config: SequenceConfig, make_trunk: Callable[[], Trunk]) -> None:
         super().__init__()
@@ -42,23 +42,23 @@ class SequenceNetwork(nn.Module):
     def states(self, batch: SequenceBatch, e: Tensor) -> Tensor:
         """State of every place. (windows, width, d)"""
         x = nn.functional.embedding(_on(batch.inputs, e), e) * e.shape[1] ** 0.5
-        there = _on(batch.there, e)
+        valid = _on(batch.valid, e)
         if self.config.read_skips:
             x = self.head.read(x, _on(batch.negative, e))
         if batch.masked is None:
-            out: Tensor = self.trunk(x, there)
+            out: Tensor = self.trunk(x, valid)
         else:
-            out = self.trunk(x, there, _on(batch.masked, e))
+            out = self.trunk(x, valid, _on(batch.masked, e))
         return out
 
     def losses(self, batch: SequenceBatch, e: Tensor, log_q: Tensor | None) -> Tensor:
         """The whole loss of a batch.
 
         Args:
-            batch: of sessions.
+            batch: training examples.
             e: vectors of `batch.rows`. (rows, d)
-            log_q: logarithm of how many times each of them is expected among `drawn`, where that
-                is corrected for. (rows,)
+            log_q: logarithm of each row's expected count among the negatives, for the correction;
+                or None. (rows,)
         """
         config = self.config
         h = self.states(batch, e)
@@ -73,7 +73,7 @@ class SequenceNetwork(nn.Module):
                 e[_on(batch.positive, e)],
                 e[_on(batch.skipped, e)],
                 _on(batch.contexts, e),
-                _on(batch.skipped_there, e),
+                _on(batch.skipped_valid, e),
                 config.temperature,
             )
         if self.feedback is not None:
@@ -99,16 +99,16 @@ class SequenceNetwork(nn.Module):
         return total / max(1, len(y))
 
     def _feedback(self, batch: SequenceBatch, h: Tensor, e: Tensor) -> Tensor:
-        """What comes before a track tells whether it will be negative: σ(z · e)."""
+        """Loss of the head that predicts skips from the tracks before: σ(z · e)."""
         assert self.feedback is not None
         inputs, negative = _on(batch.inputs, e), _on(batch.negative, e)
-        if batch.masked is not None:  # a hidden track's own place knows what is around it
+        if batch.masked is not None:  # the place of a hidden track sees its surroundings
             scores = (self.feedback(h) * e[inputs]).sum(2)
-            return feedback_loss(scores, negative, _on(batch.masked & batch.there, e))
+            return feedback_loss(scores, negative, _on(batch.masked & batch.valid, e))
         if h.shape[1] < 2:
             return h.sum() * 0
         scores = (self.feedback(h[:, :-1]) * e[inputs[:, 1:]]).sum(2)
-        return feedback_loss(scores, negative[:, 1:], _on(batch.there, e)[:, 1:])
+        return feedback_loss(scores, negative[:, 1:], _on(batch.valid, e)[:, 1:])
 
     def _twin(
         self,
@@ -124,14 +124,14 @@ class SequenceNetwork(nn.Module):
         assert self.twin_head is not None
         if not batch.skipped.shape[1]:
             return y.sum() * 0
-        skipped, there = _on(batch.skipped, e), _on(batch.skipped_there, e)
+        skipped, valid = _on(batch.skipped, e), _on(batch.skipped_valid, e)
         vectors = nn.functional.embedding(skipped, e)
-        other = self.twin_head(self.twin(vectors, there))
-        follows = there[:, 1:]
-        own = self._next(other[:, :-1][follows], skipped[:, 1:][follows], drawn, e, log_q)
+        other = self.twin_head(self.twin(vectors, valid))
+        follows = valid[:, 1:]
+        skip_chain = self._next(other[:, :-1][follows], skipped[:, 1:][follows], drawn, e, log_q)
         window = _on(batch.at, e) // batch.inputs.shape[1]
         far = (y[:, None] * vectors[window]).sum(2)
-        return own + twin_loss((y * e[right]).sum(1), far, there[window])
+        return skip_chain + twin_loss((y * e[right]).sum(1), far, valid[window])
 
 
 def _on(array: npt.NDArray[Any], like: Tensor) -> Tensor:
@@ -146,14 +146,13 @@ class SequenceTrainer(Training):
     """One training of a sequence model.
 
     Args:
-        windows: to learn from.
-        plays: of each track. (tracks,)
-        config: of the model.
-        make_trunk: gives a new trunk.
-        seed: of everything random.
-        masks: whether tracks are hidden to be told from both sides.
-        quality: of what has been learned so far, on sessions that are not in `windows`; None
-            leaves no early end.
+        windows: training windows.
+        plays: play count of each track. (tracks,)
+        config: settings of the model.
+        make_trunk: makes a new trunk.
+        seed: random seed.
+        masks: whether training masks tracks and predicts them from both directions.
+        quality: validation score of parameters; None for no early stopping.
     """
 
     network: SequenceNetwork
@@ -183,7 +182,7 @@ class SequenceTrainer(Training):
         self.identity = self._identity(windows)
 
     def _log_q(self, windows: Windows, plays: npt.NDArray[np.int32]) -> Tensor:
-        """Logarithm of how many times a step draws each track. (tracks,)"""
+        """Logarithm of each track's expected count among the negatives of a step. (tracks,)"""
         config = self.config
         shares = np.full(len(plays), config.negatives / max(1, len(plays)))
         if config.in_batch:
@@ -227,11 +226,11 @@ class SequenceTrainer(Training):
         self.table.rows = state.pop("vectors")
         super().restore(state)
 
-    def beside(self) -> dict[str, Tensor]:
+    def extra_state(self) -> dict[str, Tensor]:
         table = self.table
         return {"first": table.first, "second": table.second, "steps": torch.tensor(table.steps)}
 
-    def restore_beside(self, tensors: dict[str, Tensor]) -> None:
+    def restore_extra_state(self, tensors: dict[str, Tensor]) -> None:
         self.table.first, self.table.second = tensors["first"], tensors["second"]
         self.table.steps = int(tensors["steps"])
 

@@ -14,8 +14,8 @@ def cosines(offsets, features, weights, starts, documents, values, out):  # type
     """Products of sparse rows (texts) with sparse columns (documents of each feature).
 
     Args:
-        offsets, features, weights: of the texts, as in CSR.
-        starts, documents, values: of the features, as in CSR.
+        offsets, features, weights: rows of the texts, as in CSR.
+        starts, documents, values: documents of the features, as in CSR.
         out: (texts, documents)
     """
     for q in prange(len(out)):
@@ -28,12 +28,12 @@ def cosines(offsets, features, weights, starts, documents, values, out):  # type
 
 @parallel(cache=True)
 def vote(offsets, documents, weights, starts, tracks, values, root, vectors, out, z):  # type: ignore[no-untyped-def]
-    """Votes of documents for tracks, and where they point.
+    """Votes of documents for tracks, and the sum of the voted tracks' vectors.
 
     Args:
-        offsets, documents, weights: who votes in each row, as in CSR.
-        starts, tracks, values: what each document votes for, as in CSR.
-        root, vectors: of the tracks. (tracks,), (tracks, factors)
+        offsets, documents, weights: voting documents of each row, as in CSR.
+        starts, tracks, values: tracks of each document, as in CSR.
+        root, vectors: root of play counts and vectors of tracks. (tracks,), (tracks, factors)
         out: votes a of each row. (rows, tracks)
         z: sum over t of a_t / root_t v_t. (rows, factors)
     """
@@ -46,5 +46,5 @@ def vote(offsets, documents, weights, starts, tracks, values, root, vectors, out
         voted = np.flatnonzero(votes)
         z[q] = 0
         for first in range(0, len(voted), TILE):
-            some = voted[first : first + TILE]
-            accumulate(vectors[some], (votes[some] / root[some]).astype(np.float32), z[q])
+            tile = voted[first : first + TILE]
+            accumulate(vectors[tile], (votes[tile] / root[tile]).astype(np.float32), z[q])

@@ -1,4 +1,4 @@
-"""Title: tracks for a playlist of which only the name is known (`title`).
+"""Title: tracks for a playlist with a title and nothing else (`title`).
 
 features = "words". Documents d are the distinct titles of training, each with the tracks of its
 playlists, and the names of artists, each with the artist's tracks. A title x is compared with
@@ -51,13 +51,13 @@ from segue.text.ngrams import Vocabulary, find, hashed, words
 Vectors = npt.NDArray[np.float64]
 
 _LEAST = 0.1
-"""Documents that are less similar have no vote: they are many and say nothing."""
+"""Minimum similarity of a voting document; less similar ones are many and only add noise."""
 _BLOCK = 32
-"""Queries compared with all documents at a time."""
+"""Number of queries in a comparison with all documents."""
 
 
 class Title(ScoringModel):
-    """Tracks by the title alone: the history is not looked at.
+    """Recommends by the title alone, whatever the history.
 
     `Title(features=...)` makes one of the two models below.
     """
@@ -89,7 +89,7 @@ class Title(ScoringModel):
     def _learn(
         self, names: list[str], count: Any, votes: Any, plays: Any, rng: np.random.Generator
     ) -> None:
-        """From the distinct names, how many playlists have each, and their tracks."""
+        """Fit to the distinct names, their numbers of playlists, and their tracks."""
 
 
 class _Words(Title):
@@ -117,7 +117,7 @@ class _Words(Title):
         return codes, first_of_each(codes)
 
     def _prepare(self) -> None:
-        """What follows from the tensors and the catalog."""
+        """Compute the arrays that follow from tensors and catalog."""
         plays = self.catalog.plays.astype(np.float64)
         codes, first = self._artists()
         known = np.flatnonzero((codes >= 0) & (plays > 0))
@@ -139,15 +139,15 @@ class _Words(Title):
         return out
 
     def _voters(self, queries: Queries) -> Any:
-        """How much each document's votes count. CSR (queries, documents)"""
-        said = [words(title or "") for title in queries.titles]
-        said = [text if self.vocabulary.knows(text) else [] for text in said]
-        if not any(said):
-            return sp.csr_matrix((len(said), self.texts.shape[0]))
-        texts = self.vocabulary.vectors(said)
+        """Weight of each document's votes. CSR (queries, documents)"""
+        texts = [words(title or "") for title in queries.titles]
+        texts = [text if self.vocabulary.knows(text) else [] for text in texts]
+        if not any(texts):
+            return sp.csr_matrix((len(texts), self.texts.shape[0]))
+        features = self.vocabulary.vectors(texts)
         blocks = [sp.csr_matrix((0, self.texts.shape[0]))]
         for start in range(0, len(queries), _BLOCK):
-            similar = self._cosines(texts[start : start + _BLOCK])
+            similar = self._cosines(features[start : start + _BLOCK])
             similar[similar < _LEAST] = 0
             blocks.append(sp.csr_matrix(similar))
         voters = sp.vstack(blocks, format="csr")
@@ -155,7 +155,7 @@ class _Words(Title):
         return voters
 
     def _spread(self, voters: Any) -> Float32:
-        """Votes of the documents and of what shares playlists with them. (rows, tracks)"""
+        """Votes of the documents, and votes for tracks in shared playlists. (rows, tracks)"""
         out = np.empty((voters.shape[0], len(self.vectors)), np.float32)
         z = np.empty((len(out), self.vectors.shape[1]), np.float32)
         vote(*csr(voters), *csr(self.documents), self.root, self.vectors, out, z)
@@ -163,8 +163,8 @@ class _Words(Title):
         return out
 
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
-        some: npt.NDArray[np.bool_] = np.diff(self._voters(queries).indptr) > 0
-        return some
+        known: npt.NDArray[np.bool_] = np.diff(self._voters(queries).indptr) > 0
+        return known
 
     def scores(self, queries: Queries) -> Float32:
         return self.known_scores(queries)[1]
@@ -189,8 +189,8 @@ class _Words(Title):
         return [
             [Reason("popularity", None, float(self.prior[track]))]
             + [
-                Reason("title", word, float(some[track]))
-                for word, some in zip(title, amounts, strict=True)
+                Reason("title", word, float(word_votes[track]))
+                for word, word_votes in zip(title, amounts, strict=True)
             ]
             for track in tracks
         ]
@@ -236,8 +236,8 @@ class _Names(Title):
         self.features = hashes[order]
         by_track = votes[order].T.tocsr()
         # The playlists of a name are equal rows; for Q they are one row times their number's root.
-        own = sp.diags_array(np.sqrt(count[order]).astype(np.float32))
-        self.names = right_vectors(sp.vstack([by_track, own]), self.config.factors, rng)
+        name_rows = sp.diags_array(np.sqrt(count[order]).astype(np.float32))
+        self.names = right_vectors(sp.vstack([by_track, name_rows]), self.config.factors, rng)
         self.vectors = by_track @ self.names
 
     def _rows(self, queries: Queries) -> npt.NDArray[np.int64]:

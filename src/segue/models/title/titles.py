@@ -13,14 +13,14 @@ from segue.text.ngrams import words
 
 
 def by_name(titles: Sequence[str | None], plays: Any) -> tuple[list[str], Int64, Any]:
-    """The distinct normalised titles of the playlists that hold something.
+    """The distinct normalised titles of the playlists with tracks.
 
     Args:
-        titles: of the first rows of `plays`.
-        plays: who has which track, of ones. CSR (rows, tracks)
+        titles: titles of the first rows of `plays`.
+        plays: ones for the tracks of each row. CSR (rows, tracks)
 
     Returns:
-        The names, sorted; how many playlists are called by each; and how many of these have each
+        The sorted names; the number of playlists of each name; and the number of these with each
         track, CSR (names, tracks) float32 with sorted columns.
     """
     names = [" ".join(words(title or "")) for title in titles]

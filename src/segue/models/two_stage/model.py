@@ -109,8 +109,8 @@ class TwoStage(ColdStartModel):
 
         A history of cold tracks alone goes to `wrmf`, a title alone to `title`.
         """
-        heard = knows_history(self.cold.learned_of(queries), self.first.wrmf.heard)
-        folded = knows_history(queries, self.cold.wrmf.heard)
+        heard = knows_history(self.cold.learned_of(queries), self.first.wrmf.play_counts)
+        folded = knows_history(queries, self.cold.wrmf.play_counts)
         title = self.first.models.get("title")
         served = [
             self.name if learned else "wrmf" if cold else POPULARITY

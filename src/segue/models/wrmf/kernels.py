@@ -64,15 +64,15 @@ def solve_rows(  # type: ignore[no-untyped-def]
                 _gather(fixed, others[start:stop], buffer)
                 for i in range(start, stop, _PIECE):
                     n = min(_PIECE, stop - i)
-                    some = buffer[i - start : i - start + n]
-                    project(some, x, t)
+                    piece = buffer[i - start : i - start + n]
+                    project(piece, x, t)
                     for j in range(n):
                         if preference is None:  # the compiler decides, not the loop
                             t[j] = 1 + extra[levels[i + j]] * (1 - t[j])
                         else:
                             p_j = preference[levels[i + j]]
                             t[j] = p_j + extra[levels[i + j]] * (p_j - t[j])
-                    accumulate(some, t, r)
+                    accumulate(piece, t, r)
             rz = np.float32(0)
             for k in range(factors):
                 p[k] = r[k] / dense[k]
@@ -89,11 +89,11 @@ def solve_rows(  # type: ignore[no-untyped-def]
                         _gather(fixed, others[start:stop], buffer)
                     for i in range(start, stop, _PIECE):
                         n = min(_PIECE, stop - i)
-                        some = buffer[i - start : i - start + n]
-                        project(some, p, t)
+                        piece = buffer[i - start : i - start + n]
+                        project(piece, p, t)
                         for j in range(n):
                             t[j] *= extra[levels[i + j]]
-                        accumulate(some, t, q)
+                        accumulate(piece, t, q)
                 pq = np.float32(0)
                 for k in range(factors):
                     pq += p[k] * q[k]
@@ -134,10 +134,10 @@ def turn_rows(matrix, turn):  # type: ignore[no-untyped-def]
         end = min((block + 1) * _BLOCK, len(matrix))
         for start in range(block * _BLOCK, end, _STRIP):
             strip = matrix[start : min(start + _STRIP, end)]
-            some = out[: len(strip)]
-            some[:] = 0
+            rotated = out[: len(strip)]
+            rotated[:] = 0
             for k in range(0, n, _STRIP):
-                multiply(strip[:, k : k + _STRIP], turn[k : k + _STRIP], some)
+                multiply(strip[:, k : k + _STRIP], turn[k : k + _STRIP], rotated)
             for i in range(len(strip)):  # a slice would compile the words of an error as well
                 for k in range(n):
-                    strip[i, k] = some[i, k]
+                    strip[i, k] = rotated[i, k]

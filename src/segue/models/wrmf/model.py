@@ -8,12 +8,12 @@ with preference p_ij = 1 where playlist or listener i has track j (0 elsewhere) 
 c_ij = 1 + α r_ij (eq. 3) or 1 + α log(1 + r_ij/ε) (eq. 6). reg = λ (Σ c)^ν: as published for
 ν = 0, scaled with the row's data for ν = 1 (Rendle et al. 2022, "Revisiting iALS").
 
-Ours, off unless `skip_confidence` is given: what a row skipped more often than it played has the
-preference 0 with confidence 1 + β r, where r is skips minus plays. Without, it is as if not heard.
-With `skip_rate_weight`, every score of a track falls with the share of its listens that was skipped
-(`segue.models.base.net_plays.skip_rates`): a single zero says little, those of all rows say more.
+Ours, on if `skip_confidence` is above 0: a track that a row skips more often than it plays has the
+preference 0 with confidence 1 + β r, where r is skips minus plays. Else it counts as missing.
+With `skip_rate_weight`, every score of a track falls with its skip rate
+(`segue.models.base.net_plays.skip_rates`): one zero says little, those of all rows say more.
 
-Ours, off unless a weight is given: artists, albums and words of titles are further columns j, see
+Ours, on if a weight is above 0: artists, albums and words of titles are further columns j, see
 `segue.models.wrmf.side_columns`. A track's vector then takes a share of its artist's and its
 album's.
 """
@@ -51,7 +51,7 @@ from segue.queries import Queries, Query, Reason
 from segue.system import progress
 
 _PIVOT = 16
-"""Length of the history whose fold-in is regularised as in training."""
+"""Length of a history with the regularisation of training."""
 _FOLD_IN_STEPS = 64
 _FOLD_IN_TOLERANCE = 1e-6
 
@@ -75,11 +75,10 @@ class WRMF(EmbeddingModel):
         plays = self.training_rows(dataset, plays)
         weights = self._weights()
         filled = np.diff(plays.indptr) > 0
-        titles = [title if some else None for title, some in zip(dataset.titles, filled)]  # noqa: B905
-        self.company = (
-            SideInformation.learn(self.catalog, titles, weights) if any(weights) else None
-        )
-        columns = self.company.beside(plays, titles) if self.company else plays
+        titled = zip(dataset.titles, filled, strict=False)  # listeners follow the playlists
+        titles = [title if has_tracks else None for title, has_tracks in titled]
+        self.side = SideInformation.learn(self.catalog, titles, weights) if any(weights) else None
+        columns = self.side.with_side_columns(plays, titles) if self.side else plays
         weight = self.config.skip_rate_weight
         self.skip_bias = np.zeros(len(self.catalog), np.float32)
         if weight:
@@ -102,7 +101,7 @@ class WRMF(EmbeddingModel):
         """The matrix to factorise: plays, or plays minus skips. (rows, tracks)
 
         Args:
-            dataset: to train on.
+            dataset: training data.
             plays: ``dataset.plays()``.
         """
         if self._skips or self.config.rows != "listeners":
@@ -110,17 +109,17 @@ class WRMF(EmbeddingModel):
         return plays
 
     def _take_factors(self, rows: Float32, vectors: Float32) -> None:
-        """Become the model of these factors, which are rotated in place."""
+        """Set these factors, rotated in place."""
         self.gram = diagonalise(vectors, rows)
         self.row_vectors = rows
-        self.vectors, self.beside = vectors[: len(self.catalog)], vectors[len(self.catalog) :]
-        if self.company:
+        self.vectors, self.side_vectors = vectors[: len(self.catalog)], vectors[len(self.catalog) :]
+        if self.side:
             self.vectors = self.vectors + self._taken(slice(None))
 
     def _reporter(
         self, advance: progress.Advance, monitor: Monitor | None
     ) -> Callable[[Float32, Float32], None]:
-        """Counts each sweep, and shows `monitor` the model after it."""
+        """Callback that counts sweeps, and gives `monitor` the model after each."""
         sweeps = count(1)
 
         def report(rows: Float32, vectors: Float32) -> None:
@@ -150,82 +149,86 @@ class WRMF(EmbeddingModel):
         return config.artist_weight, config.album_weight, config.title_weight
 
     def _taken(self, tracks: Int32 | slice) -> Float32:
-        """What the vectors of some tracks take of their artists' and albums'. (n, factors)"""
-        if self.company is None:
+        """Shares of artists' and albums' vectors in the vectors of tracks. (n, factors)"""
+        if self.side is None:
             return np.zeros_like(self.vectors[tracks])
-        whose = self.company.tracks[tracks] > 0
+        member_of = self.side.tracks[tracks] > 0
         share = np.float32(self.config.company_share)
-        taken: Float32 = share * (whose.astype(np.float32) @ self.beside[: whose.shape[1]])
+        taken: Float32 = share * (
+            member_of.astype(np.float32) @ self.side_vectors[: member_of.shape[1]]
+        )
         return taken
 
     def confidence_of(self, counts: Float32) -> Float32:
         """c − 1 of plays (above 0) and of skips (below)."""
         config = self.config
         played, skipped = (
-            confidence(np.maximum(some, 0), config.confidence, weight, config.epsilon)
-            for some, weight in ((counts, config.alpha), (-counts, config.skip_confidence))
+            confidence(np.maximum(values, 0), config.confidence, weight, config.epsilon)
+            for values, weight in ((counts, config.alpha), (-counts, config.skip_confidence))
         )
         return played + skipped
 
     def answerable(self, queries: Queries) -> npt.NDArray[np.bool_]:
-        known = knows_history(queries, self.heard)
-        if self.company is not None:
-            known[self.company.known(queries.titles)[0]] = True
+        known = knows_history(queries, self.play_counts)
+        if self.side is not None:
+            known[self.side.known(queries.titles)[0]] = True
         return known
 
     @cached_property
-    def heard(self) -> Int32:
-        """Plays of each track, with company also its artist's and its album's. (tracks,)
+    def play_counts(self) -> Int32:
+        """Plays of each track, and with side information of its artist and album. (tracks,)
 
-        1 for a track that nobody played and that has a vector: `with_tracks` or `placing` gave it.
+        1 for a track without plays whose vector `with_tracks` or `placing` set.
         """
         plays = self.catalog.plays
-        heard = (plays if self.company is None else plays + self.company.plays(plays)).astype(
+        play_counts = (plays if self.side is None else plays + self.side.plays(plays)).astype(
             np.int32
         )
-        silent = np.flatnonzero(heard == 0)
-        heard[silent] = self.vectors[silent].any(axis=1)
-        return heard
+        silent = np.flatnonzero(play_counts == 0)
+        play_counts[silent] = self.vectors[silent].any(axis=1)
+        return play_counts
 
     def _extend(self, tracks: int) -> None:
         super()._extend(tracks)
         self.skip_bias = np.concatenate([self.skip_bias, np.zeros(tracks, np.float32)])
-        if self.company is None:
+        if self.side is None:
             return
-        self.company, place = self.company.over(self.catalog)
-        beside = np.zeros((self.company.size, self.beside.shape[1]), np.float32)
-        beside[place] = self.beside
-        self.beside = beside
+        self.side, place = self.side.over(self.catalog)
+        side_vectors = np.zeros((self.side.size, self.side_vectors.shape[1]), np.float32)
+        side_vectors[place] = self.side_vectors
+        self.side_vectors = side_vectors
 
     def _place(self, tracks: Int32, vectors: Float32) -> None:
         super()._place(tracks, vectors)
-        self.__dict__.pop("heard", None)  # which the copy has taken over
+        self.__dict__.pop("play_counts", None)  # cached in the copy
 
     def _histories(self, queries: Queries) -> tuple[Factors, Float32]:
-        """The queries' row equations, and the vectors that they are about.
+        """The queries' row equations, and the vectors of their columns.
 
         Their λ falls with the number n of tracks that the history played, λ (16/n)^κ. The
         publications use κ = 0: then a single track decides too much, and a hundred too little
-        (`docs/development/papers/models.md` has the figures). Beside a history a word of the title
-        has n / (n + 1) of its weight, or it decides too much beside a single track.
+        (`docs/development/papers/models.md` has the figures). With a history a word of the title
+        has n / (n + 1) of its weight, or it decides too much next to a single track.
         """
         counts = query_counts(queries, len(self.vectors), self._skips)
-        heard = np.diff(offsets_of(counts.data > 0)[counts.indptr])
+        played = np.diff(offsets_of(counts.data > 0)[counts.indptr])
         columns = counts
-        if self.company:
-            shares = np.where(heard > 0, heard / (heard + 1), 1).astype(np.float32)
-            columns = self.company.beside(counts, queries.titles, shares)
+        if self.side:
+            shares = np.where(played > 0, played / (played + 1), 1).astype(np.float32)
+            columns = self.side.with_side_columns(counts, queries.titles, shares)
         rows = Weighted.of(columns, self.confidence_of).side(
             self.config.regularisation, self.config.frequency_exponent
         )
-        shape = (_PIVOT / np.maximum(heard, 1)) ** self.config.fold_in_exponent
+        shape = (_PIVOT / np.maximum(played, 1)) ** self.config.fold_in_exponent
         pull = (rows.reg * shape).astype(np.float32)
-        if self.company is None:
+        if self.side is None:
             return rows._replace(reg=pull), self.vectors
         used, others = np.unique(rows.others, return_inverse=True)
-        of_tracks = used[used < len(self.vectors)]
-        own = self.vectors[of_tracks] - self._taken(of_tracks)
-        fixed = np.concatenate([own, self.beside[used[len(own) :] - len(self.vectors)]])
+        used_tracks = used[used < len(self.vectors)]
+        track_vectors = self.vectors[used_tracks] - self._taken(used_tracks)
+        fixed = np.concatenate(
+            [track_vectors, self.side_vectors[used[len(track_vectors) :] - len(self.vectors)]]
+        )
         return rows._replace(reg=pull, others=others.astype(np.int32)), fixed
 
     def query_vectors(self, queries: Queries) -> Float32:
@@ -238,7 +241,7 @@ class WRMF(EmbeddingModel):
         """score = Σ_j w_j v_jᵀ B⁻¹ v over the history's columns j: one part each; and the bias.
 
         B is A without its skipped columns. w_j is c_j where j was played (Hu et al., eq. 7) and
-        −(c_j − 1) u · v_j where it was skipped: a skip takes away from what is like it.
+        −(c_j − 1) u · v_j where it was skipped: a skip lowers the scores of similar tracks.
         """
         queries = Queries.of([query])
         rows, fixed = self._histories(queries)
@@ -247,17 +250,17 @@ class WRMF(EmbeddingModel):
         played, diagonal = rows.played, (self.gram + rows.reg[0]).astype(np.float64)
         u = inverse_times(diagonal, extra, history) @ np.where(played, 1 + extra, 0)
         weights = np.where(played, 1 + extra, -extra * (history @ u))
-        of_b = inverse_times(diagonal, np.where(played, extra, 0), history)
-        parts = self.vectors[tracks] @ of_b * weights
-        heard = query_counts(queries, len(self.vectors), self._skips)
-        if self.company:
-            whose, said = self.company.sources(heard, query.title)
-            parts = parts @ whose
+        projected = inverse_times(diagonal, np.where(played, extra, 0), history)
+        parts = self.vectors[tracks] @ projected * weights
+        history_counts = query_counts(queries, len(self.vectors), self._skips)
+        if self.side:
+            column_shares, title_words = self.side.sources(history_counts, query.title)
+            parts = parts @ column_shares
         else:
-            said = []
+            title_words = []
         sources: list[tuple[Literal["track", "title"], int | str]] = [
-            *(("track", int(j)) for j in heard.indices),
-            *(("title", word) for word in said),
+            *(("track", int(j)) for j in history_counts.indices),
+            *(("title", word) for word in title_words),
         ]
         reasons = [
             [
@@ -267,16 +270,16 @@ class WRMF(EmbeddingModel):
             for row in parts
         ]
         if self.config.skip_rate_weight:
-            for some, bias in zip(reasons, self.skip_bias[tracks], strict=True):
-                some.append(Reason("popularity", None, float(bias)))
+            for reason_list, bias in zip(reasons, self.skip_bias[tracks], strict=True):
+                reason_list.append(Reason("popularity", None, float(bias)))
         return reasons
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         tensors = {"vectors": self.vectors, "gram": self.gram}
         if self.config.skip_rate_weight:
             tensors["bias"] = self.skip_bias
-        if self.company:
-            tensors |= {"beside": self.beside, **self.company.tensors()}
+        if self.side:
+            tensors |= {"beside": self.side_vectors, **self.side.tensors()}
         return tensors
 
     def restore(self, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -286,7 +289,7 @@ class WRMF(EmbeddingModel):
         self.skip_bias = np.zeros(len(self.catalog), np.float32)
         if self.config.skip_rate_weight:
             self.skip_bias = expect(tensors, "bias", np.float32, len(self.catalog))
-        self.company, self.beside = None, self.vectors[:0]
+        self.side, self.side_vectors = None, self.vectors[:0]
         if any(weights):
-            self.company = SideInformation.restore(tensors, self.catalog, weights)
-            self.beside = expect(tensors, "beside", np.float32, self.company.size, factors)
+            self.side = SideInformation.restore(tensors, self.catalog, weights)
+            self.side_vectors = expect(tensors, "beside", np.float32, self.side.size, factors)

@@ -1,7 +1,7 @@
-"""What keeps a track company: its artist, its album, the words of its playlists' titles.
+"""Side information of tracks: artist, album, and words of their playlists' titles.
 
-`wrmf` can factorise them as further columns beside the tracks. A history then says something even
-where nobody played its tracks, and a title says something without any track.
+`wrmf` can factorise them as extra columns. A history of tracks without plays then has a vector, and
+so has a title without tracks.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from segue.numeric.tensors import expect
 from segue.text.ngrams import find, hashed, words
 
 _LEAST = 3
-"""Playlists that have a word in their titles; a rarer word is not a column."""
+"""Minimum number of playlists with a word in the title; rarer words have no column."""
 
 
 class SideInformation:
-    """Columns beside the tracks: artists, albums, words of titles.
+    """Extra columns after the tracks: artists, albums, words of titles.
 
     Args:
-        catalog: whose artists and albums they are.
-        hashes: of the words that are columns, rising.
-        weights: of a track's artist, of its album, of a word of the title; a play weighs 1.
+        catalog: catalog with the artists and albums.
+        hashes: hashes of the words with a column, rising.
+        weights: weights of a track's artist, of its album, and of a word; a play weighs 1.
 
     Attributes:
-        tracks: which columns come with each track, weighted. CSR (tracks, artists + albums)
-        widths: how many columns are artists, and albums.
-        size: columns in all.
+        tracks: weighted columns of each track. CSR (tracks, artists + albums)
+        widths: number of columns of artists, and of albums.
+        size: number of columns.
     """
 
     def __init__(
@@ -56,75 +56,79 @@ class SideInformation:
         titles: Sequence[str | None],
         weights: tuple[float, float, float],
     ) -> Self:
-        """The words of at least three of the titles become columns."""
+        """Make columns of the words in at least three titles."""
         counts = Counter(word for title in titles for word in words(title or ""))
         known = [hashed(word) for word, count in counts.items() if count >= _LEAST]
         hashes = np.sort(np.array(known if weights[2] else [], np.uint64))
         return cls(catalog, hashes, weights)
 
     def known(self, titles: Sequence[str | None]) -> tuple[npt.NDArray[np.int64], Int32]:
-        """Titles' words that are columns: rows of titles, and places in `hashes`."""
-        said = [(row, word) for row, title in enumerate(titles) for word in words(title or "")]
-        at = find(self.hashes, [hashed(word) for _, word in said])
-        rows = np.array([row for row, _ in said], np.int64)
-        return rows[at >= 0], at[at >= 0].astype(np.int32)
+        """Title words with a column: rows of the titles, and indexes in `hashes`."""
+        title_words = [
+            (row, word) for row, title in enumerate(titles) for word in words(title or "")
+        ]
+        columns = find(self.hashes, [hashed(word) for _, word in title_words])
+        rows = np.array([row for row, _ in title_words], np.int64)
+        return rows[columns >= 0], columns[columns >= 0].astype(np.int32)
 
-    def beside(
+    def with_side_columns(
         self, plays: Any, titles: Sequence[str | None], shares: Float32 | None = None
     ) -> Any:
-        """Plays with the columns that they bring. CSR (rows, tracks + size)
+        """Plays joined with their side columns. CSR (rows, tracks + size)
 
         Args:
-            shares: of its weight that a word has in the title of each row; None: all of it.
-            plays: of rows that may be more than the titles; below 0 are skips, which bring
-                nothing. CSR (rows, tracks) float32
+            shares: factor of the words' weights in each row; None: 1.
+            plays: play counts, perhaps of more rows than titles; counts below 0 are skips, which
+                have no side columns. CSR (rows, tracks) float32
         """
         played = plays.maximum(0) if plays.data.min(initial=0) < 0 else plays
         rows, at = self.known(titles)
         weights = np.full(len(at), self.word_weight)
         if shares is not None:
             weights *= shares[rows]
-        said = sp.csr_matrix((weights, (rows, at)), (plays.shape[0], len(self.hashes)))
-        beside = sp.hstack([plays, played @ self.tracks, said], format="csr", dtype=np.float32)
-        beside.sort_indices()
-        return beside
+        word_columns = sp.csr_matrix((weights, (rows, at)), (plays.shape[0], len(self.hashes)))
+        joined = sp.hstack(
+            [plays, played @ self.tracks, word_columns], format="csr", dtype=np.float32
+        )
+        joined.sort_indices()
+        return joined
 
     def plays(self, plays: Int32) -> npt.NDArray[np.int64]:
-        """How often each track's artist and album were played. (tracks,)"""
-        whose = (self.tracks > 0).astype(np.int64)
-        counts: npt.NDArray[np.int64] = whose @ (whose.T @ plays.astype(np.int64))
+        """Plays of each track's artist and album. (tracks,)"""
+        member_of = (self.tracks > 0).astype(np.int64)
+        counts: npt.NDArray[np.int64] = member_of @ (member_of.T @ plays.astype(np.int64))
         return counts
 
-    def sources(self, heard: Any, title: str | None) -> tuple[Any, list[str]]:
-        """Whom each column of a query speaks for.
+    def sources(self, history: Any, title: str | None) -> tuple[Any, list[str]]:
+        """Shares of tracks and words in each column of a query.
 
         Args:
-            heard: plays of its history, below 0 for skips. CSR (1, tracks), sorted
-            title: of the query.
+            history: play counts of the history, below 0 for skips. CSR (1, tracks), sorted
+            title: title of the query.
 
         Returns:
-            Shares, (columns that the query has, tracks heard + words), the columns in rising
-            order; and the words of the title that are columns.
+            Shares, (columns of the query, history tracks + words), the columns in rising order; and
+            the words of the title with a column.
         """
-        whose = (self.tracks[heard.indices] > 0).astype(np.float64)
-        whose = (sp.diags_array((heard.data > 0).astype(np.float64)) @ whose).tocsr()
-        counts = np.asarray(whose.sum(axis=0)).ravel()
-        with_it = whose[:, counts > 0].T.tocsr()
-        shared = sp.diags_array(1 / counts[counts > 0]) @ with_it
-        said = words(title or "")
-        at = find(self.hashes, [hashed(word) for word in said])
+        member_of = (self.tracks[history.indices] > 0).astype(np.float64)
+        member_of = (sp.diags_array((history.data > 0).astype(np.float64)) @ member_of).tocsr()
+        counts = np.asarray(member_of.sum(axis=0)).ravel()
+        shared_columns = member_of[:, counts > 0].T.tocsr()
+        shared = sp.diags_array(1 / counts[counts > 0]) @ shared_columns
+        title_words = words(title or "")
+        at = find(self.hashes, [hashed(word) for word in title_words])
         order = [int(i) for i in np.argsort(at, kind="stable") if at[i] >= 0]
-        blocks = [sp.eye_array(heard.nnz), shared]
+        blocks = [sp.eye_array(history.nnz), shared]
         shares = sp.block_diag([sp.vstack(blocks), sp.eye_array(len(order))], format="csr")
-        return shares, [said[i] for i in order]
+        return shares, [title_words[i] for i in order]
 
     def over(self, catalog: Catalog) -> tuple[SideInformation, npt.NDArray[np.int64]]:
-        """The same over a catalog with further tracks at its end.
+        """The side information of a catalog with more tracks at its end.
 
-        Artists and albums that are new become columns that nothing was learned for.
+        New artists and albums get untrained columns.
 
         Returns:
-            the company, and where each column of before is now. (size,)
+            the new side information, and the new index of each old column. (size,)
         """
         more = SideInformation(catalog, self.hashes, self.weights)
         columns = np.arange(self.size)
@@ -134,7 +138,7 @@ class SideInformation:
         return more, place
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
-        """What was learned."""
+        """The trained arrays, by name."""
         return {"title_words": self.hashes}
 
     @classmethod
@@ -144,13 +148,13 @@ class SideInformation:
         catalog: Catalog,
         weights: tuple[float, float, float],
     ) -> Self:
-        """Take what `tensors` gave."""
+        """Restore from `tensors`."""
         return cls(catalog, expect(tensors, "title_words", np.uint64, None), weights)
 
 
 def _columns(codes: Int32, weight: np.float32) -> Any:
-    """A one, weighted, in the column of each track's code; nothing without code or weight."""
-    some = np.flatnonzero(codes >= 0) if weight else np.zeros(0, np.int64)
+    """The weight in the column of each track's code; empty without code or weight."""
+    coded = np.flatnonzero(codes >= 0) if weight else np.zeros(0, np.int64)
     width = int(codes.max(initial=-1)) + 1 if weight else 0
-    ones: Float32 = np.full(len(some), weight, np.float32)
-    return sp.csr_matrix((ones, (some, codes[some])), (len(codes), width))
+    ones: Float32 = np.full(len(coded), weight, np.float32)
+    return sp.csr_matrix((ones, (coded, codes[coded])), (len(codes), width))

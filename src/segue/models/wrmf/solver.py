@@ -28,7 +28,7 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 _SMALL = 256
-"""Counts below this are their own level: one byte an entry."""
+"""Counts below this are their own level, in one byte."""
 _START_SWEEPS = 4
 _START_ROWS = 6
 _START_COLUMNS = 0.2
@@ -36,7 +36,7 @@ _START_SCALE = 0.1
 
 
 class Factors(NamedTuple):
-    """One side's rows: their entries, and what regularises them."""
+    """One side's rows: entries and regularisation."""
 
     offsets: npt.NDArray[np.int64]
     """Entries of row i are ``offsets[i]:offsets[i + 1]``. (rows + 1,)"""
@@ -45,7 +45,7 @@ class Factors(NamedTuple):
     levels: npt.NDArray[np.integer]
     """Number of each entry's level of confidence."""
     extra: Float32
-    """c − 1 of each level: its confidence beyond that of an entry not seen."""
+    """c − 1 of each level: its confidence above that of a missing entry."""
     preference: Float32 | None
     """p of each level: 1 played, 0 skipped; None if it is 1 for all."""
     reg: Float32
@@ -147,10 +147,10 @@ def solve(
 
     Args:
         of: the side to solve for.
-        fixed: factors of the other side, their Gram matrix diagonal.
+        fixed: factors of the other side, with a diagonal Gram matrix.
         gram: that diagonal.
-        solved: where the rows' factors go; the start of the iteration unless `cold`.
-        steps: of conjugate gradient, at most.
+        solved: output, the factors of the rows; the start of the iteration unless `cold`.
+        steps: maximum number of conjugate gradient steps.
         tolerance: stop when the residual has fallen to this share of its first length.
         cold: start from zero.
     """
@@ -201,14 +201,14 @@ def factorise(
     """Factors of both sides.
 
     Args:
-        weighted: confidence of the entries seen. (rows, columns)
+        weighted: confidence of the entries. (rows, columns)
         factors: length of a factor.
         regularisation, exponent: λ and ν of `Weighted.side`.
-        sweeps: over rows and columns.
-        steps: of conjugate gradient for each row in a sweep. Few steps leave the factors short of
-            each least-squares solution, which regularises them and costs less.
+        sweeps: number of passes over rows and columns.
+        steps: conjugate gradient steps for each row in a sweep. Few steps stop short of the
+            least-squares solution, which regularises the factors and costs less.
         rng: draws the start.
-        each: called with both factors after every sweep.
+        each: callback with both factors after every sweep.
 
     Returns:
         u (rows, factors), v (columns, factors), float32.

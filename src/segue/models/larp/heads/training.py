@@ -207,14 +207,14 @@ class ClcRecTraining(HeadTraining):
         self.restore(state)
         return self.network.arrays()
 
-    def beside(self) -> dict[str, Tensor]:
+    def extra_state(self) -> dict[str, Tensor]:
         return {
             f"{name}.{part}": torch.as_tensor(getattr(table, part))
             for name, table in self.tables.items()
             for part in _PARTS
         }
 
-    def restore_beside(self, tensors: dict[str, Tensor]) -> None:
+    def restore_extra_state(self, tensors: dict[str, Tensor]) -> None:
         for name, table in self.tables.items():
             table.rows, table.first, table.second = (tensors[f"{name}.{p}"] for p in _PARTS[:3])
             table.steps = int(tensors[f"{name}.steps"])

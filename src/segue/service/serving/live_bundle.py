@@ -123,7 +123,7 @@ class LiveBundle:
         found = self.artists.get(name)
         if found is None:
             try:
-                found = self.catalog.of_artist(name)
+                found = self.catalog.names.of_artist(name)
             except UsageError:
                 found = []
             if len(self.artists) < 10_000:

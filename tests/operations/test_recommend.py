@@ -16,7 +16,7 @@ from segue.errors import UsageError
 from segue.models.personal import Personal
 from segue.models.popularity import Popularity
 from segue.operations.answers import brief
-from segue.operations.recommend import past_of
+from segue.operations.recommend import long_term_history
 from segue.queries import MAX_PAST, Reason
 
 
@@ -61,13 +61,13 @@ def test_the_past_is_what_was_played_oldest_first_and_known_to_the_catalog(tmp_p
     own = write_sessions(
         tmp_path / "b", [(0, 2000, plain(4, -3, 30, 4)), (0, 1000, plain(2, -1, 5))]
     )
-    assert past_of(own, train_bundle(learned).catalog) == [2, 5, 4, 4]
+    assert long_term_history(own, train_bundle(learned).catalog) == [2, 5, 4, 4]
 
 
 def test_the_past_is_the_latest_that_a_query_may_have(tmp_path: Path) -> None:
     many = [(0, 100 * s, plain(*range(40))) for s in range(MAX_PAST // 40 + 1)]
     own = write_sessions(tmp_path / "d", [(0, 0, plain(0, 0)), *many])
-    past = past_of(own, train_bundle(own).catalog)
+    past = long_term_history(own, train_bundle(own).catalog)
     assert len(past) == MAX_PAST
     assert past[-3:] == [37, 38, 39]
 
@@ -87,7 +87,7 @@ def test_a_past_of_unknown_tracks_is_said(
 def test_a_past_is_that_of_one_listener(tmp_path: Path) -> None:
     two = write_sessions(tmp_path / "d", [(0, 0, plain(0, 1)), (1, 0, plain(2, 3))])
     with pytest.raises(UsageError, match="d: has 2 listeners; a past is that of one"):
-        past_of(two, train_bundle(two).catalog)
+        long_term_history(two, train_bundle(two).catalog)
 
 
 def test_continue_answers_from_the_past_alone_and_beside_a_track(

@@ -1,9 +1,9 @@
-"""A bag of words: how often a clip's frames sound like each of some thousand examples.
+"""A bag of words: shares of a clip's frames that are nearest to each of some thousand centres.
 
 Van den Oord, Dieleman and Schrauwen 2013, section 3.1: frames of MFCCs with their first and second
 differences (39 numbers) are quantised with k-means, a clip is the counts of its words, and PCA
-keeps 95 % of the variance. All is learned on training tracks. Counts here are shares of the clip's
-frames.
+keeps 95 % of the variance. `Bag.learn` fits all of it on training tracks. Counts here are shares of
+the clip's frames.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from segue.system.extras import needs
 
 _WORDS = 4000
 _FRAMES_A_WORD = 20
-"""Frames that a word needs, or there are fewer words."""
+"""Minimum number of frames for each word; fewer frames make fewer words."""
 _SAMPLED = 400_000
-"""Frames that words are learned from, at most."""
+"""Maximum number of frames to fit the words on."""
 _VARIANCE = 0.95
 _BLOCK = 4096
-"""Frames that are compared with all words at once."""
+"""Frames of a batch in the comparison with all words."""
 
 
 class Bag(NamedTuple):
-    """What turns the frames of a clip into one vector."""
+    """Turns the frames of a clip into one vector."""
 
     shift: Float32
     """Mean of each number of a frame. (39,)"""
@@ -60,7 +60,7 @@ class Bag(NamedTuple):
 
     @classmethod
     def learn(cls, clips: Arrays, seed: int) -> Self:
-        """Words, and principal axes, from the frames of training tracks.
+        """Fit words and principal axes to the frames of training tracks.
 
         Raises:
             ConfigError: scikit-learn is not installed.
@@ -70,9 +70,9 @@ class Bag(NamedTuple):
         except ImportError as error:
             raise needs("a bag of words", "audio", "scikit-learn", cause=error) from error
         each = max(1, _SAMPLED // len(clips))
-        some = [clips[i] for i in range(len(clips))]
-        some = [clip[:: max(1, len(clip) // each)].astype(np.float32) for clip in some]
-        frames = np.concatenate(some)
+        samples = [clips[i] for i in range(len(clips))]
+        samples = [clip[:: max(1, len(clip) // each)].astype(np.float32) for clip in samples]
+        frames = np.concatenate(samples)
         shift, scale = frames.mean(axis=0), 1 / np.maximum(frames.std(axis=0), 1e-6)
         frames = (frames - shift) * scale
         means = MiniBatchKMeans(
@@ -91,15 +91,15 @@ class Bag(NamedTuple):
         return bag._replace(mean=mean, axes=_axes(shares - mean))
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
-        """All of it, by name."""
+        """All arrays, by name."""
         return self._asdict()
 
     @classmethod
-    def restore(cls, tensors: Mapping[str, npt.NDArray[Any]], prefix: str, kept: int) -> Self:
-        """Take what `tensors` gave, under names that begin with `prefix`.
+    def restore(cls, tensors: Mapping[str, npt.NDArray[Any]], prefix: str, dims: int) -> Self:
+        """Restore a bag from `tensors`, under names with a prefix.
 
         Args:
-            kept: length of the vectors that it has to make.
+            dims: length of the vectors.
 
         Raises:
             BundleError: shapes or types do not fit.
@@ -111,7 +111,7 @@ class Bag(NamedTuple):
             expect(tensors, f"{prefix}scale", np.float32, numbers),
             words,
             expect(tensors, f"{prefix}mean", np.float32, size),
-            expect(tensors, f"{prefix}axes", np.float32, size, kept),
+            expect(tensors, f"{prefix}axes", np.float32, size, dims),
         )
 
 
@@ -125,8 +125,8 @@ def _axes(centred: Float32) -> Float32:
     total = values.sum()
     if total <= 1e-12:
         return np.zeros((size, 1), np.float32)
-    kept = int(np.searchsorted(np.cumsum(values), _VARIANCE * total)) + 1
-    values, axes = values[:kept], axes[:, :kept]
+    count = int(np.searchsorted(np.cumsum(values), _VARIANCE * total)) + 1
+    values, axes = values[:count], axes[:, :count]
     if wide:
         axes = centred.T @ axes / np.sqrt(values)
     scaled: Float32 = (axes / np.sqrt(values.sum() / n)).astype(np.float32)

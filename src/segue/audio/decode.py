@@ -19,28 +19,28 @@ from segue.system.files import shown
 Float32 = npt.NDArray[np.float32]
 
 CONTAINERS = ("wav", "flac", "mp3", "ogg", "mov", "aac", "aiff")
-"""Formats that are opened, as FFmpeg calls them: no playlists, images or network streams."""
+"""Accepted formats by FFmpeg's names: no playlists, images or network streams."""
 
 LONGEST_MINUTES = 240.0
 
 _ESTIMATED = ("mp3", "aac")
 """Formats whose length may be an estimate."""
-_SHARE_THERE = 0.9
-"""A file is truncated if less than this share of what it promises is there."""
+_MIN_SHARE = 0.9
+"""A file with less than this share of its announced length is truncated."""
 _RATES = range(1_000, 1_000_001)
 _MOST_CHANNELS = 64
 _LOUDEST = 1e6
 _BEFORE_SECONDS = 0.5
-"""Decoded before an excerpt and left out: MP3, AAC and Opus need what came before."""
+"""Decoded before an excerpt and dropped: MP3, AAC and Opus need the preceding frames."""
 _BLOCK = 1 << 16
 
 
 class AudioError(DataError):
-    """A sound file that cannot be used.
+    """An unusable sound file.
 
     Args:
-        reason: one of a few that are counted, see `docs/reference/audio.md`.
-        path: of the file.
+        reason: one of the reasons in `docs/reference/audio.md`.
+        path: path of the file.
     """
 
     def __init__(self, reason: str, path: Path | str | None = None) -> None:
@@ -50,7 +50,7 @@ class AudioError(DataError):
 
 @dataclass(frozen=True)
 class Excerpt:
-    """The part of a track that is listened to: the middle, or all of a shorter track."""
+    """The analysed part of a track: the middle, or all of a shorter track."""
 
     seconds: float = 30.0
 
@@ -62,13 +62,13 @@ class Sound:
     samples: Float32
     """One channel, the mean of all; mostly within -1 ... 1. (n,)"""
     rate: int
-    """Of the samples, in Hz."""
+    """Sample rate of `samples`, in Hz."""
     duration_ms: int
-    """Of the whole file."""
+    """Length of the whole file."""
     sample_rate: int
-    """Of the file, in Hz."""
+    """Sample rate of the file, in Hz."""
     channels: int
-    """Of the file."""
+    """Number of channels of the file."""
 
 
 def decode(
@@ -76,17 +76,17 @@ def decode(
 ) -> Sound:
     """The samples of a file, or of an excerpt of it.
 
-    An excerpt is found by seeking. Damaged packets are passed over, as players do.
+    An excerpt is read by seeking. Damaged packets are skipped, as in players.
 
     Args:
-        path: of the file.
-        rate: wanted, in Hz.
+        path: path of the file.
+        rate: sample rate of the result, in Hz.
         excerpt: None decodes the whole file.
         longest_minutes: a longer file is refused.
 
     Raises:
-        AudioError: it cannot be used; `AudioError.reason` says why.
-        ConfigError: PyAV is not there.
+        AudioError: the file is unusable; see `AudioError.reason`.
+        ConfigError: PyAV is not installed.
     """
     with _opened(path) as file:
         promised = file.seconds
@@ -95,14 +95,14 @@ def decode(
         start, stop = _span(promised, excerpt)
         samples, last = file.read(rate, start, stop, longest_minutes)
         seconds = last if excerpt is None or promised is None else promised
-        if excerpt is not None and len(samples) < _SHARE_THERE * rate * (stop - start):
+        if excerpt is not None and len(samples) < _MIN_SHARE * rate * (stop - start):
             # The promise was wrong, or seeking by it failed: find out what is there.
             _, seconds = file.read(rate, np.inf, np.inf, longest_minutes)
             start, stop = _span(seconds, excerpt)
             samples, _ = file.read(rate, start, stop, longest_minutes, seek=False)
         if not len(samples):
             raise AudioError("no sound in it", path)
-        if promised and file.kind not in _ESTIMATED and seconds < _SHARE_THERE * promised:
+        if promised and file.kind not in _ESTIMATED and seconds < _MIN_SHARE * promised:
             raise AudioError("truncated", path)
         if not np.abs(samples).max() <= _LOUDEST:  # NaN is not
             raise AudioError("not finite", path)
@@ -110,10 +110,10 @@ def decode(
 
 
 def probe(path: Path, longest_minutes: float = LONGEST_MINUTES) -> tuple[int | None, int, int]:
-    """Find out whether a file is sound, from its head.
+    """Check by its head whether a file is sound.
 
     Returns:
-        Its length in milliseconds, where the head tells it; samples a second; channels.
+        length in milliseconds, or None if the head lacks it; samples per second; channels.
 
     Raises:
         AudioError, ConfigError: as `decode`.
@@ -138,7 +138,7 @@ def _span(seconds: float | None, excerpt: Excerpt | None) -> tuple[float, float]
 
 
 class _File:
-    """A sound file that is open."""
+    """An open sound file."""
 
     def __init__(self, container: Any, path: Path) -> None:
         self._container, self._path = container, path
@@ -160,10 +160,10 @@ class _File:
             raise AudioError("strange sample rate", path)
         micros = container.duration
         self.seconds = None if micros is None or micros <= 0 else micros / 1e6
-        """As the file says; it may be wrong."""
+        """Announced length; it may be wrong."""
 
     def frames(self) -> Iterator[Any]:
-        """Decoded frames from the present place on; what cannot be decoded is left out."""
+        """Decode frames from the present position on, without undecodable ones."""
         from av.error import EOFError as EndOfFile
         from av.error import InvalidDataError
 

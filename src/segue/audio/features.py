@@ -1,4 +1,4 @@
-"""Features of sound files, each computed once: kept on disk by the file's hash and the extractor.
+"""Features of sound files: computed once, and cached on disk by file hash and extractor.
 
 Below the cache folder, ``features/EXTRACTOR/ab/abcd….npy`` is what that extractor made of the file
 whose SHA-256 is ``abcd…``: an array in numpy's format and, behind it, the CRC-32 of all before. So
@@ -39,7 +39,7 @@ _CHANGED = "changed since it was ingested"
 
 @dataclass(frozen=True)
 class Analysis:
-    """What a worker does with a file: decode the excerpt, extract the features."""
+    """Work on one file: decode the excerpt, extract the features."""
 
     extractor: Extractor
     longest_minutes: float
@@ -50,13 +50,14 @@ class Analysis:
         Raises:
             AudioError: it cannot be used.
         """
-        wanted = self.extractor
-        return wanted(decode(path, wanted.rate, wanted.excerpt, self.longest_minutes).samples)
+        extractor = self.extractor
+        sound = decode(path, extractor.rate, extractor.excerpt, self.longest_minutes)
+        return extractor(sound.samples)
 
 
 @dataclass(frozen=True)
 class _Hashed:
-    """The same with the file's SHA-256 of now, which may not be the one it was ingested with."""
+    """`Analysis` with the present SHA-256 of the file, which may have changed since its ingest."""
 
     analysis: Analysis
 
@@ -66,39 +67,39 @@ class _Hashed:
 
 
 def folder_of(extractor: Extractor, cache: Path | None = None) -> Path:
-    """Where the features by an extractor are kept, below `cache_folder()` by default."""
+    """Folder of an extractor's features, below `cache_folder()` by default."""
     return (cache or cache_folder()) / "features" / extractor.name
 
 
 def features_of(path: Path, sha256: str, analysis: Analysis, folder: Path) -> Array:
-    """The features of one file: as they were kept, or computed now and kept.
+    """The features of one file, from the cache or computed and cached.
 
     Args:
-        path: of the file.
-        sha256: of its content.
-        analysis: how features are made.
-        folder: of the entries (`folder_of`).
+        path: path of the file.
+        sha256: hash of its content.
+        analysis: computes features.
+        folder: folder of the entries (`folder_of`).
 
     Raises:
         AudioError: the file cannot be used.
         DataError: the entry cannot be written.
     """
     entry = entry_of(folder, sha256)
-    kept = read_entry(entry)
-    if kept is None:
-        kept = analysis(path)
-        write_entry(entry, kept)
-    return kept
+    features = read_entry(entry)
+    if features is None:
+        features = analysis(path)
+        write_entry(entry, features)
+    return features
 
 
 class Features:
-    """Features of many files, read from the cache when they are asked for.
+    """Features of many files, which each access reads from the cache.
 
     Args:
-        files: those that have features.
-        failed: how many files have none, by reason.
-        analysis: how features are made, of entries that turn out to be damaged.
-        folder: of the entries of this extractor.
+        files: files with features.
+        failed: number of files without features, by reason.
+        analysis: computes the features of damaged entries.
+        folder: folder of the extractor's entries.
     """
 
     def __init__(
@@ -115,29 +116,29 @@ class Features:
         return len(self.files)
 
     def __getitem__(self, i: int) -> Array:
-        """What the extractor made of the i-th file; a damaged entry is computed again.
+        """Features of the i-th file, computed again if the entry is damaged.
 
         Raises:
-            AudioError: that does not work any more.
+            AudioError: the file is not readable any more.
             DataError: the entry cannot be written.
         """
         file = self.files[i]
         entry = entry_of(self._folder, file.sha256)
-        kept = read_entry(entry)
-        if kept is None:
-            kept = self._analysis(file.path)
+        features = read_entry(entry)
+        if features is None:
+            features = self._analysis(file.path)
             if sha256_of(file.path) != file.sha256:
                 raise AudioError(_CHANGED, file.path)
-            write_entry(entry, kept)
-        return kept
+            write_entry(entry, features)
+        return features
 
     def load(self, rows: Sequence[int] | NDArray[np.integer[Any]], frames: int = 0) -> Array:
         """Features of several files as one array.
 
         Args:
-            rows: places in these features.
-            frames: that each gets: later ones are left out, missing ones are zeros. 0 is as many
-                as the longest has.
+            rows: positions in these features.
+            frames: number of frames of each: later ones are dropped, missing ones are zeros. 0: the
+                length of the longest.
 
         Returns:
             (rows, frames, values), or (rows, values) where a clip is one vector.
@@ -145,13 +146,13 @@ class Features:
         Raises:
             AudioError, DataError: as for one.
         """
-        found = [self[int(i)] for i in rows]
-        if not found or found[0].ndim == 1:
-            return np.array(found)
-        count = frames or max(map(len, found))
-        out = np.zeros((len(found), count, found[0].shape[1]), found[0].dtype)
-        for place, one in zip(out, found, strict=True):
-            place[: len(one)] = one[:count]
+        arrays = [self[int(i)] for i in rows]
+        if not arrays or arrays[0].ndim == 1:
+            return np.array(arrays)
+        count = frames or max(map(len, arrays))
+        out = np.zeros((len(arrays), count, arrays[0].shape[1]), arrays[0].dtype)
+        for row, one in zip(out, arrays, strict=True):
+            row[: len(one)] = one[:count]
         return out
 
 
@@ -164,10 +165,10 @@ def extract(
     limits: Limits | None = None,
     progress: bool = False,
 ) -> Features:
-    """Features of files: those not in the cache are computed now, in processes.
+    """Features of files; processes compute those that the cache lacks.
 
-    What is computed is kept at once, so work that is interrupted goes on where it stopped. A file
-    that is there twice is heard once. Bad files are counted, and tried again the next time.
+    The cache stores each result at once, so interrupted work resumes. Equal files cost one
+    computation. Bad files are counted, and tried again the next time.
 
     Args:
         cache: folder; `cache_folder()` by default.
@@ -202,5 +203,5 @@ def extract(
                 write_entry(entry_of(folder, sha256), result[1])
             advance(1)
     failed = Counter(reasons[file.sha256] for file in files if file.sha256 in reasons)
-    heard = [file for file in files if file.sha256 not in reasons]
-    return Features(heard, dict(sorted(failed.items())), analysis, folder)
+    readable = [file for file in files if file.sha256 not in reasons]
+    return Features(readable, dict(sorted(failed.items())), analysis, folder)

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 Float32 = NDArray[np.float32]
 
 _BATCH = 128
-"""Frames that are transformed together: they and their spectra stay in the second-level cache."""
+"""Frames of a batch: they and their spectra stay in the second-level cache."""
 _GROUP = 16
-"""Bands that are summed by one matrix product; a group hears few of the bins."""
+"""Bands that are summed by one matrix product; a group covers few of the bins."""
 
 _LINEAR_HZ = 200 / 3
 """Hz a mel below the corner, in Slaney's scale."""
@@ -30,7 +30,7 @@ _LOG_STEP = float(np.log(6.4) / 27)
 
 @dataclass(frozen=True)
 class Mel:
-    """What a mel-spectrogram is made with.
+    """Parameters of a mel-spectrogram.
 
     Args:
         rate: samples a second, Hz.
@@ -50,19 +50,19 @@ class Mel:
     high: float | None = None
 
     def frames(self, samples: int) -> int:
-        """How many frames that many samples have."""
+        """Number of frames of so many samples."""
         return 1 + samples // self.hop
 
 
 PAPER = Mel()
-"""Of the paper: 129 frames are 3 seconds."""
+"""The paper's parameters: 129 frames are 3 seconds."""
 BLOG = Mel(window=2_048, hop=1_104)
-"""Of the article: 599 frames are 30 seconds."""
+"""The article's parameters: 599 frames are 30 seconds."""
 CLAP = Mel(rate=48_000, window=1_024, hop=480, bands=64, low=50.0, high=14_000.0)
-"""Of HTS-AT in CLAP and LARP: 1,001 frames are 10 seconds."""
+"""Parameters of HTS-AT in CLAP and LARP: 1,001 frames are 10 seconds."""
 
 _QUIETEST = 1e-10
-"""Power below which silence is silence."""
+"""Minimum power."""
 
 
 def log_mel(samples: Float32, mel: Mel = PAPER) -> Float32:
@@ -101,7 +101,7 @@ def mel_power(samples: Float32, mel: Mel = PAPER) -> Float32:
     """Power in each mel band; shape (frames, bands), with frames = 1 + n // hop.
 
     Frame t is centred on sample t · hop; there are zeros before the first sample and after the
-    last. Uses one thread: files are what is done in parallel.
+    last. Uses one thread: the parallel unit is the file.
     """
     from scipy.fft import rfft  # slow to load, and nothing else here needs it
 
@@ -160,7 +160,7 @@ def _hann(window: int) -> Float32:
 
 @lru_cache(maxsize=8)
 def _groups(mel: Mel) -> list[tuple[int, int, int, Float32]]:
-    """Neighbouring bands, each group with the bins that it hears: most of the bank is zeros.
+    """Neighbouring bands, each group with its bins: most of the bank is zeros.
 
     Returns: of each group its first band, its first bin, the bin after its last, and its weights
         (bins, bands).
@@ -169,7 +169,7 @@ def _groups(mel: Mel) -> list[tuple[int, int, int, Float32]]:
     groups = []
     for band in range(0, mel.bands, _GROUP):
         rows = bank[band : band + _GROUP]
-        heard = np.flatnonzero(rows.any(axis=0))
-        first, last = (int(heard[0]), int(heard[-1]) + 1) if len(heard) else (0, 0)
+        bins = np.flatnonzero(rows.any(axis=0))
+        first, last = (int(bins[0]), int(bins[-1]) + 1) if len(bins) else (0, 0)
         groups.append((band, first, last, np.ascontiguousarray(rows[:, first:last].T)))
     return groups

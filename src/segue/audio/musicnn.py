@@ -25,19 +25,19 @@ Float32 = NDArray[np.float32]
 
 MEL = Mel(rate=16_000, window=512, hop=256, bands=96, compression=10_000)
 FRAMES = 187
-"""Of a patch, which are 3 seconds."""
+"""Frames of a patch, which are 3 seconds."""
 PATCHES = 10
-"""Of a clip, evenly spaced; its embedding is the mean of theirs."""
+"""Evenly spaced patches of a clip; its embedding is the mean of theirs."""
 DIMS = 200
 
 INSTALL = "pip install --no-deps musicnn==0.1.0"
 _SHA256 = "8579734ee6388f799ed0def4bbd0d1fdcbeaf213ef2a9dc860917bd76a303de6"
-"""Of the weights: with others an embedding would be another under the same name."""
+"""Hash of the weights: other weights would give other embeddings under the same name."""
 _EPSILON = 1e-3
 _AT_ONCE = 8
 """Frames whose neighbourhoods are laid out for one matrix product: half a megabyte."""
 _REACH = 3
-"""Frames to either side that a filter of 7 frames hears."""
+"""Frames to either side in a filter of 7 frames."""
 
 
 class _Norm(NamedTuple):
@@ -59,12 +59,12 @@ class _Filters(NamedTuple):
     norm: _Norm
 
     def __call__(self, around: Float32) -> Float32:
-        """Of neighbourhoods (..., frames · bands): (..., filters)."""
+        """Neighbourhoods (..., frames · bands) to (..., filters)."""
         return self.norm(np.maximum(around @ self.kernel + self.bias, 0))
 
 
 class _Peaks(NamedTuple):
-    """The same, of which only the largest value over frequency is kept.
+    """Filters with max pooling over frequency.
 
     ReLU and normalisation rise or fall with the convolution, so the largest value after them is
     that of its largest or, where the normalisation turns it round, its smallest value. The kernel
@@ -79,21 +79,21 @@ class _Peaks(NamedTuple):
     norm: _Norm
 
     def __call__(self, patch: Float32) -> Float32:
-        """Of a patch (frames, bands), padded in time: (frames, filters)."""
+        """A patch (frames, bands), padded in time, to (frames, filters)."""
         # The longer side of the filters lies in one piece, so that neighbourhoods are copied fast.
         patch = np.asarray(patch, order="F" if self.bands == 1 else "C")
         around = sliding_window_view(patch, (self.frames, self.bands))
         count, places = around.shape[:2]
         near = np.empty((_AT_ONCE, *around.shape[1:]), np.float32)
-        heard = np.empty((_AT_ONCE, places, len(self.sign)), np.float32)
+        outputs = np.empty((_AT_ONCE, places, len(self.sign)), np.float32)
         largest = np.empty((count, len(self.sign)), np.float32)
         for start in range(0, count, _AT_ONCE):
             part = around[start : start + _AT_ONCE]
             n = len(part)
             near[:n] = part
             flat = near[:n].reshape(n * places, -1)
-            np.matmul(flat, self.kernel, out=heard[:n].reshape(n * places, -1))
-            heard[:n].max(axis=1, out=largest[start : start + n])
+            np.matmul(flat, self.kernel, out=outputs[:n].reshape(n * places, -1))
+            outputs[:n].max(axis=1, out=largest[start : start + n])
         return self.norm(np.maximum(largest * self.sign + self.bias, 0))
 
 
@@ -125,8 +125,8 @@ class MusiCNN(NamedTuple):
         x = features[0]
         for depth, filters in enumerate(self.middle):
             around = sliding_window_view(_padded(x, _REACH, _REACH), (2 * _REACH + 1, x.shape[1]))
-            heard = filters(around.reshape(len(x), -1))
-            x = heard + x if depth else heard
+            outputs = filters(around.reshape(len(x), -1))
+            x = outputs + x if depth else outputs
             features.append(x)
         whole = np.concatenate(features, axis=1)
         return np.stack([whole.max(axis=0), whole.mean(axis=0)], axis=1).reshape(-1)
@@ -158,15 +158,15 @@ def patches_of(samples: Float32) -> Float32:
 
 
 def weights_folder() -> Path:
-    """Where the installed package keeps its weights; the package is not imported.
+    """Folder of the installed package's weights, found without an import.
 
     Raises:
         DataError: it is not installed.
     """
-    found = importlib.util.find_spec("musicnn")
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec("musicnn")
+    if spec is None or spec.origin is None:
         raise DataError("the weights of musicnn are not installed", do=INSTALL)
-    return Path(found.origin).parent / "MSD_musicnn"
+    return Path(spec.origin).parent / "MSD_musicnn"
 
 
 @lru_cache(maxsize=1)
@@ -185,7 +185,7 @@ def network() -> MusiCNN:
 
 
 def _assembled(tensors: dict[str, Float32]) -> MusiCNN:
-    """Layers are numbered in the order in which the authors' code makes them, the first without."""
+    """Layers have numbers in the order of the authors' code; the first has none."""
 
     def of(kind: str, number: int, what: str) -> Float32:
         return tensors[f"{kind}_{number}/{what}" if number else f"{kind}/{what}"]

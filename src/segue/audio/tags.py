@@ -1,4 +1,4 @@
-"""What a sound file says about itself: its tags, else its name."""
+"""Title, artist, album and recording id of a sound file, from its tags or its name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from segue.system.extras import needs
 
 MOST_CHARACTERS = 1000
-"""Longest text that is taken from a tag."""
+"""Maximum length of a text from a tag."""
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _MBID = re.compile(_UUID, re.IGNORECASE)
@@ -18,13 +18,13 @@ _ISRC = re.compile(r"[A-Z]{2}[A-Z0-9]{3}[0-9]{7}")
 _UFID = re.compile(rb"UFID.{6}http://musicbrainz\.org\x00(" + _UUID.encode() + rb")", re.I | re.S)
 _HEAD_BYTES = 1 << 20
 _RECORDINGS = ("musicbrainz_trackid", "musicbrainz track id", "musicbrainz recording id")
-"""Where the id of the recording is, in Vorbis comments, MP4 and others."""
+"""Fields with the id of the recording, in Vorbis comments, MP4 and others."""
 _NUMBERED = re.compile(r"(?:\d-)?(?:\d{1,3}\s*[.-]|0\d\s|(?<=-)\d\d\s)\s*(?=\D)")
 """Number before a name: ``07 Title``, ``7. Title``, ``1-07 Title``, but not ``99 Luftballons``."""
 
 
 class Tags(NamedTuple):
-    """Of a track; None is not known."""
+    """Tags of a track; None is unknown."""
 
     title: str | None = None
     artist: str | None = None
@@ -34,9 +34,9 @@ class Tags(NamedTuple):
 
 
 def read_tags(path: Path) -> Tags:
-    """The tags of a sound file; what has no title is called after its file.
+    """The tags of a sound file; a file without a title gets its name.
 
-    Tags that cannot be read count as none.
+    Unreadable tags count as missing.
 
     Raises:
         ConfigError: tinytag is not there.
@@ -46,15 +46,15 @@ def read_tags(path: Path) -> Tags:
     except ImportError as error:
         raise needs("reading tags", "audio", "tinytag", cause=error) from error
     try:
-        found = TinyTag.get(path, duration=False)
+        tags = TinyTag.get(path, duration=False)
     except Exception:  # damaged in one of many ways: the name has to do
         return named_by_file(path)
-    title, artist, album = (_text(text) for text in (found.title, found.artist, found.album))
-    artist = artist or _text(found.albumartist)
+    title, artist, album = (_text(text) for text in (tags.title, tags.artist, tags.album))
+    artist = artist or _text(tags.albumartist)
     if title is None:
-        title, of_name = named_by_file(path)[:2]
-        artist = artist or of_name
-    return Tags(title, artist, album, _recording(found.other) or _id3_recording(path))
+        title, file_artist = named_by_file(path)[:2]
+        artist = artist or file_artist
+    return Tags(title, artist, album, _recording(tags.other) or _id3_recording(path))
 
 
 def named_by_file(path: Path) -> Tags:
@@ -69,7 +69,7 @@ def named_by_file(path: Path) -> Tags:
 
 
 def _text(value: object) -> str | None:
-    """Text of a tag: in one line, without control characters, None where nothing is left."""
+    """Text of a tag in one line, without control characters; None if nothing is left."""
     if not isinstance(value, str):
         return None
     plain = "".join(sign if sign.isprintable() else " " for sign in value[:MOST_CHARACTERS])
@@ -79,14 +79,14 @@ def _text(value: object) -> str | None:
 def _recording(other: dict[str, Any]) -> str | None:
     texts = {name.lower(): " ".join(map(str, values)) for name, values in other.items()}
     for name in _RECORDINGS:
-        if found := _MBID.search(texts.get(name, "")):
-            return found[0].lower()
-    found = _ISRC.search(texts.get("isrc", "").upper().replace("-", ""))
-    return found[0] if found else None
+        if match := _MBID.search(texts.get(name, "")):
+            return match[0].lower()
+    match = _ISRC.search(texts.get("isrc", "").upper().replace("-", ""))
+    return match[0] if match else None
 
 
 def _id3_recording(path: Path) -> str | None:
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES if file.read(3) == b"ID3" else 0)
-    found = _UFID.search(head)
-    return found[1].decode().lower() if found else None
+    match = _UFID.search(head)
+    return match[1].decode().lower() if match else None

@@ -27,11 +27,11 @@ Result = TypeVar("Result")
 
 _START_SECONDS = 120.0
 _MOST_WORKERS = 60 if sys.platform == "win32" else 1024
-"""Windows waits for 63 things at once."""
+"""Windows waits for at most 63 objects at once."""
 
 
 class Limits(Config, frozen=True):
-    """What one sound file may cost."""
+    """Limits of one sound file."""
 
     seconds: Annotated[float, Meta(gt=0, le=86_400, description="of work on a file")] = 60.0
     memory_mb: Annotated[
@@ -56,11 +56,11 @@ def run_files(
     workers: int | None = None,
     limits: Limits | None = None,
 ) -> Iterator[tuple[int, Result | AudioError]]:
-    """Do the same work on many files, in processes; results come as they are ready.
+    """Run work on many files in processes; yields results as they finish.
 
     A file that crashes its process, or takes too long or too much memory, gives an `AudioError`
-    like any other bad file; its process is replaced. When the iterator is closed or an exception
-    passes through the loop over it (an interrupt), all processes end.
+    like any other bad file; a new process replaces its process. When the caller closes the
+    iterator, or an exception (an interrupt) leaves the loop, all processes end.
 
     Args:
         work: a function of a module, or an object of a class of one (it is sent to the processes);
@@ -74,7 +74,7 @@ def run_files(
         Position in `paths`, and the result or why there is none.
 
     Raises:
-        SegueError: that `work` raised, and is no AudioError: it is not the file's fault.
+        SegueError: `work` raised it, and it is no AudioError: the file is not at fault.
         ConfigError: the processes cannot start.
     """
     limits = limits or Limits()
@@ -86,13 +86,13 @@ def run_files(
             while len(pool) < min(count, len(pool) + len(waiting)):
                 pool.append(_Worker(work, limits))
                 pool[-1].give(waiting.popleft(), paths)
-            for worker in _heard(pool):
+            for worker in _answered(pool):
                 job, result = worker.answer(paths)
-                if job is None:  # it has only just started
+                if job is None:  # it has just started
                     continue
                 if worker.gone:
                     pool.remove(worker)
-                elif waiting:  # it works on while the caller looks at this
+                elif waiting:  # it works while the caller handles the result
                     worker.give(waiting.popleft(), paths)
                 yield job, cast("Result | AudioError", result)
     finally:
@@ -100,8 +100,8 @@ def run_files(
             worker.end()
 
 
-def _heard(pool: list[_Worker]) -> list[_Worker]:
-    """Workers that answered, died, or ran out of time, as soon as there is one."""
+def _answered(pool: list[_Worker]) -> list[_Worker]:
+    """Wait for workers that answered, died, or ran out of time."""
     busy = [worker for worker in pool if worker.job is not None]
     left = min(worker.deadline for worker in busy) - time.monotonic()
     answered = wait([worker.connection for worker in busy], max(left, 0))
@@ -110,7 +110,7 @@ def _heard(pool: list[_Worker]) -> list[_Worker]:
 
 
 class _Worker:
-    """One process, and the job it is at."""
+    """One process and its job."""
 
     def __init__(self, work: Callable[[Path], Any], limits: Limits) -> None:
         self._limits = limits
@@ -140,7 +140,7 @@ class _Worker:
             self.connection.send(paths[job])
 
     def answer(self, paths: Sequence[Path]) -> tuple[int | None, Any]:
-        """The job that is done, None if it is not, and its result.
+        """The finished job, or None, and its result.
 
         Raises:
             SegueError, ConfigError: as `run_files`.
@@ -171,7 +171,7 @@ class _Worker:
         return job, AudioError(reason, path)
 
     def end(self) -> None:
-        """Stop the process, whatever it is doing."""
+        """Kill the process."""
         self.gone = True
         self._process.kill()
         self._process.join()

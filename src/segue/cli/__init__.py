@@ -1,4 +1,4 @@
-"""The command line: verbs only. What a verb does is in the module that it calls."""
+"""The command line: options and output. `segue.operations` does the work of each verb."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from segue.errors import SegueError, UsageError
 _interrupts: list[int] = []
 
 _BRIEF = ("add", "continue", "similar")
-"""Verbs that spend their time on loading modules, which leave nothing to collect."""
+"""Verbs that spend most of their time on imports, which leave no garbage."""
 _OBJECTS = 100_000
-"""New objects between two searches for what can be collected, in these verbs."""
+"""Garbage collection threshold of these verbs, in new objects."""
 
 
 def main() -> None:
@@ -29,18 +29,18 @@ def main() -> None:
     if sys.argv[1:2] and sys.argv[1] in _BRIEF:
         gc.set_threshold(_OBJECTS)
     status = run(sys.argv[1:])
-    gc.freeze()  # what is left ends with the process; to search all of it takes 0.2 s
+    gc.freeze()  # the process ends here; a last collection would take 0.2 s
     sys.exit(status)
 
 
 def _interrupt(number: int, frame: Any) -> None:
-    # Remembered, because modules that load at this moment may make another error of it.
+    # A module that loads at this moment may turn the interrupt into another error.
     _interrupts.append(number)
     raise KeyboardInterrupt
 
 
 def _set_up_streams() -> None:
-    """Closed streams take everything and give nothing; files and pipes hold UTF-8."""
+    """Replace closed streams by the null device; write UTF-8 to files and pipes."""
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -51,7 +51,7 @@ def _set_up_streams() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Do what the command line says. Errors become one line on stderr.
+    """Run one command line. Errors become one line on stderr.
 
     Returns:
         exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
@@ -63,7 +63,7 @@ def run(arguments: Sequence[str]) -> int:
     except SegueError as error:
         return _failed(str(error), 1)
     except BrokenPipeError:
-        # Whoever read has gone; the interpreter's own flush at exit must not fail on it again.
+        # The reader has gone; the interpreter's flush at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
@@ -79,20 +79,20 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    # Here, so that an interrupt while modules load is one line too.
+    # Imported here, so that an interrupt during the import gives one line, too.
     from segue.cli.app import WrongArguments, app
 
     try:
         status = app(list(arguments) or ["--help"], prog_name="segue", standalone_mode=False)
         sys.stdout.flush()
     except WrongArguments as error:
-        asked = error.ctx.command_path if error.ctx else "segue"
+        command = error.ctx.command_path if error.ctx else "segue"
         what = f"wrong usage ({error.format_message().rstrip('.')})"
-        # Of a wrong value: the option that it was given to.
+        # For a wrong value, name the option.
         names = getattr(getattr(error, "param", None), "opts", [])
         option = next((name for name in names if name.startswith("-")), None)
-        raise UsageError(what, where=option, do=f"see {asked} --help") from error
-    if status == 130:  # how typer says that it was interrupted
+        raise UsageError(what, where=option, do=f"see {command} --help") from error
+    if status == 130:  # typer reports an interrupt by this status
         raise KeyboardInterrupt
     return status or (0 if arguments else 2)
 

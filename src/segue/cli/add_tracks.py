@@ -1,4 +1,4 @@
-"""The verb that gives a bundle new tracks."""
+"""The verb that adds tracks to a bundle."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ from segue.cli.output import Json, emit, facts, say
 
 
 def add(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle whose model hears.")],
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", help="Bundle whose model reads audio.")
+    ],
     sources: Annotated[
-        list[Path], typer.Argument(metavar="SOURCE...", help="Sound files, and folders of them.")
+        list[Path],
+        typer.Argument(metavar="SOURCE...", help="Sound files, or folders of sound files."),
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--bundle", metavar="OUT", help="Bundle to write; else BUNDLE is replaced."),
+        typer.Option(
+            "--bundle", metavar="OUT", help="Bundle to write; by default the verb replaces BUNDLE."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Place new sound files in a bundle, so that they can be recommended at once."""
-    from segue.operations.add_tracks import add as place
+    """Add new sound files to a bundle, ready to be recommended."""
+    from segue.operations.add_tracks import add as add_tracks
 
-    added = place(bundle, sources, out=out, progress=True)
+    added = add_tracks(bundle, sources, out=out, progress=True)
     if json:
         emit(added)
         return

@@ -1,6 +1,6 @@
-"""The parser: every verb under its name.
+"""The parser registers every verb under its name.
 
-Modules that take long to import are imported inside the verbs, so that ``--help`` is instant.
+Each verb imports slow modules inside its function, so that ``--help`` is instant.
 """
 
 from __future__ import annotations
@@ -16,32 +16,36 @@ from segue import __version__
 from segue.cli.add_tracks import add
 from segue.cli.data import describe, ingest, outcomes, world
 from segue.cli.doctor import doctor
-from segue.cli.learn import evaluate, train
+from segue.cli.evaluate import evaluate
 from segue.cli.recipe import recipe
 from segue.cli.recommend import continue_, similar, submit
 from segue.cli.serve import serve, token
+from segue.cli.train import train
 from segue.cli.tune import tune
 
-# typer keeps its parser's exceptions to itself; the base of the one it shows is all of them.
+# typer does not export its parser's exceptions; the base class of BadParameter covers all.
 WrongArguments: Any = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
-    help="Learn from what people play and skip, and continue playlists.",
+    help="Train, evaluate and serve recommenders that learn from plays and skips.",
     epilog="Data goes to stdout, messages to stderr. Exit status: 0 done, 1 failed, 2 wrong usage.",
 )
 
 _VALUES = {"<int>": "N", "<int range>": "N", "<float>": "X", "<float range>": "X", "<str>": "TEXT"}
-"""What stands for a value in the help of an option that names none."""
+"""Names of values, for options whose help names none."""
 
 
 class _Verb(TyperCommand):
-    """A verb whose help names values (``SOURCE...``, ``N``), not types of Python."""
+    """A verb whose help names values (``SOURCE...``, ``N``), not types."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         for parameter in self.params:
+            if parameter.param_type_name == "argument":
+                usage = str(parameter.metavar) if parameter.required else f"[{parameter.metavar}]"
+                parameter.get_usage_pieces = partial(_usage, usage)  # type: ignore[method-assign]
             typed = getattr(parameter, "display_type_rich", None)  # not in every version of typer
             if typed is not None:
                 argument = parameter.param_type_name == "argument"
@@ -49,8 +53,13 @@ class _Verb(TyperCommand):
                 parameter.display_type_rich = shown  # type: ignore[attr-defined]
 
 
+def _usage(name: str, ctx: object) -> list[str]:
+    """An argument in the usage line."""
+    return [name]
+
+
 def _value(typed: Callable[..., str | None] | None, ctx: object) -> str:
-    """The name of an option's value; an argument has its own."""
+    """The name of an option's value; an argument names itself."""
     name = (typed and typed(ctx=ctx)) or ""
     return _VALUES.get(name, name)
 
@@ -76,8 +85,8 @@ for _name, _verb in _VERBS.items():
     app.command(_name, cls=_Verb)(_verb)
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(show: bool) -> None:
+    if show:
         print(f"segue {__version__}")
         raise typer.Exit
 

@@ -1,4 +1,4 @@
-"""Verbs that make and show datasets."""
+"""Verbs that write, change and describe datasets."""
 
 from __future__ import annotations
 
@@ -43,26 +43,32 @@ def ingest(
     ],
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE...", help="Files, folders or zips; feedback: a database."),
+        typer.Argument(
+            metavar="SOURCE...", help="Files, folders or zip archives; for feedback, the log."
+        ),
     ],
     dataset: DatasetOut,
     mapping: Annotated[
         list[str] | None,
         typer.Option(
-            "--map", metavar="ROLE=COLUMN", help="csv and parquet: the column that has a role."
+            "--map",
+            metavar="ROLE=COLUMN",
+            help="For csv and parquet: the column to read for a role.",
         ),
     ] = None,
     add: Annotated[
-        bool, typer.Option("--add", help="audio: give sound to a dataset that is there already.")
+        bool, typer.Option("--add", help="For audio: attach sound files to an existing dataset.")
     ] = False,
     base: Annotated[
         Path | None,
-        typer.Option("--with", metavar="DIR", help="feedback: the dataset that it is added to."),
+        typer.Option(
+            "--with", metavar="DIR", help="For feedback: the dataset to combine with the log."
+        ),
     ] = None,
     settings: Settings = None,
     json: Json = False,
 ) -> None:
-    """Read files that people have into a dataset."""
+    """Convert logs, playlists or sound files to a dataset."""
     columns = {}
     for text in mapping or ():
         role, sign, column = text.partition("=")
@@ -104,12 +110,12 @@ def ingest(
 
 def outcomes(
     dataset: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Dataset folder; it is changed in place.")
+        Path, typer.Argument(metavar="DIR", help="Dataset folder; the verb changes it in place.")
     ],
     settings: Settings = None,
     json: Json = False,
 ) -> None:
-    """Derive outcomes and sessions again from the evidence in a dataset."""
+    """Recompute outcomes and sessions of a dataset."""
     from segue.data.rederive import derive_again
 
     with given_settings():
@@ -141,22 +147,22 @@ def world(
     dataset: DatasetOut,
     tracks: Annotated[int | None, typer.Option(help="Tracks in the catalog.")] = None,
     listeners: Annotated[int | None, typer.Option(help="Listeners.")] = None,
-    sessions: Annotated[int | None, typer.Option(help="Sessions of all listeners.")] = None,
+    sessions: Annotated[int | None, typer.Option(help="Sessions in all.")] = None,
     playlists: Annotated[int | None, typer.Option(help="Playlists.")] = None,
     outliers: Annotated[
         float | None,
-        typer.Option(
-            metavar="SHARE", help="Share of each playlist's tracks that come from anywhere."
-        ),
+        typer.Option(metavar="SHARE", help="Share of each playlist that is random tracks."),
     ] = None,
     audio: Annotated[
-        bool, typer.Option("--audio", help="Give each track a sound, as a FLAC file.")
+        bool, typer.Option("--audio", help="Synthesize each track as a FLAC file.")
     ] = False,
-    audio_seconds: Annotated[int | None, typer.Option(help="Seconds of each sound.")] = None,
+    audio_seconds: Annotated[
+        int | None, typer.Option(help="Length of each sound file in seconds.")
+    ] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Make a simulated listening world with a known truth."""
+    """Simulate a listening world with known ground truth."""
     from segue.simulation import World, make_world
 
     sizes = {
@@ -183,7 +189,7 @@ def describe(
     dataset: Annotated[Path, typer.Argument(metavar="DIR", help="Dataset folder.")],
     json: Json = False,
 ) -> None:
-    """Count what a dataset holds, after checking it."""
+    """Check a dataset and count its rows."""
     from segue.data.dataset import Dataset
 
     opened = Dataset.open(dataset)

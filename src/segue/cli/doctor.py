@@ -1,4 +1,4 @@
-"""The verb that looks at the installation."""
+"""The verb that checks the installation."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ if TYPE_CHECKING:
 
 
 def doctor(json: Json = False) -> None:
-    """Show what is installed, and check that it works."""
+    """List the installed parts and check that they work."""
     from segue.operations.doctor import examine
 
-    found = examine()
+    report = examine()
     if json:
-        emit(found)
+        emit(report)
     else:
         facts(
-            found.versions
+            report.versions
             | {
-                "platform": found.platform,
-                "cores": found.cores,
-                "threads": found.threads,
-                "BLAS": found.blas,
+                "platform": report.platform,
+                "cores": report.cores,
+                "threads": report.threads,
+                "BLAS": report.blas,
             }
             | {
-                name.replace("_", " "): ", ".join(getattr(found, name))
+                name.replace("_", " "): ", ".join(getattr(report, name))
                 for name in ("recommenders", "recipes", "protocols", "formats", "playlist_formats")
             }
-            | {f"extra {name}": _told(extra) for name, extra in found.extras.items()}
-            | {f"limit {at}": limit for at, limit in enumerate(found.limits, 1)}
-            | {"training and answering": "work" if found.works else f"fail: {found.trouble}"}
+            | {f"extra {name}": _extra_line(extra) for name, extra in report.extras.items()}
+            | {f"limit {at}": limit for at, limit in enumerate(report.limits, 1)}
+            | {"training and answering": "work" if report.works else f"fail: {report.trouble}"}
         )
-    if not found.works:
-        say(f"training and answering fail: {found.trouble}")
+    if not report.works:
+        say(f"training and answering fail: {report.trouble}")
         raise typer.Exit(1)
 
 
-def _told(extra: ExtraState) -> str:
-    """An extra in one line: what is there, or what it would be for and how to get it."""
+def _extra_line(extra: ExtraState) -> str:
+    """One line about an extra: its versions, or its purpose and the command that installs it."""
     if extra.installed:
         return ", ".join(f"{name} {version}" for name, version in extra.versions.items())
     return f"lacks {', '.join(extra.missing)}, for {extra.purpose}: {extra.install}"

@@ -1,4 +1,4 @@
-"""Results of an evaluation as tables."""
+"""Tables of evaluation results."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from segue.evaluation.evaluate import Evaluation, interval
 from segue.protocols.base import find_protocol
 
 
-def _show_unknown(result: Evaluation) -> None:
-    """Tracks of the test that catalogs lack, where they lack any."""
+def _show_unmatched(result: Evaluation) -> None:
+    """Count the test tracks that each catalog lacks, if any."""
     matched = [model.matched for model in result.models]
     if not any(m.seeds_missing or m.truth_missing for m in matched):
         return
@@ -25,10 +25,12 @@ def _show_unknown(result: Evaluation) -> None:
 
 
 def show_evaluation(result: Evaluation) -> None:
-    """Every metric of every bundle, what is unknown, one by slice, and three compared in pairs."""
-    how = find_protocol(result.protocol)
+    """Print all metrics, unmatched tracks, one metric by slice, and the paired comparisons."""
+    protocol = find_protocol(result.protocol)
     names = [model.bundle for model in result.models]
-    print(f"{result.protocol}: {result.queries:,} queries, {how.asked(result.n)}, 95 % intervals")
+    print(
+        f"{result.protocol}: {result.queries:,} queries, {protocol.asked(result.n)}, 95 % intervals"
+    )
     for note in result.notes:
         print(note)
     print()
@@ -38,8 +40,8 @@ def show_evaluation(result: Evaluation) -> None:
         [(m, *(interval(model.metrics[m]) for model in result.models)) for m in metrics],
         numeric=names,
     )
-    _show_unknown(result)
-    headline = how.headline(result.n)
+    _show_unmatched(result)
+    headline = protocol.headline(result.n)
     by_slice = headline[1]
     print()
     table(

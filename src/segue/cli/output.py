@@ -1,4 +1,4 @@
-"""What verbs print: JSON or tables on stdout, one-line messages on stderr."""
+"""Output of the verbs: JSON or tables on stdout, one-line messages on stderr."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from segue.errors import ConfigError, UsageError
 from segue.system.tables import text_table
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
 
 SIMULATED = "simulated: this comes from a world that segue made up, not from real listening"
 
 
 @contextmanager
 def given_settings() -> Iterator[None]:
-    """Settings that are wrong here were wrong on the command line, not in a file."""
+    """Report a wrong setting as wrong usage: the command line gave it, not a file."""
     try:
         yield
     except ConfigError as error:
@@ -30,31 +30,31 @@ def given_settings() -> Iterator[None]:
 
 
 def overrides(texts: Sequence[str] | None) -> dict[str, Any]:
-    """Settings that ``--set KEY=VALUE`` gives."""
+    """Parse the values of ``--set KEY=VALUE``."""
     if not texts:
         return {}
-    from segue.recipe import parse_override  # loads all that recommenders need, Numba too
+    from segue.recipe import parse_override  # imports the recommenders, and Numba with them
 
     return dict(map(parse_override, texts))
 
 
 def say(message: str) -> None:
-    """A line on stderr."""
+    """Print a line on stderr."""
     print(f"segue: {one_line(message)}", file=sys.stderr, flush=True)
 
 
 def emit(data: Any) -> None:
-    """A value as JSON on stdout."""
+    """Print a value as JSON on stdout."""
     print(msgspec.json.format(msgspec.json.encode(data), indent=2).decode())
 
 
 def facts(rows: dict[str, Any]) -> None:
-    """Names and values, a line each."""
+    """Print names and values, one pair a line."""
     table(("", ""), [(name, number(value)) for name, value in rows.items()])
 
 
 def number(value: Any) -> str:
-    """A value for people."""
+    """Format a value for a table."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -69,12 +69,12 @@ def number(value: Any) -> str:
 def table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[str] = ()
 ) -> None:
-    """A table on stdout: ruled on a terminal, else in plain columns that are never cut.
+    """Print a table on stdout: ruled on a terminal, else in plain, uncut columns.
 
     Args:
-        columns: headings; all empty = no line of headings.
+        columns: headings; if all are empty, the table has none.
         rows: cells. Control characters in them and in headings become spaces.
-        numeric: columns that are set flush right.
+        numeric: headings of the right-aligned columns.
     """
     cells = [[one_line(cell) for cell in row] for row in rows]
     columns, numeric = ([one_line(name) for name in names] for names in (columns, numeric))

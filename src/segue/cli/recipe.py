@@ -1,4 +1,4 @@
-"""The verb that shows recipes and their settings."""
+"""The verb that lists recipes and their settings."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def recipe(
         str | None,
         typer.Argument(
             metavar="RECIPE",
-            help="A recipe that ships, or a .toml file; without it: list them all.",
+            help="A shipped recipe, or a .toml file; by default, list all recipes.",
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show the recipes that ship, or every setting of one.
+    """List the shipped recipes, or every setting of one recipe.
 
-    A setting is changed by segue train --set KEY=VALUE, or in a file of your own.
+    To change a setting, use segue train --set KEY=VALUE, or write a recipe file.
     """
     from segue.recipe import load_recipe, settings_of, shipped
 
@@ -64,7 +64,7 @@ def recipe(
 
 
 def _row(setting: SettingInfo) -> tuple[str, ...]:
-    """A line of the table; the default stands there where the recipe has another value."""
+    """A line of the table; the default appears only where the recipe's value differs."""
     default = "" if setting.value == setting.default else setting.shown(setting.default)
     value = setting.shown(setting.value)
     return setting.name, value, default, setting.values, setting.description

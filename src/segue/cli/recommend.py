@@ -1,4 +1,4 @@
-"""Verbs that ask a bundle for tracks."""
+"""Verbs that recommend tracks from a bundle."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from segue.queries import Query, Slate
 
 BundleIn = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Trained recommender.")]
-Count = Annotated[int, typer.Option("-n", min=1, help="How many tracks.")]
+Count = Annotated[int, typer.Option("-n", min=1, help="Number of tracks.")]
 TRACK = "a uri, or words of artist and title"
 
 
@@ -24,61 +24,59 @@ def continue_(
     bundle: BundleIn,
     tracks: Annotated[
         list[str] | None,
-        typer.Option("--track", metavar="T", help=f"Played, oldest first: {TRACK}."),
+        typer.Option("--track", metavar="T", help=f"A played track, the oldest first: {TRACK}."),
     ] = None,
     skipped: Annotated[
         list[str] | None,
-        typer.Option("--skipped", metavar="T", help=f"Skipped after that: {TRACK}."),
+        typer.Option("--skipped", metavar="T", help=f"A track skipped after those: {TRACK}."),
     ] = None,
     title: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Title of the playlist.")
     ] = None,
     past: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="Dataset of one listener: what was heard before now, and may come."
-        ),
+        typer.Option(metavar="DIR", help="Dataset with the earlier plays of one listener."),
     ] = None,
     ban: Annotated[
         list[str] | None,
-        typer.Option("--ban", metavar="T", help=f"Not to be answered: {TRACK}."),
+        typer.Option("--ban", metavar="T", help=f"A track to leave out: {TRACK}."),
     ] = None,
     ban_artist: Annotated[
         list[str] | None,
         typer.Option(
-            "--ban-artist", metavar="A", help="No track of this artist: the whole name, or the uri."
+            "--ban-artist", metavar="A", help="An artist to leave out: the full name, or the uri."
         ),
     ] = None,
     n: Count = 20,
     one_recording: Annotated[
         bool,
-        typer.Option("--one-recording", help="A recording once, whatever uris it goes by."),
+        typer.Option("--one-recording", help="List each recording once, even under several uris."),
     ] = False,
     artist_spacing: Annotated[
-        int, typer.Option(min=0, metavar="K", help="No artist again within K places.")
+        int, typer.Option(min=0, metavar="K", help="Repeat no artist within K places.")
     ] = 0,
     album_spacing: Annotated[
-        int, typer.Option(min=0, metavar="K", help="No album again within K places.")
+        int, typer.Option(min=0, metavar="K", help="Repeat no album within K places.")
     ] = 0,
     cold_quota: Annotated[
         float,
-        typer.Option(
-            min=0, max=1, metavar="SHARE", help="At least this share of tracks nobody has played."
-        ),
+        typer.Option(min=0, max=1, metavar="SHARE", help="Minimum share of tracks without plays."),
     ] = 0.0,
     adventure: Annotated[
         float,
         typer.Option(
-            min=0, max=1, metavar="A", help="How far to go from the safe choice to rarer tracks."
+            min=0, max=1, metavar="A", help="Preference for rare tracks, from 0 (off) to 1."
         ),
     ] = 0.0,
-    format: Annotated[str, typer.Option(help="table, json, m3u8, xspf, jspf or csv.")] = "table",
+    format: Annotated[
+        str, typer.Option(help="One of table, json, m3u8, xspf, jspf or csv.")
+    ] = "table",
     json: Json = False,
 ) -> None:
-    """Continue a playlist or a session: from its tracks, its title, or what was heard before."""
+    """Continue a playlist or session from tracks, title or history."""
     from segue.bundle import Bundle
     from segue.data.playlist_export import PLAYLIST_FORMATS
-    from segue.operations.recommend import past_of, query_of
+    from segue.operations.recommend import long_term_history, query_of
     from segue.reranking.list_stage import ListStage, continue_playlist
 
     if json and format not in ("table", "json"):
@@ -87,12 +85,12 @@ def continue_(
     if format not in formats:
         raise UsageError(f"no format {format!r}", do=f"formats are: {', '.join(formats)}")
     loaded = Bundle.load(bundle)
-    heard: list[int] = []
+    long_term: list[int] = []
     if past:
         from segue.data.dataset import Dataset
 
-        heard = past_of(Dataset.open(past), loaded.catalog)
-        if not heard:
+        long_term = long_term_history(Dataset.open(past), loaded.catalog)
+        if not long_term:
             say(f"{shown(past)}: nothing of this past is in the catalog: --past changes nothing")
     query = query_of(
         loaded.catalog,
@@ -101,14 +99,14 @@ def continue_(
         title=title,
         bans=ban or (),
         banned_artists=ban_artist or (),
-        past=heard,
+        past=long_term,
     )
     stage = ListStage(one_recording, artist_spacing, album_spacing, cold_quota, adventure)
     slate = continue_playlist(loaded.recommender, query, n, stage)
     if title and not loaded.recommender.reads_titles:
         does = "only names the list" if format in PLAYLIST_FORMATS else "changes nothing"
         say(f"{loaded.manifest.recommender} does not read titles: --title {does}")
-    if heard and not loaded.recommender.reads_past:
+    if long_term and not loaded.recommender.reads_past:
         say(f"this {loaded.manifest.recommender} does not read the past: --past changes nothing")
     if loaded.manifest.simulated:
         say(SIMULATED)
@@ -125,7 +123,7 @@ def similar(
     n: Count = 20,
     json: Json = False,
 ) -> None:
-    """Find what goes with one track."""
+    """Find tracks similar to one track."""
     from segue.bundle import Bundle
     from segue.operations.recommend import query_of
     from segue.reranking.list_stage import continue_playlist
@@ -141,14 +139,16 @@ def similar(
 def submit(
     bundle: BundleIn,
     challenge_set: Annotated[
-        Path, typer.Argument(metavar="CHALLENGE", help="challenge_set.json, also gzipped.")
+        Path, typer.Argument(metavar="CHALLENGE", help="challenge_set.json, plain or gzipped.")
     ],
     out: Annotated[Path, typer.Option(metavar="FILE.csv", help="Submission to write.")],
-    team: Annotated[str, typer.Option(help="Name of the team, for the first line.")] = "segue",
-    email: Annotated[str, typer.Option(help="Contact, for the first line.")] = "segue@example.org",
+    team: Annotated[str, typer.Option(help="Team name for the first line.")] = "segue",
+    email: Annotated[
+        str, typer.Option(help="Contact address for the first line.")
+    ] = "segue@example.org",
     json: Json = False,
 ) -> None:
-    """Answer a challenge set of the Million Playlist Dataset."""
+    """Write a submission to the Million Playlist challenge."""
     from segue.bundle import Bundle
     from segue.evaluation.submission import submit as write
 
@@ -167,9 +167,9 @@ def submit(
 def _show(loaded: Bundle, query: Query, slate: Slate, json: bool) -> None:
     from segue.operations.answers import MOST_REASONS, answer
 
-    answered = answer(loaded, query, slate, MOST_REASONS if json else None)
+    recommendations = answer(loaded, query, slate, MOST_REASONS if json else None)
     if json:
-        emit(answered)
+        emit(recommendations)
         return
     table(
         ("", "artist", "title", "score", "because"),
@@ -181,8 +181,8 @@ def _show(loaded: Bundle, query: Query, slate: Slate, json: bool) -> None:
                 f"{track.score:.4g}",
                 track.because,
             )
-            for place, track in enumerate(answered.tracks, start=1)
+            for place, track in enumerate(recommendations.tracks, start=1)
         ],
         numeric=("", "score"),
     )
-    say(f"{len(answered.tracks)} tracks, ranked by {answered.model}")
+    say(f"{len(recommendations.tracks)} tracks, ranked by {recommendations.model}")

@@ -1,4 +1,4 @@
-"""Verbs that serve a bundle."""
+"""Verbs of the HTTP service."""
 
 from __future__ import annotations
 
@@ -14,47 +14,55 @@ from segue.system.extras import require
 
 Data = Annotated[
     Path | None,
-    typer.Option(metavar="FOLDER", help="Log, tokens and uploads; beside the bundle by default."),
+    typer.Option(
+        metavar="FOLDER", help="Folder of log, tokens and uploads; by default next to the bundle."
+    ),
 ]
 
 
 def serve(
     bundle: BundleIn,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; beyond this machine tokens are needed.")
+        str, typer.Option(help="Address to listen on; beyond localhost, clients need a token.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = 8000,
     data: Data = None,
     token_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="One more token, in plain text: a mounted secret."),
+        typer.Option(
+            metavar="FILE", help="File with one more token in plain text (a mounted secret)."
+        ),
     ] = None,
     log: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="PostgreSQL for the log: postgresql://USER@HOST/DATABASE."
+            metavar="URL", help="PostgreSQL database of the log: postgresql://USER@HOST/DATABASE."
         ),
     ] = None,
     sounds: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Dataset whose sound files may be played.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Dataset with sound files for the page to play."),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Report of segue evaluate, to show.")
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Report of segue evaluate for the page to show."),
     ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a limit of the service."),
     ] = None,
 ) -> None:
-    """Serve a bundle over HTTP, with a page; feedback changes answers at once.
+    """Serve a bundle over HTTP, with a web page.
 
-    SIGHUP loads the bundle's folder again without losing a request.
+    Feedback changes recommendations at once. SIGHUP reloads the bundle without losing a request.
     """
     require("the service", "service", where="segue serve")
     from segue.service.run import serve as run
 
     with given_settings():
-        wanted = overrides(settings)
+        limits = overrides(settings)
     run(
         bundle,
         host=host,
@@ -64,20 +72,24 @@ def serve(
         log=log,
         sounds=sounds,
         report=report,
-        settings=wanted,
+        settings=limits,
     )
 
 
 def token(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Owner of the token.")],
     bundle: Annotated[
-        Path | None, typer.Option(metavar="BUNDLE", help="That is served from beside its data.")
+        Path | None,
+        typer.Option(metavar="BUNDLE", help="Served bundle; its data folder is next to it."),
     ] = None,
     data: Data = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Make it worthless.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Revoke the token of NAME.")] = False,
     json: Json = False,
 ) -> None:
-    """Make a token for the service, shown this once; valid from the next start on."""
+    """Create or revoke a token of the service.
+
+    The verb prints the token only once. The service accepts it from its next start on.
+    """
     require("the service", "service", where="segue token")
     from segue.service.access.tokens import Tokens
     from segue.service.run import TOKENS, folder_of

@@ -1,4 +1,4 @@
-"""The verb that searches a recipe's settings."""
+"""The verb that tunes a recipe."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INTERRUPTED = 130
 def tune(
     recipe: Annotated[
         str,
-        typer.Argument(metavar="RECIPE", help="Recipe to start from: its name, or a .toml file."),
+        typer.Argument(metavar="RECIPE", help="Recipe to start from: a name, or a .toml file."),
     ],
     dataset: Annotated[Path, typer.Argument(metavar="DIR", help="Dataset folder.")],
     out: Annotated[
@@ -32,28 +32,37 @@ def tune(
     ],
     metric: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Metric to search by; else the protocol's main one."),
+        typer.Option(
+            metavar="NAME", help="Metric to optimize; by default the protocol's main metric."
+        ),
     ] = None,
-    minutes: Annotated[float, typer.Option(metavar="M", help="Search for so many minutes.")] = 20.0,
+    minutes: Annotated[
+        float, typer.Option(metavar="M", help="Time limit of the search in minutes.")
+    ] = 20.0,
     trials: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Stop after so many trials in all.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Limit on trials, those of earlier runs included."),
     ] = None,
     search: Annotated[
         list[str] | None,
-        typer.Option("--search", metavar="KEY", help="Search this setting, not all that can be."),
+        typer.Option(
+            "--search", metavar="KEY", help="Search this setting only; repeat it for more."
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe first."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a setting of the recipe before the search."
+        ),
     ] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Search the settings of a recipe that score best on validation.
+    """Search for the settings that score best on validation.
 
-    The protocol's test is held out and never seen: train the written recipe with --holdout and the
-    same seed, then evaluate it. FILE.toml.study keeps every trial: the same command goes on from
-    it, also after an interrupt.
+    The search never reads the protocol's test rows: train the written recipe with --holdout and
+    the same seed, then evaluate it. FILE.toml.study stores every trial: the same command resumes
+    from it, after an interrupt, too.
     """
     from segue.data.dataset import Dataset
     from segue.operations.tune import tune as search_settings
@@ -91,7 +100,7 @@ def tune(
 
 
 def _show(tuning: Tuning) -> None:
-    """The best settings beside those of the start, and what they score."""
+    """Print the first and the best settings with their scores."""
     best = max(
         (trial for trial in tuning.trials if trial.score == tuning.best), key=lambda t: -t.number
     )

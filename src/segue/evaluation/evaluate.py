@@ -1,4 +1,4 @@
-"""Run bundles through a protocol: figures with intervals, and every pair compared."""
+"""Evaluation of bundles by a protocol: metrics with intervals, and paired comparisons."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 from segue.bundle import Bundle, libraries
 from segue.data.dataset import Dataset
 from segue.errors import UsageError
-from segue.evaluation.leakage import refuse_learned
+from segue.evaluation.leakage import refuse_training_rows
 from segue.evaluation.scoring import Scores, Values
 from segue.evaluation.significance import MIN_CLUSTERS, Comparison, Estimate, compare, estimate
 from segue.evaluation.translate import Matched, translate
@@ -25,16 +25,16 @@ from segue.system.progress import Advance, task
 from segue.system.tables import text_table, to_pandas
 
 WARM = "warm"
-"""Slice of the queries that show at least one track."""
+"""Slice of the queries with at least one track."""
 POPULARITY_GROUPS = 10
 _BLOCK = 2048
 
 
 class PopularityBias(msgspec.Struct, frozen=True):
-    """Share of answers and of truth by popularity of the track.
+    """Shares of recommendations and of truth by popularity of the track.
 
-    The catalog is cut into ten groups of tracks, each with a tenth of all plays in training: the
-    few most played ones first, the long tail last.
+    Ten groups of tracks have a tenth of all training plays each: the few most played tracks first,
+    the long tail last.
     """
 
     answers: list[float]
@@ -42,22 +42,22 @@ class PopularityBias(msgspec.Struct, frozen=True):
 
 
 class ModelResult(msgspec.Struct, frozen=True):
-    """One bundle's figures.
+    """Results of one bundle.
 
     Attributes:
-        bundle: its name.
-        recommender: its model.
-        recipe: what it was trained with.
-        metrics: over all queries.
-        slices: the same for the queries with each label, and for "warm": those that show a track.
-        slice_queries: how many queries each slice has.
-        served_by: how many queries each model answered (popularity stands in where the bundle's
-            model knows nothing about a query).
-        matched: tracks of the test that its catalog has.
-        popularity: of its answers, against the truth's; null where there are no lists of the full
-            catalog.
-        tracks: size of its catalog.
-        seconds: answering took.
+        bundle: name of the bundle.
+        recommender: name of the model.
+        recipe: name of the recipe.
+        metrics: estimates over all queries.
+        slices: estimates over the queries with each label, and over "warm": queries with a track.
+        slice_queries: number of queries of each slice.
+        served_by: number of queries by model (popularity serves queries that the bundle's model
+            knows nothing about).
+        matched: test tracks in the catalog.
+        popularity: popularity of recommendations and truth; null if the protocol has no lists of
+            the full catalog.
+        tracks: size of the catalog.
+        seconds: time to score the queries.
     """
 
     bundle: str
@@ -74,19 +74,19 @@ class ModelResult(msgspec.Struct, frozen=True):
 
 
 class Evaluation(msgspec.Struct, frozen=True):
-    """What ``segue evaluate --json`` prints.
+    """Output of ``segue evaluate --json``.
 
     Attributes:
-        protocol, seed: how the queries were made.
-        every: whether everything that can be a query was one.
+        protocol, seed: protocol and seed of the queries.
+        every: whether every eligible playlist or session was a query.
         n: length of the lists.
-        queries: how many.
+        queries: number of queries.
         dataset, fingerprint: folder name and content hash of the dataset.
         simulated: whether the dataset or one of the bundles comes from a simulated world.
-        notes: of the protocol, and of what the figures are not.
-        models: in the order given.
-        paired: every pair of them by every metric.
-        libraries: versions.
+        notes: notes of the protocol, and on the limits of the results.
+        models: results in the order of the bundles.
+        paired: comparison of every pair by every metric.
+        libraries: versions of libraries.
     """
 
     protocol: str
@@ -107,8 +107,9 @@ class Evaluation(msgspec.Struct, frozen=True):
 
         Returns:
             columns ``model``, ``metric``, ``mean``, ``ci_low``, ``ci_high`` (95 %), and
-            ``p_holm``: of the paired comparison with the first model, after Holm's correction over
-            all comparisons; null for the first model and for what is not a mean of queries.
+            ``p_holm``: p-value of the paired comparison with the first model, after Holm's
+            correction over all comparisons; null for the first model and for metrics that are not
+            means of queries.
         """
         first = self.models[0].bundle
         p_holm = {(c.b, c.metric): c.p_holm for c in self.paired if c.a == first}
@@ -171,23 +172,23 @@ def evaluate(
     n: int | None = None,
     progress: bool = False,
 ) -> Evaluation:
-    """Test bundles on the same queries.
+    """Evaluate bundles on the same queries.
 
-    Tracks are matched by uri, else by artist and title (`match_tracks`).
+    Tracks match by uri, else by artist and title (`match_tracks`).
 
     Args:
-        bundles: with the names that they go by in the result.
-        dataset: whole; the protocol splits it.
+        bundles: names in the result, and bundles.
+        dataset: whole dataset; the protocol splits it.
         protocol: name of one of `PROTOCOLS`.
-        seed: of the split.
-        all_rows: make a query of everything that can be one, instead of a held-out part.
-        n: length of the lists; None takes the protocol's own.
-        progress: report on stderr.
+        seed: seed of the split.
+        all_rows: evaluate every eligible playlist or session, instead of a held-out part.
+        n: length of the lists; None takes the protocol's default.
+        progress: show progress on stderr.
 
     Raises:
-        UsageError: no such protocol, or names of bundles that are not distinct.
+        UsageError: unknown protocol, or a name for two bundles.
         DataError: the dataset has nothing to test on.
-        BundleError: a bundle learned from rows of the test.
+        BundleError: a bundle's training had rows of the test.
     """
     names = [name for name, _ in bundles]
     if not names or len(set(names)) < len(names):
@@ -195,20 +196,22 @@ def evaluate(
             f"bundles are called {', '.join(names)}" if names else "no bundle to evaluate",
             do="give each bundle once" if names else "name at least one",
         )
-    how = find_protocol(protocol)
-    n = how.n if n is None else n
+    rules = find_protocol(protocol)
+    n = rules.n if n is None else n
     if not 1 <= n < 2**31:
         raise UsageError(f"n is {n}", do="ask for at least 1 track, and fewer than 2^31")
     if all_rows:
-        test = how.every_for(dataset, seed, [bundle.catalog for _, bundle in bundles])
+        test = rules.every_for(dataset, seed, [bundle.catalog for _, bundle in bundles])
     else:
-        test = how.split(dataset, seed).test
+        test = rules.split(dataset, seed).test
     for name, bundle in bundles:
-        refuse_learned(name, bundle, dataset, how, seed, test, all_rows=all_rows)
+        refuse_training_rows(name, bundle, dataset, rules, seed, test, all_rows=all_rows)
     models, values = [], {}
     with task("evaluating", len(test) * len(bundles), "queries", show=progress) as advance:
         for name, bundle in bundles:
-            result, values[name] = run_test(name, bundle, dataset, test, how.metrics(n), n, advance)
+            result, values[name] = run_test(
+                name, bundle, dataset, test, rules.metrics(n), n, advance
+            )
             models.append(result)
     return Evaluation(
         protocol=protocol,
@@ -237,7 +240,7 @@ def _popularity_groups(bundle: Bundle) -> Int64:
 
 
 def _dependence(test: Test) -> list[str]:
-    """What is to be said of sessions of the same listeners."""
+    """Note on sessions of the same listeners."""
     count = len(np.unique(test.listeners)) if test.listeners is not None else len(test)
     if count == len(test):
         return []
@@ -248,15 +251,15 @@ def _dependence(test: Test) -> list[str]:
 
 
 def _undefined(values: dict[str, Values]) -> list[str]:
-    """Metrics that have no value for some queries, by bundle."""
+    """Notes on undefined metrics, by bundle."""
     notes = []
     for name, metrics in values.items():
         counts: dict[int, list[str]] = {}
-        for metric, of_each in metrics.items():
-            counts.setdefault(int(np.isnan(of_each).sum()), []).append(metric)
+        for metric, query_values in metrics.items():
+            counts.setdefault(int(np.isnan(query_values).sum()), []).append(metric)
         notes += [
-            f"{name}: no {', '.join(some)} of {missing:,} of {len(of_each):,} queries"
-            for missing, some in counts.items()
+            f"{name}: no {', '.join(metric_names)} of {missing:,} of {len(query_values):,} queries"
+            for missing, metric_names in counts.items()
             if missing
         ]
     return notes
@@ -271,36 +274,38 @@ def run_test(
     n: int,
     advance: Advance,
 ) -> tuple[ModelResult, Values]:
-    """Ask one bundle everything, in blocks; and its value of each metric for each query."""
-    asked = translate(test, dataset, bundle)
+    """Score one bundle on a test in batches; returns its result and each query's metrics."""
+    translated = translate(test, dataset, bundle)
     size = len(bundle.catalog)
-    tally = Scores(n, metrics, np.zeros(size, np.int64), Counter())
-    ask = tally.lists
+    scores = Scores(n, metrics, np.zeros(size, np.int64), Counter())
+    score_block = scores.lists
     if test.against is not None:
-        ask = tally.contrasts
+        score_block = scores.contrasts
     elif test.candidates is not None:
-        ask = tally.samples
+        score_block = scores.samples
     elif test.only is not None:
-        ask = tally.parts
-    lists = ask == tally.lists
+        score_block = scores.parts
+    lists = score_block == scores.lists
     blocks: list[Values] = []
     for start in range(0, len(test), _BLOCK):
         rows = slice(start, min(start + _BLOCK, len(test)))
-        blocks.append(ask(bundle, asked, test, rows))
+        blocks.append(score_block(bundle, translated, test, rows))
         advance(rows.stop - rows.start)
     values = {metric: np.concatenate([b[metric] for b in blocks]) for metric in metrics}
 
     def means(rows: npt.NDArray[np.bool_] | slice) -> dict[str, Estimate]:
-        who = None if test.listeners is None else test.listeners[rows]
-        return {metric: estimate(v[rows], who) for metric, v in values.items()}
+        clusters = None if test.listeners is None else test.listeners[rows]
+        return {metric: estimate(v[rows], clusters) for metric, v in values.items()}
 
     overall = means(slice(None))
     popularity = None
     if lists:
-        overall["coverage"] = Estimate(float((tally.answered > 0).mean()), None)
+        overall["coverage"] = Estimate(float((scores.answered > 0).mean()), None)
         groups = _popularity_groups(bundle)
-        found = asked.truth.values[asked.truth.values < size]
-        popularity = PopularityBias(_shares(groups, tally.answered), _shares(groups[found], None))
+        known_truth = translated.truth.values[translated.truth.values < size]
+        popularity = PopularityBias(
+            _shares(groups, scores.answered), _shares(groups[known_truth], None)
+        )
     warm = np.diff(test.queries.offsets) > 0
     members = {label: test.slices == label for label in dict.fromkeys(test.slices.tolist())}
     if warm.any() and not warm.all():
@@ -312,17 +317,17 @@ def run_test(
         metrics=overall,
         slices={label: means(rows) for label, rows in members.items()},
         slice_queries={label: int(rows.sum()) for label, rows in members.items()},
-        served_by=dict(sorted(tally.served.items())),
-        matched=asked.matched,
+        served_by=dict(sorted(scores.served.items())),
+        matched=translated.matched,
         popularity=popularity,
         tracks=size,
-        seconds=round(tally.seconds, 3),
+        seconds=round(scores.seconds, 3),
     )
     return result, values
 
 
 def _shares(groups: Int64, weights: Int64 | None) -> list[float]:
-    """Share of each popularity group; zeros where there is nothing to share."""
+    """Share of each popularity group; zeros if all weights are 0."""
     counts = np.bincount(groups, weights, minlength=POPULARITY_GROUPS)
     shares: list[float] = (counts / max(1, counts.sum())).round(6).tolist()
     return shares

@@ -1,4 +1,4 @@
-"""Who may not be tested: a bundle that learned from rows of the test."""
+"""Leakage check: refuses to test a bundle on its training rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from segue.errors import BundleError
 from segue.protocols.base import Protocol, Test, same_training
 
 
-def refuse_learned(
+def refuse_training_rows(
     name: str,
     bundle: Bundle,
     dataset: Dataset,
@@ -21,11 +21,11 @@ def refuse_learned(
     *,
     all_rows: bool,
 ) -> None:
-    """Stop a test on rows that the bundle learned from.
+    """Refuse a test on training rows of the bundle.
 
     Raises:
-        BundleError: it learned from `dataset` without holding these queries out, or elsewhere
-            from a playlist or session that is tested, or has plays of a track that is to be cold.
+        BundleError: training on `dataset` did not hold out these queries; training on another
+            dataset had a playlist or session of the test; or the catalog has plays of a cold track.
     """
     advice = f"train with --holdout {protocol.name} --seed {seed}"
     manifest = bundle.manifest
@@ -49,10 +49,10 @@ def refuse_learned(
         return
     if test.only is not None:
         rows = match_tracks(dataset.tracks.take(test.only), bundle.catalog)
-        heard = int((bundle.catalog.plays[rows[rows >= 0]] > 0).sum())
-        if heard:
+        played = int((bundle.catalog.plays[rows[rows >= 0]] > 0).sum())
+        if played:
             raise BundleError(
-                f"has plays of {heard:,} of the {len(test.only):,} cold tracks",
+                f"has plays of {played:,} of the {len(test.only):,} cold tracks",
                 where=name,
                 do=f"test with --all, or {advice} on this dataset",
             )

@@ -54,7 +54,7 @@ def _look(i: int) -> dict[str, Any]:
 
 
 def _name(model: ModelResult) -> str:
-    """A label that no plot library takes for a private one."""
+    """A label; matplotlib hides those with a leading underscore."""
     name = model.bundle if len(model.bundle) <= 40 else model.bundle[:39] + "…"
     return f" {name}" if name.startswith("_") else name
 
@@ -94,15 +94,15 @@ def _dots(axes: Any, models: Sequence[ModelResult], labels: Sequence[str], metri
 def quality(evaluation: Evaluation) -> Figure:
     """The protocol's two first metrics by slice, with intervals."""
     models = evaluation.models
-    how = find_protocol(evaluation.protocol)
+    protocol = find_protocol(evaluation.protocol)
     labels = [label for label in models[0].slices if label != WARM]
     height = 1.3 + len(labels) * max(0.34, 0.13 * len(models) + 0.08)
     figure = Figure(figsize=(9, height), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    for axes, metric in zip((left, right), how.headline(evaluation.n), strict=False):
+    for axes, metric in zip((left, right), protocol.headline(evaluation.n), strict=False):
         _dots(axes, models, labels, metric)
         axes.set_title(_TITLES.get(metric, metric.upper()))
-        axes.set_xlabel(f"mean over {how.unit}, with its 95 % interval", fontsize=9)
+        axes.set_xlabel(f"mean over {protocol.unit}, with its 95 % interval", fontsize=9)
     handles, names = left.get_legend_handles_labels()
     figure.legend(
         handles, names, loc="outside upper left", ncols=min(4, len(models)), frameon=False
@@ -139,7 +139,7 @@ def popularity(evaluation: Evaluation) -> Figure:
 
 
 def coverage(evaluation: Evaluation) -> Figure:
-    """Share of its catalog that each bundle ever answered."""
+    """Share of its catalog that each bundle recommends at least once."""
     models = evaluation.models
     figure = Figure(figsize=(9, 0.9 + 0.42 * len(models)), layout="constrained")
     axes = figure.subplots()

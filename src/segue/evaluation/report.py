@@ -1,4 +1,4 @@
-"""An evaluation as one HTML file that needs nothing else: for the screen and for paper."""
+"""Report of an evaluation: one self-contained HTML file for screen and paper."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def write_report(evaluation: Evaluation, path: Path | str, *, command: str) -> N
     """Write the report.
 
     Args:
-        path: of the HTML file.
-        command: that made the evaluation, to be shown.
+        path: path of the HTML file.
+        command: command line of the evaluation, for display.
 
     Raises:
         DataError: the file cannot be written.
@@ -128,7 +128,7 @@ def render_report(evaluation: Evaluation, *, command: str) -> str:
 
 
 def _answers(evaluation: Evaluation) -> list[str]:
-    """What lists of the full catalog have, whatever is right."""
+    """Figures of lists from the full catalog: popularity and coverage."""
     return [
         _figure(
             "Popularity of the answers",
@@ -148,7 +148,7 @@ def _answers(evaluation: Evaluation) -> list[str]:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
-    """A table of cells that are HTML already."""
+    """A table of HTML cells."""
     columns = "".join(
         f'<th scope="col"{_WORDS if cell in _WORD_COLUMNS else ""}>{cell}</th>' for cell in head
     )
@@ -171,10 +171,10 @@ def _figure(heading: str, draw: Callable[..., object], data: Evaluation, caption
 
 
 def _lead(evaluation: Evaluation) -> str:
-    how = find_protocol(evaluation.protocol)
+    protocol = find_protocol(evaluation.protocol)
     text = (
-        f'<p class="lead">Protocol {evaluation.protocol}: {how.description}. '
-        f"{evaluation.queries:,} queries, {how.asked(evaluation.n)}.</p>"
+        f'<p class="lead">Protocol {evaluation.protocol}: {protocol.description}. '
+        f"{evaluation.queries:,} queries, {protocol.asked(evaluation.n)}.</p>"
     )
     if evaluation.simulated:
         text += (
@@ -221,7 +221,7 @@ def _half_width(value: Estimate, metric: str) -> str:
 
 
 def _best(models: Sequence[ModelResult], metric: str) -> float | None:
-    """The best mean, where there is something to be better than."""
+    """The best mean; None for fewer than two means."""
     means = [m.metrics[metric].mean for m in models]
     known = [mean for mean in means if mean is not None]
     if len(known) < 2:

@@ -1,4 +1,4 @@
-"""Asking a bundle a test, block by block: lists, samples, or places of what is known."""
+"""Scores a bundle on a test set in batches: by lists, candidates, or ranks of known tracks."""
 
 from __future__ import annotations
 
@@ -20,94 +20,97 @@ from segue.protocols.base import GROUP, Test
 from segue.queries import Queries
 
 Values = dict[str, Float64]
-"""Each metric of each query of a block."""
+"""Values of each metric for each query of a batch."""
 _PAIRS = 1 << 22
-"""Scores of queries with tracks that are held at a time."""
+"""Maximum number of query-track scores in memory."""
 
 
 @dataclass
 class Scores:
-    """What the answers to a test add up to, block by block."""
+    """Sums over the batches of a test."""
 
     n: int
     metrics: tuple[str, ...]
     answered: Int64
-    """How often each track was in a list. (tracks,)"""
+    """Number of lists with each track. (tracks,)"""
     served: Counter[str]
     seconds: float = 0.0
 
-    def lists(self, bundle: Bundle, asked: Translated, test: Test, rows: slice) -> Values:
-        """Ask for lists of the full catalog."""
-        began = time.perf_counter()
-        slates = bundle.recommender.recommend(asked.queries[rows], self.n)
-        self.seconds += time.perf_counter() - began
+    def lists(self, bundle: Bundle, translated: Translated, test: Test, rows: slice) -> Values:
+        """Score lists from the full catalog."""
+        start_time = time.perf_counter()
+        slates = bundle.recommender.recommend(translated.queries[rows], self.n)
+        self.seconds += time.perf_counter() - start_time
         self.served.update(slates.served_by)
         given = slates.tracks[:, :CLICK_WINDOW]
         self.answered += np.bincount(given[given >= 0], minlength=len(self.answered))
-        truth = asked.truth[rows]
-        return per_query(slates.tracks, truth.offsets, truth.values, asked.artists, self.metrics)
+        truth = translated.truth[rows]
+        return per_query(
+            slates.tracks, truth.offsets, truth.values, translated.artists, self.metrics
+        )
 
-    def samples(self, bundle: Bundle, asked: Translated, test: Test, rows: slice) -> Values:
-        """Ask for the order of the truth and the candidates."""
-        assert asked.candidates is not None
-        queries = asked.queries[rows]
-        truth = asked.truth[rows]
-        drawn = asked.candidates[np.arange(rows.start, rows.start + len(queries)) // GROUP]
-        wanted = np.concatenate([truth.values[:, None], drawn], axis=1)  # one right track each
+    def samples(self, bundle: Bundle, translated: Translated, test: Test, rows: slice) -> Values:
+        """Score the ranking of the truth among sampled candidates."""
+        assert translated.candidates is not None
+        queries = translated.queries[rows]
+        truth = translated.truth[rows]
+        sampled = translated.candidates[np.arange(rows.start, rows.start + len(queries)) // GROUP]
+        # One true track for each query; two test tracks may match one catalog track.
+        grid = np.concatenate([truth.values[:, None], sampled], axis=1)
         size = len(self.answered)
-        wanted.sort(axis=1)
-        known = (wanted >= 0) & (wanted < size)
-        known[:, 1:] &= wanted[:, 1:] != wanted[:, :-1]  # two may be one in the catalog
-        candidates = Ragged(offsets_of(known.sum(axis=1)), wanted[known])
-        places = self._ask(bundle, queries, bundle.recommender.ranks_among, candidates)
-        listed = places < min(self.n, len(candidates.values))
+        grid.sort(axis=1)
+        known = (grid >= 0) & (grid < size)
+        known[:, 1:] &= grid[:, 1:] != grid[:, :-1]
+        candidates = Ragged(offsets_of(known.sum(axis=1)), grid[known])
+        ranks = self._ask(bundle, queries, bundle.recommender.ranks_among, candidates)
+        in_list = ranks < min(self.n, len(candidates.values))
         lists = np.full((len(queries), self.n), -1, np.int32)
-        lists[candidates.owners()[listed], places[listed]] = candidates.values[listed]
-        return per_query(lists, truth.offsets, truth.values, asked.artists, self.metrics)
+        lists[candidates.owners()[in_list], ranks[in_list]] = candidates.values[in_list]
+        return per_query(lists, truth.offsets, truth.values, translated.artists, self.metrics)
 
-    def parts(self, bundle: Bundle, asked: Translated, test: Test, rows: slice) -> Values:
-        """Ask for the order of a part of the catalog, the same for every query."""
-        assert asked.only is not None
-        only = asked.only
+    def parts(self, bundle: Bundle, translated: Translated, test: Test, rows: slice) -> Values:
+        """Score the ranking of a part of the catalog, the same for every query."""
+        assert translated.only is not None
+        only = translated.only
         step = max(1, _PAIRS // max(1, len(only)))
         blocks = []
         for start in range(rows.start, rows.stop, step):
-            some = slice(start, min(start + step, rows.stop))
-            queries = asked.queries[some]
-            drawn = _drawn(some.start * len(only), len(queries) * len(only))
-            places = self._ask(
+            query_rows = slice(start, min(start + step, rows.stop))
+            queries = translated.queries[query_rows]
+            tie_order = _pseudo_random(query_rows.start * len(only), len(queries) * len(only))
+            ranks = self._ask(
                 bundle,
                 queries,
-                partial(bundle.recommender.ranks_among, ties=drawn),
+                partial(bundle.recommender.ranks_among, ties=tie_order),
                 Ragged.repeat(only, len(queries)),
             ).reshape(len(queries), len(only))
-            truth = asked.truth[some]
+            truth = translated.truth[query_rows]
             lists = np.full((len(queries), self.n), -1, np.int32)
-            owners, columns = np.nonzero(places < min(self.n, len(only)))
-            lists[owners, places[owners, columns]] = only[columns]
+            owners, columns = np.nonzero(ranks < min(self.n, len(only)))
+            lists[owners, ranks[owners, columns]] = only[columns]
             others = [metric for metric in self.metrics if metric != "auc"]
-            values = per_query(lists, truth.offsets, truth.values, asked.artists, others)
-            values["auc"] = auc_of_ranks(places, only, truth.offsets, truth.values)
+            values = per_query(lists, truth.offsets, truth.values, translated.artists, others)
+            values["auc"] = auc_of_ranks(ranks, only, truth.offsets, truth.values)
             blocks.append(values)
         return {metric: np.concatenate([b[metric] for b in blocks]) for metric in self.metrics}
 
-    def contrasts(self, bundle: Bundle, asked: Translated, test: Test, rows: slice) -> Values:
-        """Ask where the truth and what is against it stand in the full catalog."""
-        assert asked.against is not None
-        truth, against = asked.truth[rows], asked.against[rows]
-        # The truth of a query, then what is against it, then the next query's.
+    def contrasts(self, bundle: Bundle, translated: Translated, test: Test, rows: slice) -> Values:
+        """Score the ranks of the truth and of skipped tracks in the full catalog."""
+        assert translated.against is not None
+        truth, against = translated.truth[rows], translated.against[rows]
+        # For each query the truth, then the skipped tracks.
         order = np.argsort(np.concatenate([truth.owners(), against.owners()]), kind="stable")
         tracks = np.concatenate([truth.values, against.values])[order]
         both = Ragged(truth.offsets + against.offsets, tracks)
         size = len(self.answered)
         known = tracks < size
-        places = np.full(len(tracks), -1)
-        places[order[known]] = self._ask(
-            bundle, asked.queries[rows], bundle.recommender.ranks, both.where(known)
+        ranks = np.full(len(tracks), -1)
+        ranks[order[known]] = self._ask(
+            bundle, translated.queries[rows], bundle.recommender.ranks, both.where(known)
         )
         ends = len(truth.values)
         values = played_against_skipped(
-            truth.offsets, places[:ends], against.offsets, places[ends:], size, self.n
+            truth.offsets, ranks[:ends], against.offsets, ranks[ends:], size, self.n
         )
         return {metric: values[metric] for metric in self.metrics}
 
@@ -115,20 +118,20 @@ class Scores:
         self,
         bundle: Bundle,
         queries: Queries,
-        ranks: Callable[[Queries, Ragged], Int64],
+        rank_method: Callable[[Queries, Ragged], Int64],
         tracks: Ragged,
     ) -> Int64:
-        began = time.perf_counter()
-        found = ranks(queries, tracks)
-        self.seconds += time.perf_counter() - began
+        start_time = time.perf_counter()
+        ranks = rank_method(queries, tracks)
+        self.seconds += time.perf_counter() - start_time
         self.served.update(bundle.recommender.serves(queries))
-        return found
+        return ranks
 
 
-def _drawn(first: int, count: int) -> Int64:
-    """Numbers that look drawn, the same for the same row whatever the block.
+def _pseudo_random(first: int, count: int) -> Int64:
+    """Pseudo-random numbers that depend on the row only, not on the batch. (count,)
 
-    SplitMix64 (Steele, Lea and Flood 2014) of `first` and the next ones. (count,)
+    SplitMix64 (Steele, Lea and Flood 2014) of `first` and its successors.
     """
     with np.errstate(over="ignore"):
         z = np.arange(first + 1, first + count + 1).astype(np.uint64)

@@ -1,4 +1,4 @@
-"""How sure a mean and a difference are: intervals, paired tests, correction for many of them."""
+"""Confidence intervals, paired tests, and correction for multiple comparisons."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from segue.metrics.ranking import Float64
 
 CONFIDENCE = 0.95
 MIN_CLUSTERS = 30
-"""From here on the spread between clusters tells how sure a mean is."""
+"""Minimum number of clusters for cluster-robust standard errors."""
 
 Clusters = npt.NDArray[np.integer[Any]] | None
-"""Who each value is of, where values of one are alike; None: each stands for itself. (values,)"""
+"""Cluster of each value, such as its listener; None: values are independent. (values,)"""
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """A mean, and the interval that holds the true one in 95 of 100 such samples.
+    """A mean and its 95 % confidence interval.
 
-    Null where it is not defined: the mean of nothing, the interval of a single value or of what
-    is not a mean.
+    Undefined ones are null: the mean of no values, the interval of one value or of a figure that is
+    no mean.
     """
 
     mean: float | None
@@ -37,11 +37,11 @@ class Comparison(msgspec.Struct, frozen=True):
 
     Attributes:
         a, b: names of the bundles.
-        metric: name.
+        metric: name of the metric.
         difference: mean of (a - b) over the queries, with its interval.
-        p: of the paired t-test, two-sided; null with fewer than two queries.
-        p_holm: the same after Holm's correction over all comparisons of one evaluation.
-        queries: how many both have a value for.
+        p: two-sided p-value of the paired t-test; null with fewer than two queries.
+        p_holm: p after Holm's correction over all comparisons of one evaluation.
+        queries: number of queries with values of both bundles.
     """
 
     a: str
@@ -71,14 +71,14 @@ def _spread(values: Float64, clusters: Clusters) -> tuple[float, int]:
 
 
 def _known(values: npt.ArrayLike, clusters: Clusters) -> tuple[Float64, Clusters]:
-    """What is not NaN."""
+    """The values that are not NaN, and their clusters."""
     every = np.asarray(values, np.float64)
     known = ~np.isnan(every)
     return every[known], None if clusters is None else clusters[known]
 
 
 def estimate(values: npt.ArrayLike, clusters: Clusters = None) -> Estimate:
-    """Mean and t-interval of some values; NaN are left out."""
+    """Mean and t-interval of values; NaN do not count."""
     known, clusters = _known(values, clusters)
     n = len(known)
     if n == 0:

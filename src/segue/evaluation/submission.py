@@ -26,10 +26,10 @@ from segue.system.mismatch import mismatch_in
 from segue.system.progress import task
 
 TRACKS = 500
-"""Answers to every playlist."""
+"""Number of tracks for each playlist."""
 _BLOCK = 1000
 _MOST_BYTES = 2 << 30
-"""Of a challenge set once decompressed; the official one has 0.1 GB."""
+"""Maximum size of a decompressed challenge set; the official one has 0.1 GB."""
 _URI = re.compile(r"spotify:track:[0-9A-Za-z]{22}")
 
 
@@ -60,13 +60,13 @@ class ChallengeSet(msgspec.Struct, frozen=True):
 
 
 class SubmissionReceipt(msgspec.Struct, frozen=True):
-    """What ``segue submit --json`` prints.
+    """Output of ``segue submit --json``.
 
     Attributes:
-        submission: the file.
-        playlists: answered.
-        seeds: tracks that the challenge shows; `seeds_missing` of them are not in the catalog.
-        served_by: how many playlists each model answered.
+        submission: path of the file.
+        playlists: number of playlists.
+        seeds: number of seed tracks; `seeds_missing` of them are not in the catalog.
+        served_by: number of playlists by model.
     """
 
     submission: str
@@ -80,7 +80,7 @@ def read_challenge_set(path: Path | str) -> ChallengeSet:
     """Read challenge_set.json or challenge_set.json.gz.
 
     Raises:
-        DataError: it cannot be read or is not a challenge set; the line says where.
+        DataError: it cannot be read or is no challenge set; the message says where.
     """
     path = Path(path)
     try:
@@ -108,14 +108,14 @@ def read_challenge_set(path: Path | str) -> ChallengeSet:
 
 
 def challenge_queries(challenge: ChallengeSet, bundle: Bundle) -> tuple[Queries, int]:
-    """The challenge's playlists as queries to a bundle, and how many seeds its catalog lacks.
+    """The challenge's playlists as queries, and the number of seeds that the catalog lacks.
 
-    Seeds come in the order of `pos`, titles are cut to `MAX_TITLE` characters.
+    Seeds come in the order of `pos`; titles end at `MAX_TITLE` characters.
     """
     seeds = [
         sorted(playlist.tracks, key=lambda track: track.pos) for playlist in challenge.playlists
     ]
-    every = [track for some in seeds for track in some]
+    every = [track for playlist_seeds in seeds for track in playlist_seeds]
     rows = match_tracks(
         pa.table(
             {
@@ -127,7 +127,7 @@ def challenge_queries(challenge: ChallengeSet, bundle: Bundle) -> tuple[Queries,
         bundle.catalog,
     )
     known = rows >= 0
-    ends = np.cumsum([0] + [len(some) for some in seeds])
+    ends = np.cumsum([0] + [len(playlist_seeds) for playlist_seeds in seeds])
     titles = [playlist.name for playlist in challenge.playlists]
     queries = Queries(
         offsets_of(known)[ends],
@@ -152,13 +152,13 @@ def submit(
 ) -> SubmissionReceipt:
     """Continue every playlist of a challenge set and write the submission.
 
-    The file is checked before it gets its name; one that ends in .gz is compressed.
+    A check precedes the writing; a name in .gz makes a compressed file.
 
     Args:
-        team, email: for the header.
-        track: of the 2018 challenge. None leaves it out, as the challenge does that has been open
-            since 2020.
-        progress: report on stderr.
+        team, email: fields of the header.
+        track: track of the 2018 challenge; None for the challenge that opened in 2020, which has no
+            tracks.
+        progress: show progress on stderr.
 
     Raises:
         DataError: the challenge set is not one, or `out` cannot be written.
@@ -170,7 +170,7 @@ def submit(
             raise UsageError(f"{what} is {text!r}", do="give a text without commas")
     challenge = read_challenge_set(challenge_path)
     queries, missing = challenge_queries(challenge, bundle)
-    # As many as could be asked for, so that the shortage is known before the work.
+    # Find a shortage of tracks before the work.
     longest = int(np.diff(queries.offsets).max(initial=0))
     if len(bundle.catalog) < TRACKS + longest:
         raise BundleError(
@@ -198,14 +198,14 @@ def submit(
         )
     data = ("\n".join(lines) + "\n").encode()
     out = Path(out)
-    # No time in the header, so that the same answers are the same bytes.
+    # No time in the gzip header: equal content gives equal bytes.
     write_file(out, gzip.compress(data, 6, mtime=0) if out.suffix == ".gz" else data)
     seeds = sum(len(playlist.tracks) for playlist in challenge.playlists)
     return SubmissionReceipt(shown(out), len(queries), seeds, missing, dict(sorted(served.items())))
 
 
 def check_submission(path: Path | str, challenge: ChallengeSet) -> list[str]:
-    """Everything that the challenge would reject a submission for, a line each; empty if nothing.
+    """All violations of the challenge's rules, one line for each.
 
     Rules: the first line that is not blank or a comment is ``team_info,...`` with team and contact
     (and, in 2018, the track before or after the team); then, for each playlist of the challenge

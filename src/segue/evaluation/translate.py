@@ -1,4 +1,4 @@
-"""A test in rows of the catalog of a bundle, which may be another one's than the dataset's."""
+"""Translation of a test from rows of the dataset to rows of a bundle's catalog."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from segue.queries import Queries
 
 
 class Matched(msgspec.Struct, frozen=True):
-    """Tracks of the test that a bundle's catalog has.
+    """Counts of test tracks, and of those that a bundle's catalog lacks.
 
-    What is missing among the seeds is not shown to the bundle; what is missing in the truth (or
-    against it) cannot be answered and counts as missed.
+    The bundle does not see missing seeds; missing truth (or skips) counts as missed.
     """
 
     seeds: int
@@ -32,25 +31,26 @@ class Matched(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Translated:
-    """A test in rows of a bundle; what its catalog lacks has rows beyond the catalog's."""
+    """A test in rows of a bundle; tracks that its catalog lacks have rows beyond its end."""
 
     queries: Queries
     truth: Ragged
     against: Ragged | None
     candidates: Int32 | None
-    """-1 where the catalog lacks one."""
+    """-1 for a track that the catalog lacks."""
     only: Int32 | None
-    """What the catalog has of them, rising."""
+    """Rows of those in the catalog, rising."""
     artists: Int32
-    """Of every row, those beyond the catalog included."""
+    """Artist of every row, rows beyond the catalog included."""
     matched: Matched
 
 
 def translate(test: Test, dataset: Dataset, bundle: Bundle) -> Translated:
-    """Match the tracks of a test."""
+    """Translate a test to rows of a bundle's catalog."""
     size = len(bundle.catalog)
     rows = match_tracks(dataset.tracks, bundle.catalog)
-    own = size + np.arange(len(rows), dtype=np.int32)  # where the catalog lacks a track
+    # For tracks that the catalog lacks.
+    unmatched_rows = size + np.arange(len(rows), dtype=np.int32)
 
     seeds = rows[test.queries.tracks]
     known = seeds >= 0
@@ -69,13 +69,13 @@ def translate(test: Test, dataset: Dataset, bundle: Bundle) -> Translated:
 
     # Two tracks of the dataset may be one in the catalog. It can be answered once, and not at all
     # if it is a seed; the other one stays in the truth as missed, so that |G| is the same for all.
-    truth, against = _later(test.truth, rows, own, queries.history.keys()), None
-    later = [truth.values]
+    truth, against = _later_tracks(test.truth, rows, unmatched_rows, queries.history.keys()), None
+    later_tracks = [truth.values]
     if test.against is not None:
         taken = np.concatenate([queries.history.keys(), truth.keys()])
-        against = _later(test.against, rows, own, taken)
-        later.append(against.values)
-    missing = sum(int((tracks >= size).sum()) for tracks in later)
+        against = _later_tracks(test.against, rows, unmatched_rows, taken)
+        later_tracks.append(against.values)
+    missing = sum(int((tracks >= size).sum()) for tracks in later_tracks)
     columns = ["artist", "artist_uri"]
     return Translated(
         queries,
@@ -86,28 +86,28 @@ def translate(test: Test, dataset: Dataset, bundle: Bundle) -> Translated:
         artist_codes(
             pa.concat_tables([bundle.catalog.table.select(columns), dataset.tracks.select(columns)])
         ),
-        Matched(len(seeds), int((~known).sum()), sum(map(len, later)), missing),
+        Matched(len(seeds), int((~known).sum()), sum(map(len, later_tracks)), missing),
     )
 
 
 def _known(rows: Int32) -> Int32:
-    """What is not -1, rising and without repeats."""
+    """The rows without -1, rising and without repeats."""
     return np.unique(rows[rows >= 0])
 
 
-def _later(tracks: Ragged, rows: Int32, own: Int32, taken: Int64) -> Ragged:
+def _later_tracks(tracks: Ragged, rows: Int32, unmatched_rows: Int32, taken: Int64) -> Ragged:
     """Tracks of the truth in rows of the catalog.
 
     Args:
-        tracks: in rows of the dataset.
-        rows: of the catalog, for each of the dataset; -1 where the catalog lacks it.
-        own: rows beyond the catalog, for tracks that it lacks, and where two tracks of a query
-            share a row, or the row is taken.
-        taken: `Ragged.keys` of rows that are taken.
+        tracks: tracks in rows of the dataset.
+        rows: catalog row of each dataset row; -1 where the catalog lacks it.
+        unmatched_rows: rows beyond the catalog, for tracks that it lacks, and where two tracks of a
+            query share a row, or the row is taken.
+        taken: `Ragged.keys` of the taken rows.
     """
-    found = rows[tracks.values]
-    keys = np.where(found < 0, -1, Ragged(tracks.offsets, found).keys())
-    lost = np.ones(len(found), np.bool_)
+    matched = rows[tracks.values]
+    keys = np.where(matched < 0, -1, Ragged(tracks.offsets, matched).keys())
+    lost = np.ones(len(matched), np.bool_)
     lost[np.unique(keys, return_index=True)[1]] = False
-    lost |= (found < 0) | np.isin(keys, taken)
-    return Ragged(tracks.offsets, np.where(lost, own[tracks.values], found))
+    lost |= (matched < 0) | np.isin(keys, taken)
+    return Ragged(tracks.offsets, np.where(lost, unmatched_rows[tracks.values], matched))

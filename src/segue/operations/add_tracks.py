@@ -1,4 +1,4 @@
-"""New tracks for a bundle that is trained already: what ``segue add`` does."""
+"""Adding tracks to a trained bundle: the work of ``segue add``."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ _MANIFEST = "manifest.json"
 
 
 class Added(msgspec.Struct, frozen=True):
-    """What ``segue add --json`` prints.
+    """Output of ``segue add --json``.
 
     Attributes:
-        bundle: where it was written.
-        read: sound files that were looked at: ``read = added + sum(dropped.values())``.
-        added: those that are tracks now.
-        dropped: the others, by reason.
-        tracks: of the bundle.
-        notes: what in folders could not be looked at, and links that were not followed.
+        bundle: path of the written bundle.
+        read: number of sound files read: ``read = added + sum(dropped.values())``.
+        added: number of new tracks.
+        dropped: number of other files, by reason.
+        tracks: number of tracks in the bundle now.
+        notes: number of unreadable folder entries, and of links that segue did not follow.
     """
 
     bundle: str
@@ -59,11 +59,11 @@ class Added(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class FeatureExtraction:
-    """What a model hears of sound files that have just arrived; it is kept by their content.
+    """Extracts the model's audio features from new sound files; the cache key is their content.
 
     Attributes:
-        extractor: of what it hears; None: nothing.
-        longest_minutes: of a file.
+        extractor: the model's extractor; None: the model reads no audio.
+        longest_minutes: maximum length of a file.
     """
 
     extractor: Extractor | None
@@ -71,18 +71,18 @@ class FeatureExtraction:
 
     @property
     def look(self) -> Callable[[Path], FileInfo]:
-        """Looks at a file and hears it in one go; work for `segue.audio.workers.run_files`."""
+        """Checks a file and extracts its features; work for `segue.audio.workers.run_files`."""
         look = FileCheck(self.longest_minutes)
         if self.extractor is None:
             return look
         return FileAnalysis(look, self._analysis(self.extractor), folder_of(self.extractor))
 
     def features(self, files: Sequence[AudioTrack]) -> Sequence[npt.NDArray[Any]] | Features:
-        """What was heard of files, as `ContentModel.place` takes it."""
+        """Features of the files, in the form that `ContentModel.place` takes."""
         if self.extractor is None:
             return [np.zeros(0, np.float32)] * len(files)
-        heard = [AudioFile(i, Path(f.file), f.looked.sha256) for i, f in enumerate(files)]
-        return Features(heard, {}, self._analysis(self.extractor), folder_of(self.extractor))
+        audio_files = [AudioFile(i, Path(f.file), f.looked.sha256) for i, f in enumerate(files)]
+        return Features(audio_files, {}, self._analysis(self.extractor), folder_of(self.extractor))
 
     def _analysis(self, extractor: Extractor) -> Analysis:
         return Analysis(extractor, self.longest_minutes)
@@ -91,58 +91,59 @@ class FeatureExtraction:
 def add(
     path: Path, sources: Sequence[Path], *, out: Path | None = None, progress: bool = False
 ) -> Added:
-    """Place sound files in the item space of a bundle as tracks that nobody has played.
+    """Add sound files to the item space of a bundle as tracks without plays.
 
-    The bundle is not trained again: it places a track by its sound and its artist, as it learned
-    to. A file is left out that is no readable sound, or whose track the bundle has: by its uri, or
+    The model predicts the vector of a track from its sound and its artist, without new training.
+    Files are dropped that are not readable sound, or whose track the bundle has: under its uri, or
     as the same recording (`segue.reranking.recordings.Recordings`).
 
     Args:
-        path: of the bundle.
-        sources: sound files, and folders with all below them.
-        out: bundle to write; None replaces `path`, which is the old one or the new one at every
-            moment.
+        path: folder of the bundle.
+        sources: sound files, or folders, which are searched with their subfolders.
+        out: bundle to write; None replaces `path` atomically.
         progress: show progress on stderr.
 
     Returns:
-        What became of every file.
+        The counts of added and dropped files.
 
     Raises:
         UsageError: no source.
-        BundleError: not a bundle, one that does not hear, or one that was replaced meanwhile.
+        BundleError: `path` is no bundle, its model reads no audio, or it was replaced meanwhile.
         DataError: a source is missing, holds no sound files, or lies in the bundle that is
             replaced; or `out` cannot be written.
     """
     if not sources:
         raise UsageError("no source", do=f"name {READER.files}")
-    extractor = _heard_by(path)
+    extractor = _extractor_of(path)
     before = _manifest(path)
     limits = Limits()
-    ears = FeatureExtraction(extractor, limits.duration_minutes)
+    extraction = FeatureExtraction(extractor, limits.duration_minutes)
     receipt = Receipt(format="audio", unit=READER.unit)
     with ExitStack() as stack:
         inputs = find(list(sources), READER.wanted, READER.files, stack, receipt.notes)
         refuse_inside(out or path, [one.path for one in inputs])
-        # The bundle loads while files are listened to.
+        # The bundle loads while the workers extract features.
         loading = stack.enter_context(ThreadPoolExecutor(1)).submit(_load, path, out or path)
         total = sum(one.size for one in inputs) / _MB
         advance = stack.enter_context(task("listening", total, "MB", show=progress))
 
         def tick(size: float) -> None:
             if loading.done():
-                loading.result()  # raises, if it could not be loaded
+                loading.result()  # raises if loading failed
             advance(size / _MB)
 
-        found = scan(inputs, limits, receipt, tick, ears.look, progress=progress)
+        scanned = scan(inputs, limits, receipt, tick, extraction.look, progress=progress)
         bundle = loading.result()
-    files = _new(without_doubles(found, receipt, known=lambda uri: False), bundle.catalog, receipt)
+    files = _new(
+        without_doubles(scanned, receipt, known=lambda uri: False), bundle.catalog, receipt
+    )
     table = table_of(files)
-    vectors = bundle.recommender.place(ears.features(files), table)
-    placed = vectors.any(axis=1)
-    _drop(receipt, "nothing to place it by", int((~placed).sum()))
-    table = table.filter(pa.array(placed))
+    vectors = bundle.recommender.place(extraction.features(files), table)
+    has_vector = vectors.any(axis=1)
+    _drop(receipt, "nothing to place it by", int((~has_vector).sum()))
+    table = table.filter(pa.array(has_vector))
     if len(table):
-        bundle.recommender = bundle.recommender.with_tracks(table, vectors[placed])
+        bundle.recommender = bundle.recommender.with_tracks(table, vectors[has_vector])
     if _manifest(path) != before:
         raise BundleError("was replaced while files were listened to", where=path, do="add again")
     if len(table) or out:
@@ -157,43 +158,43 @@ def add(
     )
 
 
-class _Heard(msgspec.Struct):
-    """The part of a manifest that tells what its model hears."""
+class _ManifestHead(msgspec.Struct):
+    """The part of a manifest that names the model's extractor."""
 
     recommender: str
     config: dict[str, object]
     extractor: str | None = None
 
 
-def _heard_by(path: Path) -> Extractor | None:
-    """What the model of a bundle hears, before all of it is loaded; None: nothing.
+def _extractor_of(path: Path) -> Extractor | None:
+    """Extractor of a bundle's model, read before the bundle loads; None: the model reads no audio.
 
     Raises:
-        BundleError: not a bundle, one whose model places no tracks, or one that learned from what
-            another version of its extractor hears.
+        BundleError: `path` is no bundle, its model places no new tracks, or it was trained with
+            another version of its extractor.
     """
     where, manifest = path / _MANIFEST, _manifest(path)
     try:
-        heard = msgspec.json.decode(manifest, type=_Heard)
+        head = msgspec.json.decode(manifest, type=_ManifestHead)
     except msgspec.ValidationError as error:
-        wrong = mismatch_in(manifest, _Heard)
+        wrong = mismatch_in(manifest, _ManifestHead)
         raise BundleError(f"is not the manifest of a bundle ({wrong})", where=where) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"is not the manifest of a bundle ({error})", where=where) from error
-    sound = heard.config.get("sound")
-    larp = heard.config.get("larp")
+    sound = head.config.get("sound")
+    larp = head.config.get("larp")
     if sound == "larp" and isinstance(larp, dict):
         sound = larp.get("sound")
     if not isinstance(sound, str):
         raise BundleError(
-            f"holds {heard.recommender}, which places no new tracks",
+            f"holds {head.recommender}, which places no new tracks",
             where=path,
             do="train the recipe audio",
         )
     extractor = SOUNDS.get(sound)
-    if extractor is not None and heard.extractor not in (None, extractor.name):
+    if extractor is not None and head.extractor not in (None, extractor.name):
         raise BundleError(
-            f"learned from what {heard.extractor} hears, this segue hears by {extractor.name}",
+            f"learned from what {head.extractor} hears, this segue hears by {extractor.name}",
             where=path,
             do="train it again, or use the segue that it was trained with",
         )
@@ -208,7 +209,7 @@ def _manifest(path: Path) -> bytes:
 
 
 def _load(path: Path, out: Path) -> Bundle:
-    # Here, because it takes as long as to listen to a file.
+    # Imported here: the import takes as long as one file.
     from segue.bundle import Bundle
 
     Bundle.refuse_place(out)
@@ -216,13 +217,13 @@ def _load(path: Path, out: Path) -> Bundle:
 
 
 def _new(files: list[AudioTrack], catalog: Catalog, receipt: Receipt) -> list[AudioTrack]:
-    """Files whose tracks the catalog does not have; the others are counted as dropped."""
+    """Files whose tracks the catalog lacks; the receipt counts the others as dropped."""
     from segue.reranking.recordings import Recordings
 
     known = set(catalog.table["uri"].filter(_among(catalog, "uri", files)).to_pylist())
     new = [file for file in files if file.uri not in known]
     _drop(receipt, "there already", len(files) - len(new))
-    # Only what may be the same recording is looked at closely: by its id, or as long as a new one.
+    # Compare only candidates: tracks with the recording id, or about the length, of a new one.
     like = catalog.table.filter(pc.or_(_among(catalog, "recording", new), _as_long(catalog, new)))
     tracks = Catalog.of(table_of(new), np.zeros(len(new), np.int32)).table
     both = Catalog(pa.concat_tables([like, tracks]))
@@ -233,21 +234,25 @@ def _new(files: list[AudioTrack], catalog: Catalog, receipt: Receipt) -> list[Au
 
 
 def _among(catalog: Catalog, column: str, files: Sequence[AudioTrack]) -> pa.ChunkedArray:
-    """Which tracks of the catalog have in this column what one of the files has."""
+    """Mask of the catalog's tracks whose value in this column one of the files has, too."""
     values = pa.array([getattr(file.track, column) for file in files], pa.string())
     return pc.is_in(catalog.table[column], value_set=values.drop_null())
 
 
 def _as_long(catalog: Catalog, files: Sequence[AudioTrack]) -> pa.Array:
-    """Which tracks of the catalog are about as long as one of the files."""
+    """Mask of the catalog's tracks that are about as long as one of the files."""
     from segue.reranking.recordings import SAME_DURATION_MS
 
-    known = [file.track.duration_ms for file in files]
-    lengths = np.sort(np.array([-np.inf, np.inf, *(x for x in known if x is not None)]))
-    wanted = catalog.table["duration_ms"].cast("double").fill_null(np.nan).to_numpy()
-    after = np.searchsorted(lengths, wanted).clip(1, len(lengths) - 1)
-    apart = np.minimum(lengths[after] - wanted, wanted - lengths[after - 1])
-    return pa.array(apart <= SAME_DURATION_MS)
+    durations = [file.track.duration_ms for file in files]
+    sorted_durations = np.sort(
+        np.array([-np.inf, np.inf, *(x for x in durations if x is not None)])
+    )
+    catalog_durations = catalog.table["duration_ms"].cast("double").fill_null(np.nan).to_numpy()
+    after = np.searchsorted(sorted_durations, catalog_durations).clip(1, len(sorted_durations) - 1)
+    difference = np.minimum(
+        sorted_durations[after] - catalog_durations, catalog_durations - sorted_durations[after - 1]
+    )
+    return pa.array(difference <= SAME_DURATION_MS)
 
 
 def table_of(files: Sequence[AudioTrack]) -> pa.Table:
@@ -256,7 +261,7 @@ def table_of(files: Sequence[AudioTrack]) -> pa.Table:
 
 
 def _drop(receipt: Receipt, reason: str, n: int) -> None:
-    """Count files that were kept so far as dropped."""
+    """Move n files of the receipt from kept to dropped."""
     if n:
         receipt.kept -= n
         receipt.dropped[reason] = receipt.dropped.get(reason, 0) + n

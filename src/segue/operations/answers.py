@@ -1,4 +1,4 @@
-"""Answers by name: tracks with their artists, titles and reasons."""
+"""Recommendations by name: tracks with their artists, titles and reasons."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from segue.system.tables import text_table, to_pandas
 
 _NAMES = ["uri", "title", "artist", "album", "duration_ms"]
 MOST_REASONS = 8
-"""Parts of a score that are printed one by one."""
+"""Number of reasons that JSON output lists one by one."""
 
 
 class NamedReason(msgspec.Struct, frozen=True):
@@ -27,8 +27,8 @@ class NamedReason(msgspec.Struct, frozen=True):
         kind: "track", "title", "popularity", "feature" or "rest".
         what: ``Artist - Title`` of the history's track, the word of the title, or the name of the
             feature.
-        uri: of the history's track.
-        amount: the part's share in the score.
+        uri: uri of the history's track.
+        amount: amount that the part adds to the score.
     """
 
     kind: str
@@ -38,7 +38,7 @@ class NamedReason(msgspec.Struct, frozen=True):
 
 
 class NamedTrack(msgspec.Struct, frozen=True):
-    """One track of an answer. `index` is its row in the bundle's catalog."""
+    """One recommended track. `index` is its row in the bundle's catalog."""
 
     index: int
     uri: str
@@ -51,10 +51,10 @@ class NamedTrack(msgspec.Struct, frozen=True):
 
     @property
     def because(self) -> str:
-        """The two largest parts that speak for the track.
+        """The two largest positive parts of the score, as text.
 
-        Tracks and words have their share in all of them. Features have what they add to the score:
-        others may take from it, so that shares would say nothing.
+        Tracks and words show their share in all positive parts. Features show the amount that they
+        add to the score: others may subtract, so shares would mislead.
         """
         parts = [reason for reason in self.reasons if reason.amount > 0]
         if any(reason.kind == "feature" for reason in self.reasons):
@@ -67,11 +67,11 @@ class NamedTrack(msgspec.Struct, frozen=True):
 
 
 class Recommendations(msgspec.Struct, frozen=True):
-    """What ``segue continue --json`` prints, where long lists of reasons are `brief`.
+    """Output of ``segue continue --json``, which shortens long lists of reasons by `brief`.
 
     Attributes:
-        model: the recommender that ranked it; "popularity" where the bundle's own knew nothing.
-        seed: that the bundle was trained with.
+        model: the recommender that ranked it; "popularity" where it fell back.
+        seed: training seed of the bundle.
         simulated: whether the tracks come from a simulated world.
         tracks: best first.
     """
@@ -117,7 +117,7 @@ class RecommendationBatch(Sequence[Recommendations]):
     """Recommendations for several queries, in the order of the queries.
 
     Attributes:
-        queries: name of each query: as the frame names it, else its number from 0.
+        queries: name of each query from the frame, or its number from 0.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ def answers(
     """Slates with names and reasons.
 
     Args:
-        most: parts of each score that are given one by one, see `brief`; None: all.
+        most: maximum number of separate reasons for each track, see `brief`; None: all.
     """
     catalog, manifest = bundle.catalog, bundle.manifest
     reasons = [
@@ -182,10 +182,13 @@ def answers(
         for query, slate in zip(queries, slates, strict=True)
     ]
     if most is not None:
-        reasons = [[brief(some, most) for some in of_slate] for of_slate in reasons]
+        reasons = [
+            [brief(track_reasons, most) for track_reasons in slate_reasons]
+            for slate_reasons in reasons
+        ]
     parts = chain.from_iterable(chain.from_iterable(reasons))
-    said = {part.what for part in parts if isinstance(part.what, int)}
-    labels = dict(zip(said, catalog.labels(list(said)), strict=True))
+    track_ids = {part.what for part in parts if isinstance(part.what, int)}
+    labels = dict(zip(track_ids, catalog.labels(list(track_ids)), strict=True))
     names = catalog.table.select(_NAMES).take(np.concatenate([s.tracks for s in slates]))
     rows = iter(names.to_pylist())
     return [
@@ -197,35 +200,35 @@ def answers(
                 NamedTrack(
                     index=index,
                     score=score,
-                    reasons=[_named(reason, labels) for reason in some],
+                    reasons=[_named(reason, labels) for reason in track_reasons],
                     **next(rows),
                 )
-                for index, score, some in zip(
-                    slate.tracks.tolist(), slate.scores.tolist(), of_slate, strict=True
+                for index, score, track_reasons in zip(
+                    slate.tracks.tolist(), slate.scores.tolist(), slate_reasons, strict=True
                 )
             ],
         )
-        for slate, of_slate in zip(slates, reasons, strict=True)
+        for slate, slate_reasons in zip(slates, reasons, strict=True)
     ]
 
 
 def brief(reasons: list[Reason], most: int = MOST_REASONS) -> list[Reason]:
-    """The `most` parts of a score that matter most, and the others as one.
+    """The `most` largest parts of a score, and the sum of the others.
 
-    Those of the largest amounts, whether they speak for the track or against it. The others, and
-    what a model itself calls the rest, are summed in one of the kind "rest", which is the last.
+    Absolute amounts decide. The last reason, of the kind "rest", sums up the other parts and the
+    rest that the model itself reports.
     """
     parts = [reason for reason in reasons if reason.kind != "rest"]
     if len(parts) <= most:
         return reasons
     by_size = sorted(parts, key=lambda reason: -abs(reason.amount))
     limit = abs(by_size[most - 1].amount)
-    kept = [reason for reason in parts if abs(reason.amount) > limit]
+    largest = [reason for reason in parts if abs(reason.amount) > limit]
     equal = [reason for reason in parts if abs(reason.amount) == limit]
-    kept += equal[: most - len(kept)]
-    kept.sort(key=lambda reason: -reason.amount)
-    rest = math.fsum(reason.amount for reason in reasons) - math.fsum(r.amount for r in kept)
-    return [*kept, Reason("rest", None, rest)]
+    largest += equal[: most - len(largest)]
+    largest.sort(key=lambda reason: -reason.amount)
+    rest = math.fsum(reason.amount for reason in reasons) - math.fsum(r.amount for r in largest)
+    return [*largest, Reason("rest", None, rest)]
 
 
 def _named(reason: Reason, labels: Mapping[int, tuple[str, str]]) -> NamedReason:

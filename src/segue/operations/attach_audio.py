@@ -1,4 +1,4 @@
-"""Sound files for the tracks of a dataset: what ``segue ingest audio --add`` does."""
+"""Attaching sound files to the tracks of a dataset: the work of ``segue ingest audio --add``."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def attach_audio(
     settings: Mapping[str, Any] | None = None,
     progress: bool = False,
 ) -> Receipt:
-    """Give the tracks of a dataset their sound files, in place, all or nothing.
+    """Attach sound files to the tracks of a dataset, in place, all or nothing.
 
-    A file belongs to the track that it was attached to before (by path, else by content), else to
-    the one of its uri, recording, or artist and title. A file that belongs to none becomes a new
-    track. Tags fill what the dataset does not know of a track; nothing else changes.
+    A file belongs to the track that had it before (by path, else by content), else to the track of
+    its uri, recording, or artist and title. A file without such a track becomes a new one. Tags
+    fill the empty cells of a track; nothing else changes.
 
     Args:
         sources: folders and files.
@@ -44,20 +44,20 @@ def attach_audio(
         progress: show progress on stderr.
 
     Returns:
-        What became of every file; the notes say how they were matched.
+        The receipt of all files; its notes count the matches by rule.
 
     Raises:
         UsageError: no source.
-        DataError: no dataset there, or no sound in the sources. The dataset is as before.
+        DataError: `path` is no dataset, or the sources hold no sound. The dataset is unchanged.
     """
     limits = Limits.make(settings or {})
     dataset = Dataset.open(path)
     refuse_unwritable(path, DATASET_FILE)
     with ExitStack() as stack:
         inputs, receipt, tick = inputs_of("audio", sources, limits, "adding audio", stack, progress)
-        found = scan(inputs, limits, receipt, tick, progress=progress)
+        scanned = scan(inputs, limits, receipt, tick, progress=progress)
     uris = set(dataset.tracks["uri"].to_pylist())
-    files = without_doubles(found, receipt, known=uris.__contains__)
+    files = without_doubles(scanned, receipt, known=uris.__contains__)
     refuse_nothing(receipt)
     rows = _rows(files, dataset, receipt)
     with writing_dataset(path) as writer:
@@ -70,14 +70,14 @@ def attach_audio(
 
 
 def _rows(files: Sequence[AudioTrack], dataset: Dataset, receipt: Receipt) -> Int32:
-    """Row of each file's track; those that belong to none get the rows after the last."""
+    """Row of each file's track; files without a track get new rows after the last."""
     attached = dataset.audio_files()
     names = Catalog.of(dataset.tracks, np.zeros(dataset.track_count, np.int32))
     rows = np.full(len(files), -1, np.int32)
     taken: set[int] = set()
 
-    def claim(how: str, wanted: Iterable[int | None]) -> None:
-        for at, row in enumerate(wanted):
+    def claim(how: str, track_rows: Iterable[int | None]) -> None:
+        for at, row in enumerate(track_rows):
             if rows[at] < 0 and row is not None and row >= 0 and row not in taken:
                 rows[at] = row
                 taken.add(row)
@@ -106,7 +106,7 @@ def _plain(recording: str | None) -> str:
 
 
 def _single(recordings: Sequence[str | None]) -> dict[str, int]:
-    """Row of each recording that only one track is."""
+    """Row of each recording id that belongs to one track only."""
     counts = Counter(map(_plain, recordings))
     return {
         _plain(recording): row
@@ -116,21 +116,21 @@ def _single(recordings: Sequence[str | None]) -> dict[str, int]:
 
 
 def _tracks(tracks: pa.Table, files: Sequence[AudioTrack], rows: Int32) -> pa.Table:
-    """The catalog with the new tracks, and with tags where it knew nothing."""
+    """The table of tracks with the new tracks, its empty cells filled from tags."""
     size = max(len(tracks), int(rows.max(initial=-1)) + 1)
-    place = np.full(size, -1)
-    place[rows] = np.arange(len(files))
-    at = pa.array(place, mask=place < 0)
+    file_rows = np.full(size, -1)
+    file_rows[rows] = np.arange(len(files))
+    file_index = pa.array(file_rows, mask=file_rows < 0)
     columns = {}
     for number, column in enumerate(TABLES["tracks"]):
-        said = pa.array([one.track[number] for one in files], column.type).take(at)
-        known = tracks[column.name].combine_chunks()
-        known = pa.concat_arrays([known, pa.nulls(size - len(known), column.type)])
-        columns[column.name] = pc.coalesce(known, said)
+        tag_values = pa.array([one.track[number] for one in files], column.type).take(file_index)
+        values = tracks[column.name].combine_chunks()
+        values = pa.concat_arrays([values, pa.nulls(size - len(values), column.type)])
+        columns[column.name] = pc.coalesce(values, tag_values)
     return pa.table(columns, schema=TABLES["tracks"])
 
 
 def _untouched(dataset: Dataset, rows: Int32) -> pa.Table:
-    """The rows of the table audio whose tracks get no other file."""
+    """The rows of the table audio whose tracks get no new file."""
     again = pc.is_in(dataset.audio["track"], value_set=pa.array(rows))
     return dataset.audio.filter(pc.invert(again))

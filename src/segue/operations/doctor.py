@@ -1,4 +1,4 @@
-"""Is everything here that segue needs, and does it work on this machine?"""
+"""Checks of the installation: the work of ``segue doctor``."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class ExtraState(msgspec.Struct, frozen=True):
     """An extra on this machine.
 
     Attributes:
-        installed: whether all of it is there.
-        purpose: what it is for; ``for`` in JSON.
-        versions: of its libraries that are there.
-        missing: its libraries that are not.
+        installed: whether every library of it is installed.
+        purpose: its use; ``for`` in JSON.
+        versions: versions of its installed libraries.
+        missing: its missing libraries.
         install: the command that installs it.
     """
 
@@ -50,19 +50,19 @@ class ExtraState(msgspec.Struct, frozen=True):
 
 
 class Examination(msgspec.Struct, frozen=True):
-    """What ``segue doctor --json`` prints.
+    """Output of ``segue doctor --json``.
 
     Attributes:
-        versions: of segue, python and the libraries that results may depend on.
-        cores: that this process may use.
-        threads: that numba's kernels use.
+        versions: versions of segue, python and the libraries that results may depend on.
+        cores: number of cores that this process may use.
+        threads: number of threads of numba's kernels.
         blas: the library that numpy was built with, and its version.
-        recommenders, recipes, protocols, formats, playlist_formats: what this segue has.
-        extras: libraries that only some of the work needs, by the name of the extra.
-        works: whether a tiny recommender was trained, saved, loaded and asked with success.
-        trouble: what went wrong if not.
+        recommenders, recipes, protocols, formats, playlist_formats: names of the available ones.
+        extras: state of each optional set of libraries, by name.
+        works: whether training, saving, loading and recommending succeed on a tiny dataset.
+        trouble: the error message, or None.
         platform: the system and its processor.
-        limits: what this system cannot do, and what happens instead; empty on Linux.
+        limits: missing features of this system and their substitutes; empty on Linux.
     """
 
     versions: dict[str, str]
@@ -82,7 +82,7 @@ class Examination(msgspec.Struct, frozen=True):
 
 
 def examine() -> Examination:
-    """Look at the installation, and train and ask a recommender on six playlists."""
+    """Inspect the installation, and train and query a recommender on six playlists."""
     trouble = _trouble()
     return Examination(
         versions=libraries(),
@@ -103,8 +103,8 @@ def examine() -> Examination:
 
 
 def states() -> dict[str, ExtraState]:
-    """Every extra on this machine, by name."""
-    found = {}
+    """State of every extra on this machine, by name."""
+    by_name = {}
     for name, extra in EXTRAS.items():
         missing = [library.name for library in extra.missing()]
         versions = {
@@ -112,12 +112,12 @@ def states() -> dict[str, ExtraState]:
             for library in extra.libraries
             if library.name not in missing
         }
-        how = install(name)
+        command = install(name)
         if name == "gpu" and versions.get("torch", "").endswith("+cpu"):
             missing = ["torch built for GPUs"]
-            how = f"pip uninstall -y torch && {how}"  # pip keeps a build that is there
-        found[name] = ExtraState(not missing, extra.purpose, versions, missing, how)
-    return found
+            command = f"pip uninstall -y torch && {command}"  # pip keeps an installed build
+        by_name[name] = ExtraState(not missing, extra.purpose, versions, missing, command)
+    return by_name
 
 
 def _blas() -> str:
@@ -141,7 +141,7 @@ def _trouble() -> str | None:
             trained, _ = train(load_recipe(_CHECKED), Dataset.open(dataset))
             trained.save(bundle)
             loaded = Bundle.load(bundle)
-            answered = continue_playlist(loaded.recommender, Query(tracks=[0]), 2).tracks.tolist()
-            return None if sorted(answered) == [2, 4] else f"after track 0 came {answered}"
+            tracks = continue_playlist(loaded.recommender, Query(tracks=[0]), 2).tracks.tolist()
+            return None if sorted(tracks) == [2, 4] else f"after track 0 came {tracks}"
     except (SegueError, OSError) as error:
         return str(error)

@@ -1,4 +1,4 @@
-"""What people say when they ask, as a query; and what they are answered, with names."""
+"""Queries from the words of a user, and the long-term history of a listener."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def query_of(
     banned_artists: Sequence[str] = (),
     past: Sequence[int] = (),
 ) -> Query:
-    """A query from words: each track is a uri, or words of its title and artist.
+    """Build a query from text: each track is a uri, or words of its title and artist.
 
     Args:
-        catalog: of the bundle that is asked.
-        tracks: what was played, oldest first.
-        skipped: what was skipped after that.
+        catalog: catalog of the bundle.
+        tracks: played tracks, oldest first.
+        skipped: tracks skipped after those.
         title: of the playlist.
-        bans: tracks not to be answered.
-        banned_artists: names or uris of artists not to be answered.
-        past: catalog rows of what was heard in earlier sessions, from `past_of`.
+        bans: tracks to leave out.
+        banned_artists: names or uris of artists to leave out.
+        past: catalog rows of plays in earlier sessions, from `long_term_history`.
 
     Raises:
         UsageError: a track or artist is unknown or ambiguous, or there is nothing to go by.
@@ -56,11 +56,11 @@ def query_of(
     )
 
 
-def past_of(dataset: Dataset, catalog: Catalog) -> list[int]:
-    """What the listener of a dataset heard in all sessions, as the past of a query.
+def long_term_history(dataset: Dataset, catalog: Catalog) -> list[int]:
+    """Plays of a dataset's one listener in all sessions, as `Query.past`.
 
-    Without what was skipped or disliked, and without tracks that the catalog lacks; the latest
-    that a query may have, oldest first, as catalog rows.
+    Returns the latest `MAX_PAST` plays as catalog rows, oldest first. Skipped and disliked tracks
+    and tracks outside the catalog do not count.
 
     Raises:
         UsageError: the dataset has no listener, or several.
@@ -75,8 +75,8 @@ def past_of(dataset: Dataset, catalog: Catalog) -> list[int]:
             do="a past is that of one",
         )
     sessions = Sessions.of(dataset)
-    heard = sessions.tracks[~sessions.negative]
-    begun = sessions.starts[sessions.owners[~sessions.negative]]
-    rows = match_tracks(dataset.tracks, catalog)[heard[np.argsort(begun, kind="stable")]]
-    past: list[int] = rows[rows >= 0][-MAX_PAST:].tolist()
-    return past
+    plays = sessions.tracks[~sessions.negative]
+    session_starts = sessions.starts[sessions.owners[~sessions.negative]]
+    rows = match_tracks(dataset.tracks, catalog)[plays[np.argsort(session_starts, kind="stable")]]
+    history: list[int] = rows[rows >= 0][-MAX_PAST:].tolist()
+    return history

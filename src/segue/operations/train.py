@@ -1,4 +1,4 @@
-"""Training: a recipe and a dataset become a bundle that says where it came from."""
+"""Training: a recipe and a dataset become a bundle with its provenance."""
 
 from __future__ import annotations
 
@@ -33,32 +33,32 @@ def train(
 
     Args:
         recipe: from `segue.recipe.load_recipe`.
-        dataset: to learn from.
-        seed: of everything random, the split included.
-        holdout: protocol whose test side is left out; None learns from every row.
+        dataset: training data, before the holdout.
+        seed: random seed of training and of the split.
+        holdout: protocol whose test rows are held out; None trains on every row.
         progress: show progress on stderr.
-        checkpoint: file for long training to go on from, where it was made by the same training,
-            and to write to as it gets on.
+        checkpoint: file that long training writes to, and resumes from where the same training
+            wrote it.
 
     Returns:
-        the bundle, not yet saved, and what it cost.
+        the bundle, not yet saved, and the report of time, memory and counts.
 
     Raises:
         UsageError: no such protocol.
-        DataError: the dataset lacks what the recommender learns from, or has nothing to hold out.
+        DataError: the dataset lacks data that the recommender needs, or rows to hold out.
     """
     start = time.perf_counter()
     recommender = recipe.make()
-    learned_from = find_protocol(holdout).split(dataset, seed).train if holdout else dataset
+    training_data = find_protocol(holdout).split(dataset, seed).train if holdout else dataset
     try:
-        recommender.fit(learned_from, TrainingOptions(seed, progress, checkpoint))
+        recommender.fit(training_data, TrainingOptions(seed, progress, checkpoint))
     except np.linalg.LinAlgError as error:
         raise ConfigError(
             f"training gave values that are not finite ({error})",
             where=f"recipe {recipe.name}",
             do="take settings nearer to the defaults",
         ) from error
-    bundle = bundle_of(recommender, dataset, learned_from, recipe.name, seed, holdout)
+    bundle = bundle_of(recommender, dataset, training_data, recipe.name, seed, holdout)
     bundle.report = TrainingReport(
         seconds=round(time.perf_counter() - start, 3),
         peak_rss_mb=round(peak_rss_mb(), 1),
@@ -70,19 +70,19 @@ def train(
 def bundle_of(
     recommender: Recommender,
     dataset: Dataset,
-    learned_from: Dataset,
+    training_data: Dataset,
     recipe: str,
     seed: int,
     holdout: str | None = None,
 ) -> Bundle:
-    """A trained recommender with its manifest.
+    """Bundle of a trained recommender, with its manifest.
 
     Args:
-        recommender: trained.
-        dataset: whole.
-        learned_from: its training side, or `dataset`.
+        recommender: the trained recommender.
+        dataset: the dataset with its test rows.
+        training_data: its training rows, or `dataset` itself.
         recipe: name of the recipe.
-        seed: of training.
+        seed: seed of training.
         holdout: protocol that made the training side.
     """
     manifest = Manifest(
@@ -95,10 +95,10 @@ def bundle_of(
         simulated=dataset.info.simulated,
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
         extractor=_extractor(recommender),
-        metrics=_learned(learned_from, recommender.catalog.plays),
+        metrics=_counts(training_data, recommender.catalog.plays),
         libraries=libraries(),
     )
-    return Bundle(recommender, manifest, learned_hashes(learned_from))
+    return Bundle(recommender, manifest, learned_hashes(training_data))
 
 
 def _extractor(recommender: Recommender) -> str | None:
@@ -106,7 +106,7 @@ def _extractor(recommender: Recommender) -> str | None:
     return None if extractor is None else extractor.name
 
 
-def _learned(
+def _counts(
     dataset: Dataset, plays: np.ndarray[tuple[int], np.dtype[np.int32]]
 ) -> dict[str, float]:
     listeners = np.unique(dataset.listens["listener"].to_numpy())

@@ -36,7 +36,7 @@ from segue.system.progress import note
 
 MINUTES = 20.0
 _GLANCE = 200
-"""Queries that tell how a model does that is trained halfway."""
+"""Number of queries that score a partly trained model."""
 _STARTUP_TRIALS = 8
 """Trials with random settings before the estimator proposes some."""
 
@@ -45,11 +45,11 @@ class Trial(msgspec.Struct, frozen=True):
     """One set of settings.
 
     Attributes:
-        number: from 0, which is the recipe as it is.
+        number: number from 0; trial 0 is the unchanged recipe.
         settings: values of the searched settings.
         state: "complete", "pruned" (stopped early: it fell behind) or "failed" (refused, diverged).
-        score: of the validation metric; null unless complete.
-        seconds: training and scoring took.
+        score: value of the metric on validation; null unless complete.
+        seconds: time of training and scoring.
     """
 
     number: int
@@ -60,18 +60,18 @@ class Trial(msgspec.Struct, frozen=True):
 
 
 class Tuning(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``segue tune --json`` prints.
+    """Output of ``segue tune --json``.
 
     Attributes:
-        recipe: with the best settings found.
-        protocol, metric, seed: how trials were scored.
-        queries: of the validation.
+        recipe: the recipe with the best settings.
+        protocol, metric, seed: protocol, metric and seed of the scores.
+        queries: number of queries in the validation.
         start: score of the recipe as it was given.
         best: score of the best trial.
         difference: best minus start on the same queries, with its interval. It is optimistic: the
             best of many trials on one validation is partly luck.
         trials: in order.
-        interrupted: whether the search was stopped before its budget was used.
+        interrupted: whether an interrupt ended the search before its budget.
     """
 
     recipe: Recipe
@@ -94,14 +94,14 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting to search: its space, the value that the recipe has, and whether it is whole."""
+    """A setting to search: its space, the recipe's value, and whether it is an integer."""
 
     search: Search
     value: Any
     whole: bool
 
     def widened(self) -> Setting:
-        """The same with a space that holds the value."""
+        """This setting, its space widened to hold the value."""
         search, value = self.search, self.value
         if search.holds(value):
             return self
@@ -112,18 +112,18 @@ class Setting:
 
 
 def search_space(recipe: Recipe, names: Sequence[str] = ()) -> dict[str, Setting]:
-    """Settings of a recipe that can be searched, by dotted name.
+    """The search space of a recipe, by dotted name of the setting.
 
-    A setting that the recipe switches off (0 where the space is a range of magnitudes) stays off.
-    A space that lacks the recipe's value is widened to hold it.
+    A setting that the recipe switches off (0 on a logarithmic range) stays off. A space widens to
+    hold the recipe's value.
 
     Args:
-        recipe: whose settings they are.
+        recipe: the recipe to tune.
         names: search these alone, those of inner tables (``wrmf.factors``) too; none: every setting
             of the recommender itself that has a space.
 
     Raises:
-        UsageError: a name that is not searched, or nothing to search.
+        UsageError: a name has no search space, or nothing is left to search.
     """
     known = _spaces(recipe.make().config)
     if unknown := [name for name in names if name not in known]:
@@ -211,7 +211,7 @@ def tune(
 def _identity(
     recipe: Recipe, dataset: Dataset, protocol: str, metric: str, seed: int, space: Any
 ) -> dict[str, Any]:
-    """What trials of one study have in common."""
+    """The facts that all trials of one study share."""
     facts = repr((recipe.recommender, sorted(recipe.settings.items()), sorted(space.items())))
     return {
         "recipe": recipe.name,
@@ -233,7 +233,7 @@ class _Scorer:
     n: int
     seed: int
     values: dict[str, Float64] = field(default_factory=dict)
-    """Score of each query, by settings that were complete."""
+    """Score of each query, by the settings of complete trials."""
 
     def model(
         self, settings: Mapping[str, Any], monitor: Callable[[int, Any], None] | None
@@ -247,7 +247,7 @@ class _Scorer:
 
     @cached_property
     def glance(self) -> Test:
-        """A part of the validation, for models that are trained halfway."""
+        """A part of the validation, for partly trained models."""
         test = self.inner.test
         if test.candidates is not None or len(test) <= _GLANCE:
             return test
@@ -280,14 +280,14 @@ class _Scorer:
         return values[self.metric]
 
     def scores_of(self, settings: Mapping[str, Any]) -> Float64:
-        """Score of each query by settings that were complete, perhaps in an earlier call."""
+        """Score of each query for the settings of a complete trial of this or an earlier call."""
         key = repr(sorted(settings.items()))
         if key not in self.values:
             self.values[key] = self.score(self.model(settings, None))
         return self.values[key]
 
     def keep(self, settings: Mapping[str, Any], values: Float64) -> None:
-        """Remember the scores of complete settings."""
+        """Store the scores of complete settings."""
         self.values[repr(sorted(settings.items()))] = values
 
 
@@ -299,10 +299,10 @@ class _Search:
     """The trials of one study.
 
     Args:
-        scorer: of settings.
-        space: to search.
-        identity: of the study.
-        file: that keeps it, or None.
+        scorer: trains and scores settings.
+        space: search space.
+        identity: facts that the study's trials share.
+        file: file of the study, or None.
         progress: whether to report trials.
     """
 
@@ -357,7 +357,7 @@ class _Search:
             study.set_user_attr(name, value)
         if not study.trials:
             study.enqueue_trial({name: setting.value for name, setting in self.space.items()})
-        for trial in study.trials:  # whatever ended during a trial, its settings come again
+        for trial in study.trials:  # repeat the settings of a trial that was cut off
             if trial.state == optuna.trial.TrialState.RUNNING:
                 study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
                 study.enqueue_trial(trial.params)
@@ -393,7 +393,7 @@ class _Search:
         return self._result(protocol, interrupted)
 
     def _done(self) -> int:
-        """Trials that came to an end: complete, or pruned, or refused by their settings."""
+        """Number of trials that ended: complete, pruned, or with refused settings."""
         return sum(_settled(trial) for trial in self.study.trials)
 
     def _complete(self) -> list[Any]:
@@ -401,20 +401,22 @@ class _Search:
         return [trial for trial in self.study.trials if trial.state == state]
 
     def _trial(self, deadline: float) -> bool:
-        """Train and score one set of settings; False where the time ended first."""
+        """Train and score one set of settings; False if the time ran out first."""
         state = self.optuna.trial.TrialState
         self.study.sampler = self._sampler()
         trial = self.study.ask()
         settings = {name: _suggested(trial, name, s) for name, s in self.space.items()}
         first = not self._complete()
 
-        def monitor(step: int, found: float | Recommender) -> None:
+        def monitor(step: int, result: float | Recommender) -> None:
             if time.monotonic() > deadline and not first:
                 raise _OutOfTime
-            if isinstance(found, Recommender):
-                found = self.sign * float(np.nanmean(self.scorer.score(found, self.scorer.glance)))
-            trial.report(found, step)
-            if trial.should_prune() and not first:  # the recipe itself is always trained to the end
+            if isinstance(result, Recommender):
+                result = self.sign * float(
+                    np.nanmean(self.scorer.score(result, self.scorer.glance))
+                )
+            trial.report(result, step)
+            if trial.should_prune() and not first:  # the recipe itself always trains to the end
                 raise self.optuna.TrialPruned
 
         try:
@@ -438,7 +440,7 @@ class _Search:
         return True
 
     def _again(self, trial: Any) -> None:
-        """Give a trial up; its settings come first when the study goes on."""
+        """Give a trial up; the study tries its settings first when it resumes."""
         self.study.tell(trial, state=self.optuna.trial.TrialState.FAIL)
         self.study.enqueue_trial(trial.params)
 
@@ -482,7 +484,7 @@ class _Search:
 
 
 def _settled(trial: Any) -> bool:
-    """Whether a trial came to an end by itself, not by that of the time or the program."""
+    """Whether a trial ended by itself, not by a time limit or an interrupt."""
     return trial.state.name in ("COMPLETE", "PRUNED") or "refused" in trial.user_attrs
 
 
@@ -497,7 +499,7 @@ def _trial_of(trial: Any, sign: float) -> Trial:
 
 
 def _suggested(trial: Any, name: str, setting: Setting) -> Any:
-    """A value of the space."""
+    """A value for the setting, proposed by Optuna."""
     search = setting.search
     if search.choices:
         return trial.suggest_categorical(name, search.choices)

@@ -1,9 +1,7 @@
-"""The list stage: from the best tracks to a good list.
+"""The list stage: turns a ranking into a list.
 
-Duplicates go, rare tracks come forward, artists and albums spread.
-
-Everything here is off unless asked for, and off in evaluation: it changes what is answered, not
-how well the recommender ranks.
+It removes duplicates, moves rare tracks forward, and spreads artists and albums. All of it is off
+by default and in evaluation.
 """
 
 from __future__ import annotations
@@ -23,12 +21,12 @@ from segue.queries import Queries, Query, Slate
 from segue.reranking.recordings import Recordings
 
 _ROUNDING = 1e-9
-"""What floats may add to a product: 7 % of 100 are 7, whatever they say."""
+"""Tolerance for rounding: 7 % of 100 are 7, also in floats."""
 
 
 @dataclass(frozen=True)
 class ListStage:
-    """What a list must be besides well ranked.
+    """Rules of a list beyond its ranking.
 
     Attributes:
         one_recording: answer a recording once, also where the catalog has it under several uris
@@ -81,18 +79,18 @@ class ListStage:
         return bool(self.artist_spacing or self.album_spacing or self.cold_quota)
 
     def pool(self, n: int) -> int:
-        """How many of the best tracks a list of n is chosen from before spacing and quota."""
+        """Number of best tracks that compete for a list of n, before spacing and quota."""
         return math.ceil(n * (1 + 9 * self.adventure) - _ROUNDING)
 
 
 def continue_playlist(
     recommender: Recommender, query: Query, n: int, stage: ListStage | None = None
 ) -> Slate:
-    """The list that answers one query: exactly min(n, what is available after duplicates).
+    """The list for one query: exactly min(n, available tracks after duplicates).
 
     Places are filled one after the other with the first remaining track, in the order of the
     adventure, that the quota and the spacing allow.
-    More tracks are asked for until that is decided, up to the whole catalog.
+    The recommender ranks deeper until the list is decided, up to the whole catalog.
 
     Raises:
         UsageError: n is below 1, or the query is malformed.
@@ -106,14 +104,14 @@ def continue_playlists(
     ns: Sequence[int],
     stages: Sequence[ListStage],
 ) -> list[Slate]:
-    """The lists that answer several queries, each as `continue_playlist` gives it alone.
+    """The lists for several queries, each as `continue_playlist` gives it alone.
 
     The recommender ranks them in one batch, as deep as the deepest list among them needs at
     first; only those that are not decided by that are ranked again, deeper.
 
     Args:
-        recommender: that ranks.
-        queries, ns, stages: what is asked, how many tracks, and what the list must be, for each.
+        recommender: ranks the tracks.
+        queries, ns, stages: query, number of tracks, and rules of each list.
 
     Raises:
         UsageError: an n is below 1, or a query is malformed.
@@ -124,7 +122,7 @@ def continue_playlists(
             raise UsageError(f"n is {n}", where=f"query {q}", do="ask for at least 1 track")
     catalog = recommender.catalog
     lists: dict[int, Slate] = {}
-    # How deep each query that is not decided has to be ranked.
+    # Required depth of the ranking for each undecided query.
     asks = {q: stage.pool(n) for q, (_, n, stage) in enumerate(asked)}
     while asks:
         deepest = max(asks.values())
@@ -145,7 +143,7 @@ def continue_playlists(
 def _listed(
     catalog: Catalog, query: Query, n: int, stage: ListStage, ranked: Slate, exhausted: bool
 ) -> Slate | None:
-    """The list of n from the best tracks; None where more are needed to decide."""
+    """The list of n from the best tracks; None if the decision needs more tracks."""
     keep = np.arange(len(ranked.tracks))
     if stage.one_recording:
         keep = Recordings(catalog, query.tracks).first_of_each(ranked.tracks)
@@ -178,7 +176,7 @@ def _arranged(
     stage: ListStage,
     exhausted: bool,
 ) -> npt.NDArray[np.int64]:
-    """Positions in `tracks` of the first n places; fewer where more tracks are needed to decide."""
+    """Positions in `tracks` of the first n places; fewer if the decision needs more tracks."""
     rules = []
     before = np.fromiter(history, np.int64)
     for spacing, columns in (
@@ -194,16 +192,16 @@ def _arranged(
     left = np.ones(len(tracks), np.bool_)
     places: list[int] = []
     while len(places) < min(n, len(tracks)):
-        wanted = left & cold if due[len(places)] > cold[places].sum() else left
-        if exhausted and not wanted.any():
-            wanted = left
-        allowed = wanted.copy()
+        preferred = left & cold if due[len(places)] > cold[places].sum() else left
+        if exhausted and not preferred.any():
+            preferred = left
+        allowed = preferred.copy()
         for codes, recent, spacing in rules:
             allowed &= ~np.isin(codes, [code for code in recent[-spacing:] if code >= 0])
         if not allowed.any():
             if not exhausted:
                 break
-            allowed = wanted
+            allowed = preferred
         place = int(np.argmax(allowed))
         left[place] = False
         places.append(place)
@@ -213,7 +211,7 @@ def _arranged(
 
 
 def _due(n: int, share: float) -> npt.NDArray[np.int64]:
-    """How many cold tracks a list of n must have down to each place. (n,)"""
+    """Minimum number of cold tracks down to each place of a list of n. (n,)"""
     count = math.ceil(n * share - _ROUNDING)
     latest = n * np.arange(1, count + 1) // max(1, count)
     return np.searchsorted(latest, np.arange(1, n + 1), side="right")

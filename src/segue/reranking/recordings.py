@@ -1,4 +1,4 @@
-"""Recordings: which tracks are the same one."""
+"""Recordings: tracks under several uris."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from segue.numeric.arrays import Int32
 from segue.text.normalize import comparable, without_notes
 
 SAME_DURATION_MS = 3000
-"""Two tracks of one name are one recording only if their lengths differ by no more than this."""
+"""Maximum difference in length between two tracks of one recording."""
 
 
 class Recordings:
-    """Which tracks of a catalog are one recording under several uris.
+    """Finds tracks of a catalog that are one recording under several uris.
 
     Two tracks are one recording if both have the same `recording` id, or if title and artist are
     the same (`comparable`, without notes on guests or a remaster) and their lengths differ by at
-    most `SAME_DURATION_MS`. "Live", "remix" or "acoustic" tell two recordings apart.
-    A missing artist or length is a doubt, and in doubt they are two.
+    most `SAME_DURATION_MS`. "Live", "remix" or "acoustic" tell two recordings apart. With a missing
+    artist or length they count as two.
 
     Args:
-        catalog: of the tracks.
-        history: tracks that count as met already.
+        catalog: catalog of the tracks.
+        history: tracks whose recordings count as seen.
     """
 
     def __init__(self, catalog: Catalog, history: Iterable[int] = ()) -> None:
@@ -35,7 +35,7 @@ class Recordings:
         self.first_of_each(np.fromiter(history, np.int32))
 
     def first_of_each(self, tracks: Int32) -> npt.NDArray[np.int64]:
-        """Positions in `tracks` of recordings not met before; they are met from now on."""
+        """Positions in `tracks` of recordings not seen before; they count as seen from now on."""
         table = self._table.take(tracks)
         columns = (
             comparable(without_notes(table["title"])),
@@ -44,16 +44,16 @@ class Recordings:
             table["recording"],
         )
         rows = zip(*(column.to_pylist() for column in columns), strict=True)
-        return np.array([i for i, row in enumerate(rows) if self._meet(*row)], np.int64)
+        return np.array([i for i, row in enumerate(rows) if self._add(*row)], np.int64)
 
-    def _meet(
+    def _add(
         self,
         title: str | None,
         artist: str | None,
         duration_ms: int | None,
         recording: str | None,
     ) -> bool:
-        """Whether this is a recording not met before."""
+        """Whether the recording is new; it counts as seen from now on."""
         if recording and recording in self._ids:
             return False
         if title and artist and duration_ms is not None:

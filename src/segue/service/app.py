@@ -30,24 +30,24 @@ def create_app(service: Service, tokens: Tokens, *, beyond: bool = False) -> Fas
     """The app of a service.
 
     Args:
-        service: not started yet; the app starts and closes it.
-        tokens: of those who may ask.
-        beyond: whether other machines can reach it: then everybody needs a token.
+        service: service before its start; the app starts and closes it.
+        tokens: tokens of the clients.
+        beyond: whether other machines can reach it: then every client needs a token.
     """
 
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
         await service.start()
         with suppress(ValueError, RuntimeError):  # only the main thread takes signals
-            if not _on_hangup(again):
+            if not _on_hangup(reload):
                 _LOG.info("no SIGHUP on this system: POST /v1/admin/bundle loads a bundle again")
         yield
         await service.close()
 
     swaps: set[asyncio.Task[object]] = set()
 
-    def again() -> None:
-        """Load the bundle's folder again; what is wrong with it is in the log."""
+    def reload() -> None:
+        """Reload the bundle's folder; errors go to the log."""
         task = asyncio.ensure_future(_quietly(service))
         swaps.add(task)
         task.add_done_callback(swaps.discard)
@@ -72,7 +72,7 @@ def create_app(service: Service, tokens: Tokens, *, beyond: bool = False) -> Fas
 
 
 def _on_hangup(call: Callable[[], None]) -> bool:
-    """Have a hangup answered by a call; False where the system has none."""
+    """Call a function on SIGHUP; False if the system has no SIGHUP."""
     if not hasattr(signal, "SIGHUP"):
         return False
     try:
@@ -88,7 +88,7 @@ async def _quietly(service: Service) -> None:
 
 
 class Measured:
-    """How long every request took, by its route."""
+    """Middleware that records the time of every request, by route."""
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
         self.app, self.metrics = app, metrics
@@ -99,14 +99,14 @@ class Measured:
             return
         start, status = time.perf_counter(), 500
 
-        async def told(message: Message) -> None:
+        async def recorded(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self.app(scope, receive, told)
+            await self.app(scope, receive, recorded)
         finally:
             route = getattr(scope.get("route"), "path", "none")
             seconds = self.metrics.seconds.labels(route, _method(scope["method"]), status)
@@ -114,5 +114,5 @@ class Measured:
 
 
 def _method(name: str) -> str:
-    """One of the usual ones: clients could make up any number of others."""
+    """A known method, or "other": clients could invent any number."""
     return name if name in problems.METHODS else "other"

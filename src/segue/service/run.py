@@ -29,7 +29,7 @@ UPLOADS = "uploads"
 
 
 def folder_of(bundle: Path, data: Path | None) -> Path:
-    """Where a service keeps its log, tokens and uploads: beside the bundle, if nothing is said."""
+    """Folder of log, tokens and uploads; by default next to the bundle."""
     return data or bundle.absolute().with_name(f"{bundle.absolute().name}.service")
 
 
@@ -45,22 +45,22 @@ def serve(
     report: Path | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> None:
-    """Serve a bundle until it is interrupted.
+    """Serve a bundle until an interrupt.
 
     Args:
-        bundle: folder.
-        host: address to listen on; beyond this machine everybody needs a token.
+        bundle: folder of the bundle.
+        host: address to listen on; beyond localhost, every client needs a token.
         port: 0 takes a free one.
         data: folder of the log, tokens and uploads.
         token_file: file with one more token in plain text.
         log: connection string of a PostgreSQL database instead of the SQLite file in `data`.
-        sounds: dataset whose sound files may be played.
-        report: page of `segue evaluate`, to show.
-        settings: of `ServiceSettings`.
+        sounds: dataset with sound files for the page to play.
+        report: report of `segue evaluate` for the page.
+        settings: settings of `ServiceSettings`.
 
     Raises:
         ConfigError: a wrong setting.
-        BundleError: not a bundle that answers.
+        BundleError: no bundle, or one that answers wrongly.
         DataError: `sounds` is no dataset, or `token_file` holds no token.
         StoreError: the log cannot be used.
         UsageError: the address cannot be listened on.
@@ -92,11 +92,11 @@ def serve(
         timeout_graceful_shutdown=10,
     )
     listening = _bound(host, port)
-    there = listening.getsockname()[1]
+    bound_port = listening.getsockname()[1]
     name = f"[{host}]" if ":" in host else host
     if beyond and not tokens:
         print(f"segue: no token yet: segue token NAME --data {folder}", file=sys.stderr)
-    server = _Server(config, f"segue: {live.version} answers on http://{name}:{there}/", early)
+    server = _Server(config, f"segue: {live.version} answers on http://{name}:{bound_port}/", early)
     asyncio.run(server.serve(sockets=[listening]))
 
 
@@ -106,8 +106,7 @@ def _bound(host: str, port: int) -> socket.socket:
     # On Windows SO_REUSEADDR would let two services listen on one port.
     alone = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
     bound.setsockopt(socket.SOL_SOCKET, alone or socket.SO_REUSEADDR, 1)
-    # Connections have it from here. Without, the end of an answer waits 40 ms for the client to
-    # confirm its beginning.
+    # Connections inherit this. Without it, the end of a reply waits 40 ms for the client's ACK.
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         bound.bind((host, port))
@@ -128,7 +127,7 @@ def _remember_reloads() -> list[int]:
 
 
 def _notify(state: str) -> None:
-    """Tell the service manager, where one waits for it (sd_notify of systemd)."""
+    """Notify the service manager, if any (sd_notify of systemd)."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address or not hasattr(socket, "AF_UNIX"):
         return
@@ -139,16 +138,16 @@ def _notify(state: str) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Says on stderr and to the service manager when it has started, and when it stops."""
+    """Reports its start on stderr, and start and stop to the service manager."""
 
-    def __init__(self, config: uvicorn.Config, said: str, early: list[int]) -> None:
+    def __init__(self, config: uvicorn.Config, message: str, early: list[int]) -> None:
         super().__init__(config)
-        self._said, self._early = said, early
+        self._message, self._early = message, early
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            print(self._said, file=sys.stderr, flush=True)
+            print(self._message, file=sys.stderr, flush=True)
             _notify("READY=1")
             for number in self._early[:1]:  # the app handles it by now
                 signal.raise_signal(number)

@@ -30,7 +30,7 @@ MIN_DURATION_MS, MAX_DURATION_MS = 60_000, 480_000
 
 
 def generator(seed: int, stream: str, chunk: int = 0) -> np.random.Generator:
-    """A generator of its own for each part of the world and each chunk of it."""
+    """The random generator of one part of the world and one chunk."""
     return np.random.default_rng([seed, chunk, *stream.encode()])
 
 
@@ -101,12 +101,12 @@ class Music:
         genres: Int32 = np.searchsorted(inner, rng.random(n) * self.reach[-1]).astype(np.int32)
         return genres
 
-    def draw_beside(self, rng: np.random.Generator, genres: Int32) -> Int32:
-        """Another genre for each, rather a near one. (n,)"""
+    def draw_other_genre(self, rng: np.random.Generator, genres: Int32) -> Int32:
+        """Another genre for each, with high chances for near genres. (n,)"""
         chances = self.neighbours[genres]
         below = chances < rng.random((len(genres), 1)) * chances[:, -1:]
-        beside: Int32 = np.count_nonzero(below, axis=1).astype(np.int32)
-        return beside
+        others: Int32 = np.count_nonzero(below, axis=1).astype(np.int32)
+        return others
 
     def draw(self, rng: np.random.Generator, low: Float64, high: Float64) -> Int32:
         """A track by popularity from each stretch low..high of the shelf. (n,)"""

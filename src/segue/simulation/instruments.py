@@ -172,5 +172,5 @@ def in_a_room(samples: Float32, echo: float, tilt: float) -> Float32:
     spectrum *= 1 + np.float32(echo) * echoes
     spectrum *= np.exp(octaves * np.float32(tilt * np.log(10) / 20))
     spectrum[: round(25 * size / RATE)] = 0  # what is too low to hear only takes room
-    heard: Float32 = fft.irfft(spectrum, size)[: len(samples)]
-    return heard
+    sound: Float32 = fft.irfft(spectrum, size)[: len(samples)]
+    return sound

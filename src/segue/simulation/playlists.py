@@ -1,4 +1,4 @@
-"""How tracks follow each other in a simulated world, and its playlists."""
+"""Sequences of tracks in a simulated world, and its playlists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TASTE = 0.15  # variance of a playlist's, listener's or session's point around 
 
 @dataclass(frozen=True)
 class PlaylistStyle:
-    """How tracks follow each other in a playlist or a session.
+    """Parameters of a sequence of tracks in a playlist or a session.
 
     Attributes:
         second: chance that a track comes from the owner's second genre rather than the first.
@@ -59,7 +59,7 @@ def _draw_runs(
     first = genres[head, 0]
     genre = np.where(rng.random(len(head)) < habit.second, genres[head, 1], first)
     drifting = np.flatnonzero(rng.random(len(head)) < habit.drift)
-    genre[drifting] = music.draw_beside(rng, first[drifting])
+    genre[drifting] = music.draw_other_genre(rng, first[drifting])
     low, high = music.genre_reach[genre], music.genre_reach[genre + 1]
     popular = rng.random(len(head)) < habit.popular
     low[popular], high[popular] = 0.0, music.reach[-1]
@@ -92,12 +92,12 @@ def draw_lists(
     tracks = np.empty(0, np.int32)
     missing = lengths
     for attempt in range(1000):
-        wanted = np.repeat(np.arange(owners), missing * 5 // 4 + (missing > 0))
+        missing_owners = np.repeat(np.arange(owners), missing * 5 // 4 + (missing > 0))
         if attempt < 6:
-            drawn = _draw_runs(music, rng, habit, wanted, points, genres)
+            drawn = _draw_runs(music, rng, habit, missing_owners, points, genres)
         else:
-            drawn = rng.integers(0, len(music.shelf), len(wanted), dtype=np.int32)
-        owner, tracks = np.concatenate([owner, wanted]), np.concatenate([tracks, drawn])
+            drawn = rng.integers(0, len(music.shelf), len(missing_owners), dtype=np.int32)
+        owner, tracks = np.concatenate([owner, missing_owners]), np.concatenate([tracks, drawn])
         _, first = np.unique(owner * len(music.shelf) + tracks, return_index=True)
         first.sort()
         first = first[np.argsort(owner[first], kind="stable")]
@@ -130,11 +130,11 @@ class SimulatedPlaylists:
     tracks: Int32
     """End to end. (sum of lengths,)"""
     outliers: Bools
-    """Which of these were planted regardless of taste. (sum of lengths,)"""
+    """Mask of random tracks, drawn regardless of taste. (sum of lengths,)"""
 
 
 def longest(tracks: int) -> int:
-    """Entries of the longest playlist that a world of so many tracks has."""
+    """Maximum length of a playlist in a world of so many tracks."""
     return int(np.clip(tracks // 8, 20, MAX_LENGTH))
 
 
@@ -159,12 +159,12 @@ def plant_outliers(
     missing = np.flatnonzero(planted)
     while len(missing):
         drawn = rng.integers(0, catalog, len(missing), dtype=np.int32)
-        wanted = owner[missing] * catalog + drawn
+        pairs = owner[missing] * catalog + drawn
         new = np.zeros(len(missing), np.bool_)
-        new[np.unique(wanted, return_index=True)[1]] = True
-        new &= ~np.isin(wanted, taken)
+        new[np.unique(pairs, return_index=True)[1]] = True
+        new &= ~np.isin(pairs, taken)
         tracks[missing[new]] = drawn[new]
-        taken = np.concatenate([taken, wanted[new]])
+        taken = np.concatenate([taken, pairs[new]])
         missing = missing[~new]
     return planted
 
@@ -181,7 +181,7 @@ def draw_playlists(
     median = MEDIAN_LENGTH * most / MAX_LENGTH
     lengths = np.exp(rng.normal(np.log(median), _LENGTH_SPREAD, count))
     first = music.draw_genres(rng, count)
-    second = music.draw_beside(rng, first)
+    second = music.draw_other_genre(rng, first)
     genres = np.stack([first, np.where(rng.random(count) < 0.5, first, second)], axis=1)
     shares = np.array([[1 - PLAYLIST.second, PLAYLIST.second]], np.float32).repeat(count, axis=0)
     points = draw_points(music, rng, genres, shares)

@@ -1,4 +1,4 @@
-"""Who listens in a simulated world: tastes, sessions in a context, and skips."""
+"""Listeners of a simulated world: tastes, sessions in a context, and skips."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _PARTIAL = 0.1  # of what is not skipped
 _PAUSE_MS = 2_000
 
 START_MS = 1_704_067_200_000
-"""When the world begins: 2024-01-01 UTC, in milliseconds."""
+"""Start of the world: 2024-01-01 UTC, in milliseconds."""
 SPAN_MS = 731 * 86_400_000
-"""How long it lasts: two years."""
+"""Length of the world: two years, in milliseconds."""
 _SLOT_MS = SESSION_LENGTHS[1] * (MAX_DURATION_MS + _PAUSE_MS)  # no session is longer
 
 
@@ -52,7 +52,7 @@ def skip_probability(listeners: Float32, sessions: Float32, tracks: Float32) -> 
 
 @dataclass(frozen=True)
 class Listeners:
-    """All listeners, and whose each session is."""
+    """All listeners, and the owner of each session."""
 
     points: Float32
     """(listeners, FACTORS)"""
@@ -61,11 +61,11 @@ class Listeners:
     owners: Int32
     """Listener of each session, rising. (sessions,)"""
     starts_ms: Int64
-    """When each session begins, since 1970. (sessions,)"""
+    """Start of each session in milliseconds since 1970. (sessions,)"""
 
 
 def make_listeners(music: Music, seed: int, listeners: int, sessions: int) -> Listeners:
-    """Listeners with tastes, and when they listen; activity is log-normal (heavy-tailed)."""
+    """Draw listeners, tastes and session times; activity is log-normal (heavy-tailed)."""
     rng = generator(seed, "listeners")
     genres = np.stack([music.draw_genres(rng, listeners) for _ in range(3)], axis=1)
     shares = rng.dirichlet([6, 2, 1], listeners).astype(np.float32)
@@ -104,11 +104,13 @@ def draw_sessions(
     rng = generator(seed, "sessions", chunk)
     who = people.owners[rows]
     count = len(who)
-    own = people.genres[who, rng.choice(3, count, p=[0.6, 0.25, 0.15])]
-    context = np.where(rng.random(count) < 0.6, own, music.draw_genres(rng, count))
+    favourite = people.genres[who, rng.choice(3, count, p=[0.6, 0.25, 0.15])]
+    context = np.where(rng.random(count) < 0.6, favourite, music.draw_genres(rng, count))
     points = draw_points(music, rng, context[:, None], np.ones((count, 1), np.float32))
     lengths = rng.integers(SESSION_LENGTHS[0], SESSION_LENGTHS[1] + 1, count)
-    tracks = draw_lists(music, rng, SESSION, lengths, points, np.stack([context, own], axis=1))
+    tracks = draw_lists(
+        music, rng, SESSION, lengths, points, np.stack([context, favourite], axis=1)
+    )
     of = np.repeat(np.arange(count), lengths)
     chance = skip_probability(people.points[who[of]], points[of], music.track_latents[tracks])
 

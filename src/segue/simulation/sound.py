@@ -20,7 +20,7 @@ _STEPS = 16  # of a bar of four beats
 
 
 class Control(NamedTuple):
-    """One thing about a piece that its latent point decides."""
+    """A property of a piece that its latent point decides."""
 
     name: str
     factor: int
@@ -45,7 +45,7 @@ CONTROLS = (
     Control("harmony", 12, 0.5),
     Control("swing", 13, 0.5),
 )
-"""What is heard of a point. Coordinates without a control are silent."""
+"""Controls of the sound by coordinate. Coordinates without a control are silent."""
 
 
 def sound_controls(music: Music, seed: int) -> Float32:
@@ -73,7 +73,7 @@ _PROGRESSIONS = (
 
 @dataclass(frozen=True)
 class Style:
-    """What all pieces of an artist have in common beside its point: habits that are no taste."""
+    """Habits that all pieces of an artist share, unrelated to its point."""
 
     progression: tuple[int, ...]
     bass_steps: tuple[int, ...]
@@ -207,7 +207,7 @@ class _Piece:
         return out
 
     def bells(self) -> Float32:
-        """A slow melody of the piece's own."""
+        """A slow melody."""
         out = np.zeros(self._samples, np.float32)
         place = int(self._rng.integers(7))
         pitches = _above(self._scale, 76, 8)

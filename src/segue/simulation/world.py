@@ -192,7 +192,7 @@ class _Making:
             self._advance(len(rows))
 
     def sound(self, seconds: int, advance: Advance) -> Tensors:
-        """Write the tracks' sound; what of the truth is heard in it."""
+        """Write the sound files; returns their part of the truth."""
         controls = sound_controls(self._music, self._seed)
         recordings = record(self._writer.folder, self._music, controls, self._seed, seconds)
         for recording in recordings:
@@ -202,7 +202,7 @@ class _Making:
         return {"track_sound": controls}
 
     def playlists(self, count: int, outliers: float) -> Tensors:
-        """Write playlists with this share of outliers; their part of the truth."""
+        """Write playlists with this share of outliers; returns their part of the truth."""
         latents = np.empty((count, FACTORS), np.float32)
         genres = np.empty((count, 2), np.int32)
         planted = [np.zeros(0, np.bool_)]
@@ -229,7 +229,7 @@ class _Making:
         return tensors | ({"playlist_outliers": np.concatenate(planted)} if outliers else {})
 
     def listens(self, people: Listeners) -> Tensors:
-        """Write listeners and their listens; the sessions' part of the truth."""
+        """Write listeners and their listens; returns the sessions' part of the truth."""
         listeners, sessions = len(people.points), len(people.owners)
         for start in range(0, listeners, _TRACKS_AT_ONCE):
             rows = range(start, min(start + _TRACKS_AT_ONCE, listeners))
@@ -264,7 +264,7 @@ class _Making:
 
 
 class _Header(msgspec.Struct, kw_only=True):
-    """What the truth file says of itself."""
+    """Header of the truth file."""
 
     format: str
     seed: int
@@ -272,7 +272,7 @@ class _Header(msgspec.Struct, kw_only=True):
 
 
 def truth(dataset: Path | str) -> Tensors:
-    """What is true of a simulated world; `docs/reference/world.md` lists the tensors.
+    """Ground truth of a simulated world; `docs/reference/world.md` lists the tensors.
 
     Raises:
         DataError: the folder holds no simulated world, or its truth is damaged.

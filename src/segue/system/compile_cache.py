@@ -1,7 +1,6 @@
-"""Where libraries keep what they make, for users without a home.
+"""Cache folders of libraries for users without a home.
 
-Loaded with the package and before the command line can tell of an interrupt, so it loads nothing
-itself until it has to.
+The package imports this module first, so the module imports nothing until it must.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import os
 
 
 def keep_compiled() -> None:
-    """Give Numba and matplotlib a folder where they would find none.
+    """Give Numba and matplotlib a cache folder if they have none.
 
     Numba writes beside the code or into the user's cache folder, and raises if it can do neither,
     as in a container whose user has no home and did not install the code. Matplotlib complains.
@@ -25,7 +24,7 @@ def keep_compiled() -> None:
 
 
 def _private(user: int) -> str:
-    """A folder that nobody else can write to; what is kept there is code."""
+    """A folder that no other user can write to, because it holds code."""
     import stat
     import tempfile
 
@@ -38,7 +37,7 @@ def _private(user: int) -> str:
 
 
 def _writable(folder: str) -> bool:
-    """Whether it can be written to, or made."""
+    """Whether the folder is writable, or can be made."""
     while not os.path.exists(folder) and folder != os.path.dirname(folder):
         folder = os.path.dirname(folder)
     return os.access(folder, os.W_OK | os.X_OK)

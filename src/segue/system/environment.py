@@ -1,4 +1,4 @@
-"""What the system says of processes and memory, asked in the way of each, and what it lacks."""
+"""Processes, memory, and missing features of this system."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STILL_ACTIVE = 259
 
 @dataclass(frozen=True)
 class MissingFeature:
-    """What this system cannot do, and what Segue does instead."""
+    """A missing feature of this system, and Segue's substitute."""
 
     what: str
     instead: str
@@ -25,28 +25,28 @@ class MissingFeature:
 
 
 def lacks() -> list[MissingFeature]:
-    """What this system cannot do for Segue; empty on Linux."""
-    found: list[MissingFeature] = []
+    """Features that Segue misses on this system; empty on Linux."""
+    features: list[MissingFeature] = []
     if not sys.platform.startswith("linux"):
-        found += [
+        features += [
             MissingFeature(
                 "no exchange of two folders in one step", "replacing one takes two renames"
             ),
             MissingFeature("no limit to the memory of a sound file", "only its time is limited"),
         ]
     if sys.platform == "win32":
-        found += [
+        features += [
             MissingFeature("no SIGHUP", "POST /v1/admin/bundle loads a bundle again"),
             MissingFeature("no sync of a folder", "after a power cut a new name may be missing"),
             MissingFeature(
                 "no permissions of files", "tokens and logs are as private as their folder"
             ),
         ]
-    return found
+    return features
 
 
 def is_running(pid: int) -> bool:
-    """Whether there is a process of this number. Where the system does not tell: yes."""
+    """Whether a process with this number exists; True if the system does not tell."""
     if sys.platform == "win32":
         return _runs_on_windows(pid)
     try:
@@ -59,7 +59,7 @@ def is_running(pid: int) -> bool:
 
 
 def peak_rss_mb() -> float:
-    """The most memory that this process has held, in MB (10^6 bytes); NaN where nothing tells."""
+    """Peak memory of this process in MB (10^6 bytes); NaN if unknown."""
     if sys.platform == "win32":
         return _windows_peak() / 1e6
     try:  # getrusage counts what the process had been before it became this one
@@ -95,15 +95,15 @@ def _runs_on_windows(pid: int) -> bool:
             return ctypes.get_last_error() != _NO_SUCH_PROCESS
         try:
             code = wintypes.DWORD()
-            told = kernel32.GetExitCodeProcess(handle, ctypes.byref(code))
-            return not told or code.value == _STILL_ACTIVE
+            succeeded = kernel32.GetExitCodeProcess(handle, ctypes.byref(code))
+            return not succeeded or code.value == _STILL_ACTIVE
         finally:
             kernel32.CloseHandle(handle)
     return True
 
 
 def _windows_peak() -> float:
-    """Peak working set in bytes; NaN where the system does not tell."""
+    """Peak working set in bytes; NaN if unknown."""
     if sys.platform == "win32":
         import ctypes
         from ctypes import wintypes

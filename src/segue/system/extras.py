@@ -1,6 +1,6 @@
-"""Extras: libraries that only some of the work needs, what each extra is for, and how to get it.
+"""Extras: optional libraries, their purpose, and the commands that install them.
 
-Nothing is imported to find out what is there.
+The checks import nothing.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ class Library(NamedTuple):
     """A library that an extra brings."""
 
     name: str
-    """For people."""
+    """Display name."""
     module: str
-    """What is imported."""
+    """Name of the module."""
     packages: tuple[str, ...]
-    """Distributions that hold it; more than one where builds have different names."""
+    """Its distributions; several if builds have different names."""
 
     @property
-    def there(self) -> bool:
-        """Whether Python finds it."""
+    def installed(self) -> bool:
+        """Whether Python finds the module."""
         try:
             return find_spec(self.module) is not None
         except ValueError:  # loaded without a specification, as a stand-in may be
@@ -47,16 +47,16 @@ class Extra(NamedTuple):
     """An extra of the package."""
 
     purpose: str
-    """What it is for, in one line."""
+    """Purpose in one line."""
     libraries: tuple[Library, ...]
 
     def missing(self) -> list[Library]:
-        """Libraries that are not there."""
-        return [library for library in self.libraries if not library.there]
+        """Libraries that are not installed."""
+        return [library for library in self.libraries if not library.installed]
 
     @property
-    def there(self) -> bool:
-        """Whether all of it is there."""
+    def installed(self) -> bool:
+        """Whether all libraries are installed."""
         return not self.missing()
 
 
@@ -110,7 +110,7 @@ EXTRAS: dict[str, Extra] = {
         "a feedback log in PostgreSQL instead of an SQLite file", (_library("psycopg"),)
     ),
 }
-"""Every extra but `all`, which is all of them without `gpu`."""
+"""Every extra but `all`, which is all others except `gpu`."""
 
 
 def install(extra: str) -> str:
@@ -133,24 +133,24 @@ def needs(
 
     Args:
         what: the work.
-        extra: its name.
-        library: which of the extra's libraries, by its name for people; else all that are missing.
-        where: as of every error.
-        cause: what importing it raised, which is told where the library is there all the same.
+        extra: name of the extra.
+        library: display name of one library of the extra; by default all missing ones.
+        where: place of the error.
+        cause: error of the import, for the message if the library is installed all the same.
     """
     libraries = EXTRAS[extra].libraries
-    wanted = [one for one in libraries if one.name == library] if library else list(libraries)
-    absent = [one for one in wanted if not one.there]
-    names = ", ".join(one.name for one in absent or wanted)
-    told = f", which does not load ({cause})" if cause and not absent else ""
-    return ConfigError(f"{what} needs {names}{told}", where=where, do=install(extra))
+    needed = [one for one in libraries if one.name == library] if library else list(libraries)
+    missing = [one for one in needed if not one.installed]
+    names = ", ".join(one.name for one in missing or needed)
+    reason = f", which does not load ({cause})" if cause and not missing else ""
+    return ConfigError(f"{what} needs {names}{reason}", where=where, do=install(extra))
 
 
 def require(what: str, extra: str, *, where: object = None) -> None:
-    """Find out before long work whether an extra is there.
+    """Check before long work that an extra is installed.
 
     Raises:
         ConfigError: it is not.
     """
-    if not EXTRAS[extra].there:
+    if not EXTRAS[extra].installed:
         raise needs(what, extra, where=where)

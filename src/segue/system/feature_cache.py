@@ -21,17 +21,17 @@ _HASH = re.compile("[0-9a-f]{64}")
 
 
 def cache_folder() -> Path:
-    """Where features are kept: $SEGUE_CACHE, or `segue` in the user's cache folder."""
+    """Folder of the cache: $SEGUE_CACHE, or `segue` in the user's cache folder."""
     if chosen := os.environ.get("SEGUE_CACHE"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "segue"
 
 
 def entry_of(folder: Path, sha256: str) -> Path:
-    """Where the features of what has this hash are kept.
+    """Path of the entry for a file hash.
 
     Raises:
-        DataError: the hash is none.
+        DataError: invalid hash.
     """
     if not _HASH.fullmatch(sha256):
         raise DataError(f"{sha256!r} is no SHA-256 in hex", where="audio: sha256")
@@ -39,17 +39,17 @@ def entry_of(folder: Path, sha256: str) -> Path:
 
 
 def write_entry(entry: Path, features: Array) -> None:
-    """Keep features; the entry is there with all its bytes, or not at all.
+    """Write features atomically.
 
     Raises:
-        DataError: it cannot be written.
+        DataError: the folder is not writable.
     """
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.ascontiguousarray(features), allow_pickle=False)
     content = buffer.getvalue()
     content += zlib.crc32(content).to_bytes(_CRC_BYTES, "little")
-    # Not synced to disk, which takes longer than the features: what a crash of the system leaves
-    # of an entry is found out when it is read.
+    # No sync to disk, which takes longer than the features: the checksum reveals an entry that a
+    # system crash damaged.
     partial = entry.with_name(f".{entry.name}.partial-{os.getpid()}")
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def write_entry(entry: Path, features: Array) -> None:
 
 
 def whole(entry: Path) -> bool:
-    """Whether an entry is there, with all the bytes that its head promises; fast."""
+    """Whether an entry exists with the size that its header announces; fast."""
     try:
         with entry.open("rb") as file:
             if np.lib.format.read_magic(file) != (1, 0):
@@ -79,7 +79,7 @@ def whole(entry: Path) -> bool:
 
 
 def read_entry(entry: Path) -> Array | None:
-    """The features of an entry, or None where it is not there or its bytes have changed."""
+    """The features of an entry, or None if it is missing or damaged."""
     try:
         content = entry.read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""Writing that is whole or not there: folders and files appear under their name only when done."""
+"""Atomic writes: folders and files appear under their names only when complete."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from segue.system.environment import is_running
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
-_NOT_THERE = (errno.ENOSYS, errno.EINVAL, errno.EBADF, errno.EPERM, errno.ENOTSUP)
-"""What a system says that cannot do what it is asked."""
+_UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.EBADF, errno.EPERM, errno.ENOTSUP)
+"""Error codes of unsupported operations."""
 
 
 def shown(path: object) -> str:
-    """A path or argument as text that any file can hold: what is not UTF-8 becomes "?"."""
+    """A path or argument as valid UTF-8; other characters become "?"."""
     return str(path).encode(errors="replace").decode()
 
 
 def _fsync(path: Path) -> None:
-    """Have a file or a folder written to disk, as far as the system can do that."""
+    """Sync a file or a folder to disk, as far as the system can."""
     folder = path.is_dir()
     # Windows syncs what is open for writing alone, and POSIX what is open at all.
     writing = sys.platform == "win32" and not folder
@@ -43,14 +43,14 @@ def _fsync(path: Path) -> None:
     try:
         os.fsync(fd)
     except OSError as error:
-        if not folder or error.errno not in _NOT_THERE:  # some network file systems
+        if not folder or error.errno not in _UNSUPPORTED:  # some network file systems
             raise
     finally:
         os.close(fd)
 
 
 def _exchange(a: Path, b: Path) -> bool:
-    """Swap two names in one step; False where the system cannot."""
+    """Swap two names in one step; False if the system cannot."""
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError, TypeError):  # macOS, an old C library, Windows
@@ -58,13 +58,13 @@ def _exchange(a: Path, b: Path) -> bool:
     if renameat2(_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE) == 0:
         return True
     code = ctypes.get_errno()
-    if code in (*_NOT_THERE, errno.EXDEV):
+    if code in (*_UNSUPPORTED, errno.EXDEV):
         return False
     raise OSError(code, os.strerror(code), str(b))
 
 
 def _real(path: Path) -> Path:
-    """Where a path leads: what a link stands for is written, and the link stays."""
+    """Target of a path: a write changes the target of a link, and the link stays."""
     return Path(os.path.realpath(path))
 
 
@@ -77,7 +77,7 @@ def _partial(path: Path) -> Path:
 
 
 def recover(folder: Path) -> None:
-    """Bring back a folder whose replacement was cut off between its two renames."""
+    """Restore a folder after a crash between the two renames of its replacement."""
     folder = _real(folder)
     previous = _previous(folder)
     if previous.is_dir() and not folder.exists():
@@ -93,7 +93,7 @@ def _remove(path: Path) -> None:
 
 
 def _sweep(path: Path) -> None:
-    """Remove what killed writers left beside `path`."""
+    """Remove partial files of killed writers next to `path`."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.partial-*"):
         pid = left.name.rpartition("-")[2]
         if pid.isdecimal() and not is_running(int(pid)):
@@ -101,7 +101,7 @@ def _sweep(path: Path) -> None:
 
 
 def _fresh(folder: Path, marker: str) -> Path:
-    """The folder, made and empty, that is to become `folder`.
+    """Make the empty folder that becomes `folder` later.
 
     Raises:
         DataError: as `replacing_folder`.
@@ -133,7 +133,7 @@ def _fresh(folder: Path, marker: str) -> Path:
 
 
 def refuse_unwritable(folder: Path, marker: str) -> None:
-    """Find out before long work whether `replacing_folder` will be able to put its result there.
+    """Check before long work that `replacing_folder` can write the folder.
 
     Raises:
         DataError: as `replacing_folder`.
@@ -142,10 +142,10 @@ def refuse_unwritable(folder: Path, marker: str) -> None:
 
 
 def refuse_inside(folder: Path, paths: Iterable[Path]) -> None:
-    """Find out whether files that are read would go with a folder that is to be replaced.
+    """Check that the replacement of a folder removes no input files.
 
     Raises:
-        DataError: one of them lies in it.
+        DataError: an input file lies in the folder.
     """
     folder = _real(folder)
     for parent in sorted({path.parent for path in paths}) if folder.exists() else ():
@@ -159,19 +159,19 @@ def refuse_inside(folder: Path, paths: Iterable[Path]) -> None:
 
 @contextlib.contextmanager
 def replacing_folder(folder: Path, marker: str) -> Iterator[Path]:
-    """Give a fresh folder to write to; when the block ends well it becomes `folder`.
+    """Yield a new folder to write to; after the block it replaces `folder`.
 
-    At every moment `folder` is either what it was before or the new one, whole: the new folder is
-    synced to disk and then exchanged with the old one in one step (where the system cannot do
-    that, two renames, and `recover` mends a cut between them). If the block raises, nothing stays.
+    At every moment `folder` is either the old one or the complete new one: a sync to disk precedes
+    one atomic exchange (or two renames on systems without it; `recover` mends a crash between
+    them). If the block raises, `folder` stays as it is.
 
     Args:
-        folder: where the result belongs. An existing folder is replaced only if it holds `marker`.
-        marker: name of the file that says what kind of folder this is (``dataset.json``).
+        folder: path of the result. It may exist only if it is empty or holds `marker`.
+        marker: name of the file that marks this kind of folder (``dataset.json``).
 
     Raises:
-        DataError: `folder` exists and is not of this kind, or cannot be written (also where the
-            block raises OSError).
+        DataError: `folder` is a folder of another kind or not writable, or the block raised
+            OSError.
     """
     folder = _real(folder)
     partial = _fresh(folder, marker)
@@ -199,13 +199,11 @@ def replacing_folder(folder: Path, marker: str) -> Iterator[Path]:
 
 
 def write_file(path: Path, data: bytes | str | Callable[[Path], None]) -> None:
-    """Write a file so that its name never stands for half of it.
-
-    A device or pipe is written to as it is.
+    """Write a file atomically; a device or pipe directly.
 
     Args:
-        path: of the file.
-        data: its content; or what writes it to a path, where it is too large to be held twice.
+        path: path of the file.
+        data: its content; or a function that writes large content to a path.
 
     Raises:
         DataError: it cannot be written.
@@ -242,10 +240,10 @@ def sha256(path: Path) -> str:
 
 
 class TemporaryFolder:
-    """A folder that is there as long as the object, and goes with it without a warning.
+    """A temporary folder that exists as long as the object.
 
     Attributes:
-        path: of the folder.
+        path: path of the folder.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
-"""Where a value is not what its type says, in words of our own.
+"""Locates the mismatch between a value and its type.
 
-msgspec finds out that a value does not fit. Which part it is and why, this module finds again by
-the type, so that nothing hangs on how a version of the library words its messages.
+msgspec detects a mismatch; this module finds its path and reason again from the type, so that
+messages do not depend on the wording of a version of msgspec.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ Content = bytes | bytearray | memoryview | msgspec.Raw
 
 
 class Mismatch(NamedTuple):
-    """The first thing that is wrong with a value. ``str(mismatch)`` is it in one line."""
+    """The first fault of a value. ``str(mismatch)`` gives it in one line."""
 
     path: Path
-    """Names of fields and numbers of entries that lead there; empty for the whole."""
+    """Field names and indexes down to the fault; empty for the whole value."""
     kind: Literal["missing", "unknown", "choice", "value", "json"]
     what: str
-    """What is wrong, without the path."""
+    """The fault, without the path."""
     name: str | None = None
-    """Of the field that is missing or unknown in what the path leads to."""
+    """Name of the missing or unknown field."""
     choices: tuple[Any, ...] = ()
-    """What it may be instead, where that is a fixed set."""
+    """The valid values, if they are a fixed set."""
 
     @property
     def where(self) -> str:
@@ -42,7 +42,7 @@ class Mismatch(NamedTuple):
 
     @property
     def remedy(self) -> str | None:
-        """What the value may be; None where that is no fixed set."""
+        """The valid values in words; None if they are no fixed set."""
         return f"it may be {', '.join(map(repr, self.choices))}" if self.choices else None
 
     def __str__(self) -> str:
@@ -51,11 +51,11 @@ class Mismatch(NamedTuple):
 
 
 def mismatch_of(value: Any, kind: Any) -> Mismatch:
-    """What is wrong with a value that msgspec refused as `kind`.
+    """First fault of a value that msgspec refused as `kind`.
 
     Args:
-        value: mappings, lists, texts, numbers and None, as decoding JSON or TOML gives them.
-        kind: the type that it should have had.
+        value: mappings, lists, texts, numbers and None, as decoded from JSON or TOML.
+        kind: the expected type.
     """
     return next(_wrong(value, _form(kind), ()), Mismatch((), "value", "is not of this form"))
 
@@ -115,11 +115,11 @@ _NAMES = {
     inspect.TupleType: "a list",
     inspect.LiteralType: "one of a few values",
 }
-"""What the types are called that settings, manifests, sources and requests are made of."""
+"""Display names of the types in settings, manifests, sources and requests."""
 
 
 def named(value: Any) -> str:
-    """What a decoded value is, for people."""
+    """Display name of a decoded value's type."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -144,7 +144,7 @@ def _plain(form: inspect.Type) -> inspect.Type:
 
 
 def _wrong(value: Any, form: inspect.Type, path: Path) -> Iterator[Mismatch]:
-    """Everything that is wrong with a value, in its order."""
+    """All faults of a value, in order."""
     form = _plain(form)
     if isinstance(form, inspect.UnionType):
         yield from _of_union(value, form, path)
@@ -161,7 +161,7 @@ def _wrong(value: Any, form: inspect.Type, path: Path) -> Iterator[Mismatch]:
 
 
 def _fits(value: Any, form: inspect.Type) -> bool:
-    """Whether a value is of the kind that a type is of, whatever is in it."""
+    """Whether a value is of a type's kind, whatever its content."""
     if isinstance(form, inspect.FloatType):
         return isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(form, inspect.IntType):
@@ -201,11 +201,11 @@ def _of_union(value: Any, form: inspect.UnionType, path: Path) -> Iterator[Misma
     fitting = [
         one for one in members if not isinstance(one, inspect.LiteralType) and _fits(value, one)
     ]
-    found = [list(_wrong(value, one, path)) for one in fitting]
-    if any(not wrong for wrong in found):
+    mismatches = [list(_wrong(value, one, path)) for one in fitting]
+    if any(not wrong for wrong in mismatches):
         return
-    if found:
-        yield from found[0]
+    if mismatches:
+        yield from mismatches[0]
         return
     literals = [one for one in members if isinstance(one, inspect.LiteralType)]
     if literals and isinstance(value, str | int):
@@ -216,7 +216,7 @@ def _of_union(value: Any, form: inspect.UnionType, path: Path) -> Iterator[Misma
 
 
 def _inside(value: Any, form: inspect.Type, path: Path) -> Iterator[Mismatch]:
-    """What is wrong in a value that is of the right kind."""
+    """Faults in the content of a value of the right kind."""
     if isinstance(form, inspect.IntType | inspect.FloatType):
         yield from _bounds(value, form, path)
     elif isinstance(form, inspect.StrType):
@@ -251,7 +251,7 @@ def _inside(value: Any, form: inspect.Type, path: Path) -> Iterator[Mismatch]:
 
 
 def _fields(value: Mapping[str, Any], form: inspect.StructType, path: Path) -> Iterator[Mismatch]:
-    """Those that are there in their order, then those that are not."""
+    """Faults of present fields in order, then missing fields."""
     fields = {field.encode_name: field for field in form.fields}
     for name, one in value.items():
         if name in fields:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 Advance = Callable[[float], None]
-"""Call with how much more is done, in the task's unit."""
+"""Adds finished work, in the task's unit."""
 
 _PLAIN_EVERY_SECONDS = 5.0
 
@@ -27,20 +27,20 @@ def _duration(seconds: float) -> str:
 
 
 def note(message: str, *, show: bool) -> None:
-    """A line on stderr that somebody who waits for the work should know."""
+    """Print a line on stderr."""
     if show:
         print(f"segue: {message}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def task(what: str, total: float | None, unit: str, *, show: bool) -> Iterator[Advance]:
-    """Show how `what` gets on, with its rate and the time left.
+    """Show the progress of work, with its rate and the time left.
 
     Args:
-        what: what is being done ("fitting wrmf").
-        total: how much there is to do, or None where that is not known.
-        unit: of `total` ("sweeps", "MB").
-        show: False makes it silent.
+        what: name of the work ("fitting wrmf").
+        total: amount of work, or None if unknown.
+        unit: unit of `total` ("sweeps", "MB").
+        show: False shows nothing.
     """
     if not show:
         yield _ignore

@@ -254,7 +254,7 @@ def test_questions_that_come_together_are_answered_as_if_alone(house: House) -> 
     alone = [house.ask(method, path, json=body) for method, path, body in asked]
     sizes: list[int] = []
     real = house.service.recommendations.scorer.observe
-    house.service.recommendations.scorer.observe = lambda rung, size, took: sizes.append(size)
+    house.service.recommendations.scorer.observe = lambda level, size, took: sizes.append(size)
     together = batched(house, asked)
     house.service.recommendations.scorer.observe = real
     assert [one.content for one in together] == [one.content for one in alone]

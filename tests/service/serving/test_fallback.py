@@ -35,7 +35,7 @@ from segue.service.serving.batching import PendingQuery
 from segue.service.serving.fallback import FallbackLevel
 
 TWO_STAGES = ["two-stage", "first stage", "content", "title", "popularity"]
-RUNGS = {
+LEVELS = {
     "wrmf": ["wrmf", "content", "popularity"],
     "two-stage": TWO_STAGES,
     "audio": ["audio", "content", "popularity"],
@@ -70,23 +70,23 @@ def way(house: House, body: dict[str, Any], n: int = 5) -> tuple[Way, str]:
     return passed, told.json()["rung"]
 
 
-def break_rung(monkeypatch: pytest.MonkeyPatch, house: House, *names: str) -> None:
-    """Let some rungs fail at everything."""
+def break_level(monkeypatch: pytest.MonkeyPatch, house: House, *names: str) -> None:
+    """Let fallback levels fail at everything."""
 
     def broken(*_: Any) -> Any:
         raise ZeroDivisionError("a secret of the model")
 
-    for rung in house.service.bundles.live.rungs:
-        if rung.name in names:
-            monkeypatch.setattr(rung.recommender, "recommend", broken)
+    for level in house.service.bundles.live.levels:
+        if level.name in names:
+            monkeypatch.setattr(level.recommender, "recommend", broken)
 
 
 def test_each_kind_of_bundle_has_its_rungs(bundles: Bundles) -> None:
-    assert set(RUNGS) == set(SETTINGS)
-    for name, rungs in RUNGS.items():
+    assert set(LEVELS) == set(SETTINGS)
+    for name, levels in LEVELS.items():
         live = bundles.live(name)
-        assert [rung.name for rung in live.rungs] == rungs
-        assert set(live.seconds) == set(rungs)
+        assert [level.name for level in live.levels] == levels
+        assert set(live.seconds) == set(levels)
         assert all(seconds > 0 for seconds in live.seconds.values())
 
 
@@ -96,7 +96,7 @@ def test_sound_upon_two_stages_has_their_rungs(
     both = {"sound": "none", "tower": "mean", "base": "two-stage"}
     monkeypatch.setitem(SETTINGS, "audio", both | {"two_stage": SETTINGS["two-stage"]})
     bundles = Bundles(bundles.path("wrmf").parent / "both")
-    assert [rung.name for rung in bundles.live("audio").rungs] == ["audio", *TWO_STAGES[1:]]
+    assert [level.name for level in bundles.live("audio").levels] == ["audio", *TWO_STAGES[1:]]
 
 
 def test_a_rung_that_knows_nothing_leaves_it_to_the_next(houses: Any) -> None:
@@ -129,43 +129,43 @@ def test_a_title_of_two_stages_is_answered_by_their_model_of_titles(
     assert (told["rung"], told["served_by"], told["passed"]) == ("two-stage", "title", [])
     disco = {f"artist {t}" for t in (4, 5)}
     assert {track["artist"] for track in told["tracks"]} <= disco
-    break_rung(monkeypatch, house, "two-stage", "first stage")
+    break_level(monkeypatch, house, "two-stage", "first stage")
     again = house.post("/v1/continue", body).json()
     assert (again["rung"], again["served_by"]) == ("title", "title")
     assert [one["rung"] for one in again["passed"]] == TWO_STAGES[:3]
     assert {track["artist"] for track in again["tracks"]} <= disco
 
 
-def test_a_rung_that_fails_leaves_it_to_the_next_and_the_log_says_so(
+def test_a_level_that_fails_leaves_it_to_the_next_and_the_log_says_so(
     houses: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     house = houses("two-stage")
     best = house.post("/v1/continue", {"tracks": [uri(1)]})
     for broken in range(1, 4):
-        break_rung(monkeypatch, house, TWO_STAGES[broken - 1])
+        break_level(monkeypatch, house, TWO_STAGES[broken - 1])
         told = house.post("/v1/continue", {"tracks": [uri(1)]})
         assert told.json()["passed"][0] == {"rung": "two-stage", "why": "failed"}
         assert told.json()["rung"] not in TWO_STAGES[:broken]
         assert "secret" not in told.text
-        assert f"rung {TWO_STAGES[broken - 1]} failed" in caplog.text
+        assert f"fallback level {TWO_STAGES[broken - 1]} failed" in caplog.text
     monkeypatch.undo()
     assert house.post("/v1/continue", {"tracks": [uri(1)]}).content == best.content
 
 
 def test_popularity_answers_whatever_fails(houses: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, rungs in RUNGS.items():
+    for name, levels in LEVELS.items():
         house = houses(name)
-        break_rung(monkeypatch, house, *rungs[:-1])
-        passed, rung = way(house, {"tracks": [uri(1)], "title": "jazz"})
-        assert rung == POPULARITY
-        assert [one for one, _ in passed] == rungs[:-1]
+        break_level(monkeypatch, house, *levels[:-1])
+        passed, level = way(house, {"tracks": [uri(1)], "title": "jazz"})
+        assert level == POPULARITY
+        assert [one for one, _ in passed] == levels[:-1]
 
 
 def test_when_even_popularity_fails_that_is_a_problem_and_the_next_is_answered(
     houses: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house = houses("popularity")
-    break_rung(monkeypatch, house, POPULARITY)
+    break_level(monkeypatch, house, POPULARITY)
     said = problem(house.post("/v1/continue", {}), 500)
     assert "secret" not in said["detail"]
     monkeypatch.undo()
@@ -209,8 +209,8 @@ def test_what_cannot_even_be_planned_is_a_problem_and_the_next_is_answered(
 
 def test_too_small_a_budget_takes_a_lower_rung_and_says_so(houses: Any) -> None:
     house = houses("two-stage", budget_ms=0.0001)
-    passed, rung = way(house, {"tracks": [uri(1)], "title": "jazz"})
-    assert rung == "popularity"
+    passed, level = way(house, {"tracks": [uri(1)], "title": "jazz"})
+    assert level == "popularity"
     assert passed == [(name, "over budget") for name in TWO_STAGES[:-1]]
 
 
@@ -240,7 +240,7 @@ def test_a_batch_is_planned_as_a_whole(houses: Any) -> None:
         planned = answering._pick(ask, planned)
     loop.close()
     # The ninth would begin after 0.88 s, and may take half of the 0.12 s that are left.
-    assert [live.rungs[ask.rung].name for ask in asks] == ["wrmf"] * 8 + ["content"] * 2
+    assert [live.levels[ask.level].name for ask in asks] == ["wrmf"] * 8 + ["content"] * 2
     assert planned == pytest.approx(0.9)
 
 
@@ -252,7 +252,7 @@ def test_time_in_which_another_computes_is_not_the_rungs_own(
     monkeypatch.setattr(
         house.service.recommendations.scorer,
         "observe",
-        lambda rung, size, seconds: took.append(seconds),
+        lambda level, size, seconds: took.append(seconds),
     )
     ticks = [0.0]
     monkeypatch.setattr(house.service.recommendations.scorer, "clock", lambda: ticks[0])
@@ -309,10 +309,10 @@ def test_more_questions_than_may_wait_are_refused(
 
 
 def test_a_rung_reads_nothing_of_tracks_that_it_has_not(bundles: Bundles) -> None:
-    rung = FallbackLevel("small", bundles.live("wrmf").recommender)
-    assert rung.tracks == TRACKS
+    level = FallbackLevel("small", bundles.live("wrmf").recommender)
+    assert level.tracks == TRACKS
     fits = Query(tracks=[1, 61], bans=[2])
-    assert rung.reads(fits) is fits
+    assert level.reads(fits) is fits
     more = Query(
         tracks=[1, 62, 3],
         outcomes=[Outcome.SKIPPED, Outcome.FINISHED, Outcome.PARTIAL],
@@ -320,11 +320,11 @@ def test_a_rung_reads_nothing_of_tracks_that_it_has_not(bundles: Bundles) -> Non
         bans=[2, 99],
         past=[100, 4],
     )
-    assert rung.reads(more) == Query(
+    assert level.reads(more) == Query(
         tracks=[1, 3],
         outcomes=[Outcome.SKIPPED, Outcome.PARTIAL],
         title="jazz",
         bans=[2],
         past=[4],
     )
-    assert rung.reads(Query(tracks=[99, 1])).outcomes == [Outcome.UNKNOWN]
+    assert level.reads(Query(tracks=[99, 1])).outcomes == [Outcome.UNKNOWN]

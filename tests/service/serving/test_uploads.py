@@ -260,11 +260,11 @@ def test_lower_rungs_answer_those_who_heard_an_upload(
         def broken(*_: Any) -> Any:
             raise ZeroDivisionError
 
-        for rung in house.service.bundles.live.rungs[:-1]:
+        for level in house.service.bundles.live.levels[:-1]:
             told = house.post("/v1/continue", body)
-            assert told.json()["rung"] == rung.name
+            assert told.json()["rung"] == level.name
             assert len(uris(told)) == 9
-            monkeypatch.setattr(rung.recommender, "recommend", broken)
+            monkeypatch.setattr(level.recommender, "recommend", broken)
 
 
 # What is no track

@@ -35,7 +35,7 @@ from segue.service.api import wire
 from segue.service.run import TOKENS
 from segue.service.serving.metrics import Metrics
 from segue.service.web import health as pages_health
-from segue.service.web import views as pages_show
+from segue.service.web import views
 from segue.simulation import genre_words, truth
 
 WORLD = {"tracks": 300, "playlists": 800, "sessions": 2000, "listeners": 150, "audio-seconds": 3}
@@ -43,7 +43,7 @@ TRAINED = (
     "wrmf.factors=16", "wrmf.alpha=10",
     "wrmf.skip_confidence=200", "wrmf.title_weight=1", "wrmf.artist_weight=0.3",
 )  # fmt: skip
-STYLE = Path(pages_show.__file__).with_name("static") / "page.css"
+STYLE = Path(views.__file__).with_name("static") / "page.css"
 
 
 class Shop(NamedTuple):
@@ -588,7 +588,7 @@ def named(index: int) -> NamedTrack:
 
 
 def answered(*rows: int, version: str = "v", **more: object) -> wire.ContinueResponse:
-    told = {"served_by": "audio", "rung": "audio", "passed": [], "personal": True} | more
+    told = {"served_by": "audio", "level": "audio", "passed": [], "personal": True} | more
     tracks = [named(row) for row in rows]
     return wire.ContinueResponse(
         version=version, simulated=False, unknown=[], tracks=tracks, **told
@@ -609,7 +609,7 @@ class _Service:
 
 
 def test_moves_are_told_against_the_order_before():
-    rows = pages_show.rows(_Service(), answered(3, 1, 5, 2), 3, "v:1.2.3.4")
+    rows = views.rows(_Service(), answered(3, 1, 5, 2), 3, "v:1.2.3.4")
     assert [(row.track.index, row.move, row.new) for row in rows.shown] == [
         (3, 2, False), (1, -1, False), (5, None, True),
     ]  # fmt: skip
@@ -620,7 +620,7 @@ def test_moves_are_told_against_the_order_before():
 
 @pytest.mark.parametrize("was", ["", "w:1.2.3", "v:", "v:99999999999", "v:x.-1.²"])
 def test_an_order_that_says_nothing_moves_nothing(was):
-    rows = pages_show.rows(_Service(), answered(3, 1), 2, was)
+    rows = views.rows(_Service(), answered(3, 1), 2, was)
     assert [(row.move, row.new) for row in rows.shown] == [(None, False)] * 2
     assert rows.left == []
 
@@ -632,32 +632,31 @@ def test_reasons_are_told_with_their_share_of_what_speaks_for_a_track():
         NamedReason("track", "B - Two", "u2", -5.0),
         NamedReason("rest", None, None, 0.1),
     ]
-    assert pages_show.parts(reasons) == [
-        pages_show.Part("", "A – One", 60),
-        pages_show.Part("the title word", "“folk”", 30),
+    assert views.parts(reasons) == [
+        views.Part("", "A – One", 60),
+        views.Part("the title word", "“folk”", 30),
     ]
     features = [NamedReason("feature", name, None, 1.0) for name in ("same-album", "album-heard")]
-    assert pages_show.parts(features) == [pages_show.Part("its album", "", None)]
-    assert pages_show.parts([NamedReason("rest", None, None, -1.0)]) == []
+    assert views.parts(features) == [views.Part("its album", "", None)]
+    assert views.parts([NamedReason("rest", None, None, -1.0)]) == []
 
 
 def test_a_lower_rung_is_said_plainly():
-    assert pages_show.served(answered(1)) == "Answered by audio."
-    passed = [wire.FilteredResponse(rung="audio", why="over budget")]
-    told = answered(1, served_by="content", rung="content", passed=passed)
-    assert pages_show.served(told) == "Answered by content: audio would have taken too long."
+    assert views.served(answered(1)) == "Answered by audio."
+    passed = [wire.FilteredResponse(level="audio", why="over budget")]
+    told = answered(1, served_by="content", level="content", passed=passed)
+    assert views.served(told) == "Answered by content: audio would have taken too long."
     told = answered(
-        1, served_by="popularity", rung="popularity",
-        passed=[wire.FilteredResponse(rung="audio", why="knows nothing")],
+        1, served_by="popularity", level="popularity",
+        passed=[wire.FilteredResponse(level="audio", why="knows nothing")],
     )  # fmt: skip
-    assert "Nothing here to go by" in pages_show.served(told)
+    assert "Nothing here to go by" in views.served(told)
     passed = [
-        wire.FilteredResponse(rung=rung, why="knows nothing") for rung in ("two-stage", "content")
+        wire.FilteredResponse(level=level, why="knows nothing")
+        for level in ("two-stage", "content")
     ]
-    told = answered(1, served_by="title", rung="title", passed=passed)
-    assert pages_show.served(told) == (
-        "Answered by title: two-stage, content knew nothing of this."
-    )
+    told = answered(1, served_by="title", level="title", passed=passed)
+    assert views.served(told) == ("Answered by title: two-stage, content knew nothing of this.")
 
 
 def test_requests_are_counted_by_route():
@@ -696,5 +695,5 @@ def test_words_stand_out_from_what_is_behind_them(theme):
 @pytest.mark.parametrize("name", [feature.name for feature in FEATURES])
 def test_every_feature_of_the_second_stage_has_words(name):
     name = name.replace("model", "wrmf")
-    (part,) = pages_show.parts([NamedReason("feature", name, None, 1.0)])
+    (part,) = views.parts([NamedReason("feature", name, None, 1.0)])
     assert part.words != name.replace("-", " ")

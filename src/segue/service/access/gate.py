@@ -1,7 +1,7 @@
-"""Who may ask, from where, and how often.
+"""Access control: tokens, local clients, rate limits.
 
-Without a token only this machine is answered, and only where the service listens to this machine
-alone. A request that came through a proxy, by its headers, came from beyond.
+A client without a token must be on this machine, and the service must listen to this machine only.
+A request with headers of a proxy counts as remote.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from segue.service.serving.limits import ServiceSettings
 
 _LOG = logging.getLogger("segue.service")
 OPEN = "/health/live"
-"""The one path that everybody is answered."""
+"""The one path that needs no token."""
 UPLOADS = ("/v1/tracks", "/upload")
-"""Paths that take sound files."""
+"""Paths of uploads."""
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _HEADERS = [
@@ -40,7 +40,7 @@ _HEADERS = [
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is this machine's own."""
+    """Whether an address is a loopback address."""
     if host == "localhost":
         return True
     try:
@@ -53,12 +53,12 @@ def is_loopback(host: str) -> bool:
 
 
 class Gate:
-    """Every request goes through here, and every response gets the headers of safety.
+    """Middleware that admits requests and adds security headers to responses.
 
     Args:
-        app: behind it.
-        tokens: that are valid.
-        beyond: whether the service can be reached from other machines.
+        app: app behind the gate.
+        tokens: valid tokens.
+        beyond: whether other machines can reach the service.
         settings: limits.
     """
 
@@ -76,20 +76,20 @@ class Gate:
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                there = {name.lower() for name, _ in message.get("headers", [])}
-                new = [pair for pair in _HEADERS if pair[0] not in there]
+                present = {name.lower() for name, _ in message.get("headers", [])}
+                new = [pair for pair in _HEADERS if pair[0] not in present]
                 message["headers"] = [*message.get("headers", []), *new]
-                begun.append(True)
+                started.append(True)
             await send(message)
 
-        begun: list[bool] = []
+        started: list[bool] = []
         try:
             self._admit(scope)
             await self.app(scope, _counted(receive, self._limit(scope)), guarded)
-        except ClientDisconnect:  # in the middle of its body: nobody is left to be answered
+        except ClientDisconnect:  # in the middle of its body
             return
         except Exception as error:
-            if begun:
+            if started:
                 raise
             if not isinstance(error, HTTPProblem):
                 _LOG.exception("%s %s", scope["method"], scope["path"])
@@ -97,19 +97,19 @@ class Gate:
             await response(error)(scope, receive, guarded)
 
     def _admit(self, scope: Scope) -> None:
-        """Raises HTTPProblem where a request may not be answered."""
+        """Raises HTTPProblem for a request that has no access."""
         headers = Headers(scope=scope)
         scope["token"] = None
         if scope["path"] == OPEN:
             return
         host = (scope.get("client") or ("", 0))[0]
-        near = (
+        local = (
             not self.beyond
             and is_loopback(host)
             and not any(name in headers for name in _FORWARDED)
         )
         given = _token_of(headers)
-        if given is not None or not near:
+        if given is not None or not local:
             owner = self.tokens.owner(given) if given is not None else None
             if owner is None:
                 raise HTTPProblem(
@@ -126,27 +126,27 @@ class Gate:
                     headers={"Retry-After": str(int(wait) + 1)},
                 )
         elif not is_loopback(_name_of(headers.get("host", ""))):
-            # Another site may have its name point here, to read what only this machine may.
+            # DNS rebinding: a foreign site may point its name to this machine.
             raise HTTPProblem(421, "without a token the service is called localhost")
         if scope["method"] not in _SAFE and _foreign(headers):
             raise HTTPProblem(403, "sent by the page of another site")
 
     def _limit(self, scope: Scope) -> int:
-        """Bytes that the body may have.
+        """Maximum size of the body in bytes.
 
         Raises:
-            HTTPProblem: it says that it has more.
+            HTTPProblem: the header announces more.
         """
         upload = scope["path"] in UPLOADS
         limit = self.settings.upload_mb << 20 if upload else self.settings.body_kb << 10
-        told = Headers(scope=scope).get("content-length", "0")
-        if told.isdecimal() and int(told) > limit:
+        content_length = Headers(scope=scope).get("content-length", "0")
+        if content_length.isdecimal() and int(content_length) > limit:
             raise _too_large(limit)
         return limit
 
 
 def _counted(receive: Receive, limit: int) -> Receive:
-    """The body as it comes, up to a limit."""
+    """Receive the body, up to a limit."""
     seen = 0
 
     async def counted() -> Message:
@@ -166,7 +166,7 @@ def _too_large(limit: int) -> HTTPProblem:
 
 
 def _token_of(headers: Headers) -> str | None:
-    """The token that a request has: as Bearer, or as the password that a browser asked for."""
+    """Token of a request: as Bearer, or as the password of Basic."""
     kind, _, text = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer":
         return text.strip()
@@ -179,7 +179,7 @@ def _token_of(headers: Headers) -> str | None:
 
 
 def _name_of(host: str) -> str:
-    """Of a Host header, without the port."""
+    """Name in a Host header, without the port."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -187,7 +187,7 @@ def _name_of(host: str) -> str:
 
 
 def _foreign(headers: Headers) -> bool:
-    """Whether a browser sent this for the page of another site."""
+    """Whether the page of another site sent this."""
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return True
     origin = headers.get("origin")

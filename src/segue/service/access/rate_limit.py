@@ -1,4 +1,4 @@
-"""How often a client may ask."""
+"""Rate limit of a client."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Buckets:
-    """How many requests each token has left: `burst` at once, `rate` a second on the long run."""
+    """A bucket for each token: `burst` requests at once, `rate` a second on average."""
 
     def __init__(
         self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic
@@ -16,7 +16,7 @@ class Buckets:
         self._left: dict[str, tuple[float, float]] = {}
 
     def wait(self, name: str) -> float:
-        """Take one; seconds until there is one, 0 where it was taken."""
+        """Take a request from the bucket; returns 0, or the seconds to wait if it is empty."""
         now = self.clock()
         left, before = self._left.get(name, (float(self.burst), now))
         left = min(self.burst, left + (now - before) * self.rate)

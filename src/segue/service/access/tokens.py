@@ -1,4 +1,4 @@
-"""Tokens: who may ask the service what."""
+"""Tokens of the service's clients."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from segue.errors import DataError, UsageError
 from segue.system.files import write_file
 
 SHORTEST_SECRET = 16
-"""Characters that a token has at least where a person chose it."""
+"""Minimum length of a token that a person chose."""
 
 
 class Token(msgspec.Struct, frozen=True):
-    """What is kept of a token: never the token itself."""
+    """The stored hash of a token."""
 
     name: str
     sha256: str
@@ -28,15 +28,15 @@ class Token(msgspec.Struct, frozen=True):
 class Tokens:
     """The tokens of a service, in a file of their hashes.
 
-    A token is 256 random bits, so that a plain hash of it cannot be turned back.
+    A token is 256 random bits, so that nobody can reverse a plain hash of it.
 
     Args:
-        file: JSON; it need not exist.
-        secret: file with one more token in plain text, as containers and systemd hand secrets over.
-            It is read now and never copied into `file`.
+        file: JSON file; it need not exist.
+        secret: file with one more token in plain text, as containers and systemd mount secrets.
+            `Tokens` reads it once and never copies it to `file`.
 
     Raises:
-        DataError: the file is not what `new` writes, or `secret` holds no token.
+        DataError: `file` is no file of tokens, or `secret` holds no token.
     """
 
     def __init__(self, file: Path, secret: Path | None = None) -> None:
@@ -56,10 +56,10 @@ class Tokens:
         return bool(self.tokens or self._secrets)
 
     def new(self, name: str) -> str:
-        """Make a token. It is shown this once; the file has its hash.
+        """Make a token. The file stores only its hash.
 
         Raises:
-            UsageError: there is one of this name.
+            UsageError: `name` has a token.
         """
         if any(token.name == name for token in self.tokens):
             raise UsageError(f"there is a token {name!r}", do="remove it first, or name another")
@@ -70,10 +70,10 @@ class Tokens:
         return text
 
     def remove(self, name: str) -> None:
-        """Make a token worthless, from the next start on.
+        """Revoke a token, from the next start on.
 
         Raises:
-            UsageError: there is none of this name.
+            UsageError: `name` has no token.
         """
         left = [token for token in self.tokens if token.name != name]
         if len(left) == len(self.tokens):
@@ -86,16 +86,16 @@ class Tokens:
         self.file.chmod(0o600)
 
     def owner(self, text: str) -> str | None:
-        """Whose token this is. Every one is compared, in constant time."""
-        given, found = _hash(text), None
+        """Owner of a token, or None. The comparison with all tokens takes constant time."""
+        given, name = _hash(text), None
         for token in (*self.tokens, *self._secrets):
             if hmac.compare_digest(given, token.sha256):
-                found = token.name
-        return found
+                name = token.name
+        return name
 
 
 def _secret_token(file: Path) -> Token:
-    """The token that a file holds in plain text. Raises DataError."""
+    """Read a token in plain text from a file. Raises DataError."""
     try:
         text = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""The OpenAPI description: its schemas are made of the structs in `wire`."""
+"""The OpenAPI description, from the structs in `wire`."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ _TYPES = (
 
 SAYS = {
     401: "a token is needed",
-    404: "there is no such thing",
-    405: "not with this method",
-    409: "does not go with what is there",
+    404: "not found",
+    405: "this method is not allowed",
+    409: "conflicts with the present state",
     413: "too large",
-    415: "of another type than this takes",
-    422: "not what it has to be; `errors` has the paths of the fields",
-    429: "too many requests of one token",
-    503: "cannot be done just now",
+    415: "wrong media type",
+    422: "invalid; `errors` has the paths of the fields",
+    429: "too many requests with one token",
+    503: "not possible at the moment",
     507: "no room on disk",
 }
-"""Problems, by status."""
+"""Description of a problem, by status."""
 
 
 def _content(kind: type[msgspec.Struct], media_type: str = "application/json") -> dict[str, Any]:
@@ -52,27 +52,30 @@ def _content(kind: type[msgspec.Struct], media_type: str = "application/json") -
 
 
 def replies(
-    kind: type[msgspec.Struct] | None, *refusals: int, status: int = 200, says: str = "done"
+    kind: type[msgspec.Struct] | None, *problem_statuses: int, status: int = 200, says: str = "done"
 ) -> dict[int | str, dict[str, Any]]:
-    """What a route answers: one struct when it is done, else one of these problems."""
+    """Replies of a route: a struct, or one of these problems."""
     done: dict[int | str, dict[str, Any]] = {status: {"description": says}}
     if kind is not None:
         done[status] |= _content(kind)
-    for refusal in (400, 401, 405, 413, 422, 429, *refusals):
+    for problem_status in (400, 401, 405, 413, 422, 429, *problem_statuses):
         problem = _content(problems.Problem, problems.MEDIA_TYPE)
-        done[refusal] = {"description": SAYS.get(refusal, "cannot be read"), **problem}
+        done[problem_status] = {
+            "description": SAYS.get(problem_status, "cannot be read"),
+            **problem,
+        }
     return done
 
 
 def files(*media_types: str) -> dict[str, Any]:
-    """What a route answers that gives a file, of one of these types."""
+    """Reply of a route that returns a file of one of these types."""
     text = {"type": "string"}
     content = {name: {"schema": {} if "json" in name else text} for name in media_types}
     return {"description": "the file", "content": content}
 
 
 def takes(kind: type[msgspec.Struct], **examples: Any) -> dict[str, Any]:
-    """What a route takes: a struct as JSON, with examples by name."""
+    """Request body of a route: a struct as JSON, with examples by name."""
     body = _content(kind)
     named = {name.replace("_", " "): {"value": value} for name, value in examples.items()}
     body["content"]["application/json"]["examples"] = named
@@ -80,10 +83,10 @@ def takes(kind: type[msgspec.Struct], **examples: Any) -> dict[str, Any]:
 
 
 def describe(app: FastAPI, beyond: bool) -> dict[str, Any]:
-    """The description of an app, OpenAPI 3.1.
+    """Description of an app in OpenAPI 3.1.
 
     Args:
-        beyond: whether everybody needs a token.
+        beyond: whether every client needs a token.
     """
     if app.openapi_schema is None:
         made = get_openapi(

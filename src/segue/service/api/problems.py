@@ -1,4 +1,4 @@
-"""Errors as problem+json (RFC 9457), with the path of the field where there is one."""
+"""Errors as problem+json (RFC 9457), with paths of the invalid fields."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _LOG = logging.getLogger("segue.service")
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """One thing that is wrong with a request."""
+    """One fault of a request."""
 
-    path: Annotated[str, Meta(description="of the field, as JSONPath, or query.NAME")]
-    what: Annotated[str, Meta(description="what is wrong with it, and what would not be")]
+    path: Annotated[str, Meta(description="path of the field: JSONPath, or query.NAME")]
+    what: Annotated[str, Meta(description="the fault, and a valid value")]
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What went wrong (RFC 9457)."""
+    """An error (RFC 9457)."""
 
     title: str
     status: int
@@ -49,15 +49,15 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class HTTPProblem(HTTPException):
-    """A request that is answered with a problem.
+    """An exception whose response is a problem.
 
-    FastAPI lets this kind of exception through where it reads a form.
+    It is an HTTPException because FastAPI passes only these through while it reads a form.
 
     Args:
-        status: of HTTP.
-        detail: what happened and what to do, in one line.
-        errors: the fields that are wrong.
-        headers: of the response.
+        status: status code.
+        detail: one line that says what happened and what to do.
+        errors: invalid fields.
+        headers: headers of the response.
     """
 
     def __init__(
@@ -76,19 +76,19 @@ def response(refused: HTTPProblem) -> Response:
     """The problem as a response."""
     title = http.HTTPStatus(refused.status).phrase
     problem = Problem(title, refused.status, refused.detail, errors=refused.errors)
-    # The default of `type` is what RFC 9457 takes where it is left out.
+    # RFC 9457 has the same default of `type`.
     return Response(
         msgspec.json.encode(problem), refused.status, refused.headers, media_type=MEDIA_TYPE
     )
 
 
 def at(path: str, what: str) -> HTTPProblem:
-    """A field that cannot be taken as it is."""
+    """Problem of an invalid field."""
     return HTTPProblem(422, f"{path}: {what}", [Fault(path, what)])
 
 
 def refused_by_schema(value: Any, kind: Any) -> HTTPProblem:
-    """A body of valid JSON, decoded, that is not of the kind that it has to be."""
+    """Problem of a decoded JSON body that does not match its struct."""
     wrong = mismatch_of(value, kind)
     what = f"{wrong.what}; {wrong.remedy}" if wrong.choices else wrong.what
     return at(wrong.where, what)
@@ -98,13 +98,13 @@ _HTTP = {404: "nothing is at this address", 405: "this address takes other metho
 
 
 def refused_by_http(error: HTTPException) -> HTTPProblem:
-    """What the framework answers of itself, in words of our own."""
+    """Problem from an exception of the framework."""
     known = _HTTP.get(error.status_code)
     return HTTPProblem(error.status_code, known or f"cannot be answered ({error.detail})")
 
 
 def refused_by_parameters(error: RequestValidationError) -> HTTPProblem:
-    """Parts of an address or a form that cannot be taken; why, is told by the framework."""
+    """Problem of invalid parameters; the framework gives the reasons."""
     errors = [
         Fault(".".join(map(str, one["loc"])), f"cannot be taken as it is ({one['msg']})")
         for one in error.errors()
@@ -120,17 +120,17 @@ STATUS: dict[type[SegueError], int] = {
     StaleVersion: 409,
     UsageError: 422,
 }
-"""How errors of segue are answered; others are the service's own fault."""
+"""Status by kind of error; all others get 500."""
 
 
 def of_error(error: SegueError) -> HTTPProblem:
-    """An error of segue as a problem."""
+    """Problem from an error of segue."""
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
     return HTTPProblem(status, str(error))
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of an app a problem."""
+    """Turn every error of an app into a problem."""
 
     @app.exception_handler(HTTPProblem)
     async def refused(request: Request, error: HTTPProblem) -> Response:
@@ -156,7 +156,7 @@ def install(app: FastAPI) -> None:
 
 
 def _allowed(request: Request) -> list[str]:
-    """Methods of a path, over all routes that it has; a router names those of the first."""
+    """Methods of a path over all its routes; a router names those of the first only."""
     routes, scope = request.app.routes, request.scope
     return [
         method

@@ -1,4 +1,4 @@
-"""The interface for programs: routes below /v1, health and metrics."""
+"""Routes of the HTTP interface: /v1, health and metrics."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Uri = Annotated[
         examples=["spotify:track:0UaMYEvWZi0ZqiDOoHU3YI"],
     ),
 ]
-Id = Annotated[str, InPath(pattern=r"^[0-9A-Za-z_-]{1,64}$", description="of a playlist")]
+Id = Annotated[str, InPath(pattern=r"^[0-9A-Za-z_-]{1,64}$", description="id of a playlist")]
 Count = Annotated[int, Query(ge=1, le=wire.MOST_TRACKS, description="how many tracks, at most")]
 Named = Annotated[str | None, Form(max_length=wire.MOST_LETTERS, pattern=_TEXT)]
 
@@ -52,16 +52,16 @@ health = APIRouter()
 
 
 def service_of(request: Request) -> Service:
-    """The service that a request is for."""
+    """The service of the app."""
     service: Service = request.app.state.service
     return service
 
 
 async def sent(request: Request, kind: type[Kind]) -> Kind:
-    """The body of a request.
+    """Body of a request as a struct.
 
     Raises:
-        HTTPProblem: it is no JSON, or not of this kind; the problem names the field.
+        HTTPProblem: it is no JSON, or does not match; the problem names the field.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
         raise HTTPProblem(415, f"the body must be {JSON}")
@@ -73,10 +73,10 @@ async def sent(request: Request, kind: type[Kind]) -> Kind:
 
 
 def read(body: bytes, kind: type[Kind]) -> Kind:
-    """JSON as a struct. JSON has numbers of one kind: 2.0 is a whole one, too.
+    """JSON as a struct. JSON has one kind of number: 2.0 is an integer, too.
 
     Raises:
-        HTTPProblem: it is not of this kind.
+        HTTPProblem: it does not match `kind`.
         msgspec.DecodeError: it is no JSON.
     """
     try:
@@ -123,7 +123,7 @@ _TWO = ["spotify:track:0UaMYEvWZi0ZqiDOoHU3YI", "spotify:track:6I9VzXrHxO9rA9A5e
     ),
 )
 async def continue_(request: Request) -> Response:
-    """Continue a playlist: from its tracks, its title, or both."""
+    """Continue a playlist from its tracks, its title, or both."""
     asked = await sent(request, wire.ContinueRequest)
     return reply(await service_of(request).recommendations.continued(asked))
 
@@ -144,7 +144,7 @@ async def continue_(request: Request) -> Response:
     ),
 )
 async def next_(request: Request) -> Response:
-    """What comes next in a session, given how its tracks ended."""
+    """Recommend the next tracks of a session, given its outcomes."""
     return reply(
         await service_of(request).recommendations.next(await sent(request, wire.NextRequest))
     )
@@ -152,7 +152,7 @@ async def next_(request: Request) -> Response:
 
 @v1.get("/similar/{track:path}", responses=replies(wire.ContinueResponse, 404, 503))
 async def similar(request: Request, track: Uri, n: Count = 20) -> Response:
-    """What goes with one track."""
+    """Recommend tracks similar to one track."""
     return reply(await service_of(request).recommendations.similar(track, n))
 
 
@@ -164,7 +164,7 @@ async def search(
     ] = "",
     n: Count = 20,
 ) -> Response:
-    """Find tracks by the beginnings of words, or by uri. No words: what is played most."""
+    """Find tracks by prefixes of words, or by uri. Without words: the most played tracks."""
     return reply(await service_of(request).catalog.search(q, n))
 
 
@@ -172,7 +172,7 @@ async def search(
     "/tracks",
     status_code=201,
     responses=replies(
-        wire.UploadResponse, 409, 503, 507, status=201, says="the track can be recommended"
+        wire.UploadResponse, 409, 503, 507, status=201, says="the track is in the catalog"
     )
     | {200: replies(wire.UploadResponse)[200] | {"description": "the catalog has this recording"}},
 )
@@ -183,19 +183,21 @@ async def upload(
     artist: Named = None,
     album: Named = None,
 ) -> Response:
-    """Upload a sound file. It can be recommended from the next answer on."""
+    """Upload a sound file. The next reply may recommend it."""
     service = service_of(request)
-    said = {"title": title, "artist": artist, "album": album, "file": file.filename}
-    kept = await receive(service, file)
-    placed = await service.uploads.add(kept, {name: text for name, text in said.items() if text})
-    return reply(placed, 201 if placed.new else 200)
+    labels = {"title": title, "artist": artist, "album": album, "file": file.filename}
+    path = await receive(service, file)
+    response = await service.uploads.add(
+        path, {name: text for name, text in labels.items() if text}
+    )
+    return reply(response, 201 if response.new else 200)
 
 
 async def receive(service: Service, file: UploadFile) -> Path:
-    """A sent file, in the service's folder.
+    """Save an uploaded file in the service's folder.
 
     Raises:
-        HTTPProblem: there is no room.
+        HTTPProblem: the disk is full.
     """
     ending = Path(file.filename or "").suffix.lower()
     ending = ending if ending[1:].isalnum() and len(ending) < 8 else ""
@@ -221,7 +223,7 @@ async def receive(service: Service, file: UploadFile) -> Path:
     responses=replies(None, 404) | {200: files("audio/*"), 206: files("audio/*")},
 )
 async def audio(request: Request, track: Uri) -> Response:
-    """The sound of a track, where its file is here. Ranges are answered."""
+    """Sound file of a track, if the service has it. Range requests work."""
     path = service_of(request).uploads.sounds.get(track)
     if path is None or not path.is_file():
         raise HTTPProblem(404, f"no sound of {track!r}")
@@ -230,7 +232,7 @@ async def audio(request: Request, track: Uri) -> Response:
 
 @v1.get("/tracks/{track:path}", responses=replies(wire.Track, 404))
 async def track(request: Request, track: Uri) -> Response:
-    """What the catalog says of a track."""
+    """Catalog entry of a track."""
     service = service_of(request)
     return reply(service.catalog.track(track))
 
@@ -253,7 +255,7 @@ async def track(request: Request, track: Uri) -> Response:
     ),
 )
 async def feedback(request: Request) -> Response:
-    """Say what a listener did. Once answered it is on disk, and the next answer heeds it."""
+    """Record actions of a listener. They are on disk before the reply; the next list heeds them."""
     return reply(
         await service_of(request).feedback.record(await sent(request, wire.FeedbackRequest))
     )
@@ -269,9 +271,9 @@ _PLAYLIST = {"title": "sunday", "tracks": _TWO}
     openapi_extra=takes(wire.PlaylistRequest, a_playlist=_PLAYLIST | {"listener": "ada"}),
 )
 async def new_playlist(request: Request) -> Response:
-    """Keep a playlist."""
-    kept = await service_of(request).playlists.create(await sent(request, wire.PlaylistRequest))
-    return reply(kept, 201, {"Location": f"/v1/playlists/{kept.id}"})
+    """Save a playlist."""
+    playlist = await service_of(request).playlists.create(await sent(request, wire.PlaylistRequest))
+    return reply(playlist, 201, {"Location": f"/v1/playlists/{playlist.id}"})
 
 
 @v1.get("/playlists", responses=replies(wire.Playlists, 503))
@@ -279,7 +281,8 @@ async def playlists(
     request: Request,
     listener: Annotated[str | None, Query(pattern=r"^[!-~]{1,200}$")] = None,
     after: Annotated[
-        str | None, Query(pattern=r"^[0-9A-Za-z_-]{1,64}$", description="as a reply gave it")
+        str | None,
+        Query(pattern=r"^[0-9A-Za-z_-]{1,64}$", description="value of `after` in a reply"),
     ] = None,
     n: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Response:
@@ -299,7 +302,7 @@ async def playlist(request: Request, id: Id) -> Response:
     openapi_extra=takes(wire.PlaylistChange, a_change=_PLAYLIST | {"version": 1}),
 )
 async def change_playlist(request: Request, id: Id) -> Response:
-    """Put another title and other tracks in place, unless somebody else did meanwhile."""
+    """Replace title and tracks, unless the playlist has a newer version."""
     change = await sent(request, wire.PlaylistChange)
     return reply(await service_of(request).playlists.change(id, change))
 
@@ -321,17 +324,17 @@ async def export(
     id: Id,
     format: Annotated[Literal["m3u8", "xspf", "jspf", "csv"], Query()] = "m3u8",
 ) -> Response:
-    """A playlist as the file that players and services read."""
+    """A playlist as a file for players and services."""
     service = service_of(request)
-    kept = await service.playlists.get(id)
-    text = PLAYLIST_FORMATS[format](kept.title, service.catalog.rows_of(kept.tracks))
+    playlist = await service.playlists.get(id)
+    text = PLAYLIST_FORMATS[format](playlist.title, service.catalog.rows_of(playlist.tracks))
     name = {"Content-Disposition": f'attachment; filename="playlist.{format}"'}
     return Response(text, media_type=EXPORTS[format], headers=name)
 
 
 @v1.get("/admin/bundle", responses=replies(wire.BundleState))
 async def bundle(request: Request) -> Response:
-    """Which bundle answers."""
+    """Describe the served bundle."""
     return reply(service_of(request).bundles.state())
 
 
@@ -343,20 +346,20 @@ async def bundle(request: Request) -> Response:
     ),
 )
 async def swap(request: Request) -> Response:
-    """Let another bundle answer, once it was verified and warmed; or go back to the last one."""
+    """Verify, warm and serve another bundle, or roll back to the previous one."""
     asked = await sent(request, wire.BundleRequest)
     return reply(await asyncio.shield(service_of(request).bundles.swap(asked)))
 
 
 @health.get("/health/live", responses=replies(wire.Live))
 async def live() -> Response:
-    """Whether the process runs. Everybody is answered."""
+    """Whether the process runs. No token needed."""
     return reply(wire.Live())
 
 
 @health.get("/health/ready", responses=replies(wire.ReadyResponse))
 async def ready(request: Request) -> Response:
-    """Whether requests are answered, and what is amiss where not all is well."""
+    """State of the service and its log."""
     return reply(await service_of(request).ready())
 
 
@@ -364,7 +367,7 @@ async def ready(request: Request) -> Response:
     "/metrics", response_class=Response, responses=replies(None) | {200: files("text/plain")}
 )
 async def metrics(request: Request) -> Response:
-    """Counters in Prometheus's text format."""
+    """Metrics in Prometheus's text format."""
     return Response(
         service_of(request).metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8"
     )

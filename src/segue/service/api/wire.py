@@ -1,6 +1,6 @@
-"""What goes over the wire: requests and replies. The OpenAPI description is made of these.
+"""Requests and replies of the HTTP interface; the source of the OpenAPI description.
 
-Names in paths of errors (``$.tracks[2]``) are those of the fields here.
+Paths in errors (``$.tracks[2]``) use the names of these fields.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ MOST_BANS = 1000
 MOST_EVENTS = 1000
 MOST_PLAYLIST = 10_000
 MOST_LETTERS = 500
-"""Of a uri or an artist: PostgreSQL's indexes hold no longer ones."""
+"""Maximum length of a uri or an artist; PostgreSQL's indexes hold no longer ones."""
 
 _END = r"$(?!\n)"
-"""Of a pattern: Python's $ alone stands before a last newline, too."""
+"""End of a pattern: Python's $ alone matches before a last newline, too."""
 _TEXT = rf"^[^\x00-\x1f\x7f]*{_END}"
 Uri = Annotated[
     str,
@@ -31,7 +31,7 @@ Uri = Annotated[
         min_length=1,
         max_length=MOST_LETTERS,
         pattern=_TEXT,
-        description="what the outside calls a track",
+        description="uri of a track",
         examples=["spotify:track:0UaMYEvWZi0ZqiDOoHU3YI"],
     ),
 ]
@@ -41,7 +41,7 @@ Name = Annotated[
         min_length=1,
         max_length=200,
         pattern=rf"^[!-~]+{_END}",
-        description="an id of your own: printable ASCII without spaces",
+        description="an id that the client chooses: printable ASCII without spaces",
         examples=["ada"],
     ),
 ]
@@ -51,54 +51,55 @@ Title = Annotated[
 Artist = Annotated[
     str, Meta(min_length=1, max_length=MOST_LETTERS, pattern=_TEXT, examples=["Mozart"])
 ]
-Count = Annotated[int, Meta(ge=1, le=MOST_TRACKS, description="how many tracks, at most")]
+Count = Annotated[int, Meta(ge=1, le=MOST_TRACKS, description="maximum number of tracks")]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Places = Annotated[int, Meta(ge=0, le=MOST_TRACKS)]
 Ended = Literal["finished", "partial", "skipped", "disliked", "unknown"]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a client sends."""
+    """A request of a client."""
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
-    """What it is answered."""
+    """A reply of the service."""
 
 
 class Spacing(Request, frozen=True, kw_only=True):
-    """How far apart artists and albums stand."""
+    """Minimum distance between tracks of one artist or album."""
 
-    artist: Annotated[Places, Meta(description="no artist again within so many places")] = 0
-    album: Annotated[Places, Meta(description="no album again within so many places")] = 0
+    artist: Annotated[Places, Meta(description="no artist repeats within so many places")] = 0
+    album: Annotated[Places, Meta(description="no album repeats within so many places")] = 0
 
 
 class Bans(Request, frozen=True, kw_only=True):
-    """What must not be answered."""
+    """Tracks and artists to leave out."""
 
     tracks: Annotated[list[Uri], Meta(max_length=MOST_BANS)] = []
     artists: Annotated[
-        list[Artist], Meta(max_length=MOST_BANS, description="whole names, or uris")
+        list[Artist], Meta(max_length=MOST_BANS, description="full names, or uris")
     ] = []
 
 
 class ListOptions(Request, frozen=True, kw_only=True):
-    """What every question may say."""
+    """Options of every request for a list."""
 
     n: Count = 20
     bans: Bans = Bans()
     spacing: Spacing = Spacing()
     adventure: Annotated[
-        Share, Meta(description="0 the safest list, 1 the rarest of what still fits")
+        Share, Meta(description="0: the safest list; 1: the rarest tracks that still fit")
     ] = 0.0
     one_recording: Annotated[
-        bool, Meta(description="a recording once, whatever uris it goes by")
+        bool, Meta(description="list each recording once, even under several uris")
     ] = True
     listener: Annotated[
         Name | None,
-        Meta(description="whose feedback counts: bans, what was heard before, the session"),
+        Meta(description="listener whose feedback counts: bans, earlier plays, the session"),
     ] = None
     session: Annotated[
-        Name | None, Meta(description="of the listener: its feedback comes before what is sent")
+        Name | None,
+        Meta(description="session of the listener; its feedback precedes the sent tracks"),
     ] = None
 
 
@@ -106,26 +107,27 @@ class ContinueRequest(ListOptions, frozen=True, kw_only=True):
     """A playlist to continue: its tracks, its title, or both."""
 
     tracks: Annotated[
-        list[Uri], Meta(max_length=MOST_HISTORY, description="of the playlist, in order")
+        list[Uri], Meta(max_length=MOST_HISTORY, description="tracks of the playlist, in order")
     ] = []
     skipped: Annotated[
-        list[Uri], Meta(max_length=MOST_HISTORY, description="what was skipped after that")
+        list[Uri], Meta(max_length=MOST_HISTORY, description="tracks skipped after those")
     ] = []
     title: Title | None = None
 
 
 class Listen(Request, frozen=True, kw_only=True):
-    """A track that was played, and how that ended."""
+    """A played track and its outcome."""
 
     track: Uri
     outcome: Ended = "unknown"
 
 
 class NextRequest(ListOptions, frozen=True, kw_only=True):
-    """A session whose next tracks are asked for."""
+    """A session to continue."""
 
     listens: Annotated[
-        list[Listen], Meta(max_length=MOST_HISTORY, description="of the session, oldest first")
+        list[Listen],
+        Meta(max_length=MOST_HISTORY, description="listens of the session, oldest first"),
     ] = []
 
 
@@ -133,24 +135,28 @@ Why = Literal["knows nothing", "over budget", "failed"]
 
 
 class FilteredResponse(Response, frozen=True, kw_only=True):
-    """A rung of the ladder that did not answer."""
+    """A fallback level that gave no recommendations."""
 
-    rung: str
+    level: str = msgspec.field(name="rung")
     why: Why
 
 
 class ContinueResponse(Response, frozen=True, kw_only=True):
     """A list of tracks."""
 
-    version: Annotated[str, Meta(description="the one bundle that it came from")]
-    served_by: Annotated[str, Meta(description="the model that ranked it")]
-    rung: Annotated[str, Meta(description="of the ladder, that this model stands on")]
-    passed: Annotated[list[FilteredResponse], Meta(description="better rungs that did not answer")]
+    version: Annotated[str, Meta(description="version of the bundle that ranked it")]
+    served_by: Annotated[str, Meta(description="model that ranked it")]
+    level: Annotated[str, Meta(description="fallback level of this model")] = msgspec.field(
+        name="rung"
+    )
+    passed: Annotated[list[FilteredResponse], Meta(description="better levels that did not answer")]
     personal: Annotated[
-        bool, Meta(description="whether the listener's feedback counted; false without the log")
+        bool, Meta(description="whether the listener's feedback counted; false if the log is down")
     ]
-    simulated: Annotated[bool, Meta(description="whether the tracks come from a made-up world")]
-    unknown: Annotated[list[str], Meta(description="tracks and artists that it does not know")]
+    simulated: Annotated[bool, Meta(description="whether the tracks come from a simulated world")]
+    unknown: Annotated[
+        list[str], Meta(description="tracks and artists that the bundle does not know")
+    ]
     tracks: Annotated[list[NamedTrack], Meta(description="best first")]
 
 
@@ -162,12 +168,12 @@ class Track(Response, frozen=True, kw_only=True):
     artist: str | None
     album: str | None
     duration_ms: int | None
-    plays: Annotated[int, Meta(description="playlists and listeners that had it in training")]
-    playable: Annotated[bool, Meta(description="whether its sound can be had here")]
+    plays: Annotated[int, Meta(description="number of playlists and listeners with it in training")]
+    playable: Annotated[bool, Meta(description="whether the service has its sound")]
 
 
 class SearchResponse(Response, frozen=True, kw_only=True):
-    """What a search found."""
+    """Results of a search."""
 
     version: str
     tracks: list[Track]
@@ -177,72 +183,73 @@ class UploadResponse(Response, frozen=True, kw_only=True):
     """An uploaded track."""
 
     version: str
-    new: Annotated[bool, Meta(description="false where the catalog had this recording")]
-    door: Annotated[
+    new: Annotated[bool, Meta(description="false if the catalog has this recording")]
+    placed_from: Annotated[
         Literal["audio", "text"] | None,
-        Meta(description="what told its place: its sound, or its artist; null if it was there"),
-    ]
+        Meta(description="source of its vector: sound, or artist; null for a known track"),
+    ] = msgspec.field(name="door")
     track: Track
 
 
 class FeedbackEvent(Request, frozen=True, kw_only=True, tag_field="kind"):
-    """Something that a listener did."""
+    """An action of a listener."""
 
     at: Annotated[
         Annotated[datetime, Meta(tz=True)] | None,
-        Meta(description="when it began; null: when it came"),
+        Meta(description="time of its begin; null: time of arrival"),
     ] = None
 
 
 class Play(FeedbackEvent, frozen=True, kw_only=True, tag="play"):
-    """Heard, to its end or in part."""
+    """A play, to the end or in part."""
 
     track: Uri
     outcome: Annotated[
-        Literal["finished", "partial"] | None, Meta(description="null: by what was played of it")
+        Literal["finished", "partial"] | None,
+        Meta(description="null: segue derives it from `ms_played`"),
     ] = None
     ms_played: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
 
 
 class Skip(FeedbackEvent, frozen=True, kw_only=True, tag="skip"):
-    """Left for the next one."""
+    """A skip to the next track."""
 
     track: Uri
     ms_played: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
 
 
 class Like(FeedbackEvent, frozen=True, kw_only=True, tag="like"):
-    """Said to be good."""
+    """A like."""
 
     track: Uri
 
 
 class Unlike(FeedbackEvent, frozen=True, kw_only=True, tag="unlike"):
-    """A like taken back."""
+    """End of a like."""
 
     track: Uri
 
 
 class Ban(FeedbackEvent, frozen=True, kw_only=True, tag="ban"):
-    """Never to come again."""
+    """A ban of a track."""
 
     track: Uri
 
 
 class Unban(FeedbackEvent, frozen=True, kw_only=True, tag="unban"):
-    """A ban taken back."""
+    """End of a ban."""
 
     track: Uri
 
 
 class BanArtist(FeedbackEvent, frozen=True, kw_only=True, tag="ban_artist"):
-    """Never to come again, none of theirs."""
+    """A ban of an artist."""
 
     artist: Artist
 
 
 class UnbanArtist(FeedbackEvent, frozen=True, kw_only=True, tag="unban_artist"):
-    """A ban of an artist taken back."""
+    """End of a ban of an artist."""
 
     artist: Artist
 
@@ -251,36 +258,39 @@ Event = Play | Skip | Like | Unlike | Ban | Unban | BanArtist | UnbanArtist
 
 
 class FeedbackRequest(Request, frozen=True, kw_only=True):
-    """What a listener did, in order. It is stored whole or not at all."""
+    """Actions of a listener, in order. The log stores all of them or none."""
 
-    key: Annotated[Name, Meta(description="idempotency key: the same again is stored once")]
+    key: Annotated[
+        Name, Meta(description="idempotency key: the log stores a repeated request once")
+    ]
     listener: Name
     session: Name
     events: Annotated[list[Event], Meta(min_length=1, max_length=MOST_EVENTS)]
 
 
 class StoredResponse(Response, frozen=True, kw_only=True):
-    """Feedback that is on disk."""
+    """Confirmation that the feedback is on disk."""
 
-    stored: Annotated[int, Meta(description="events; 0 where the key had come before")]
+    stored: Annotated[int, Meta(description="number of new events; 0 for a repeated key")]
     duplicate: bool
 
 
 class PlaylistRequest(Request, frozen=True, kw_only=True):
-    """A playlist to keep."""
+    """A playlist to save."""
 
     title: Title = ""
     tracks: Annotated[list[Uri], Meta(max_length=MOST_PLAYLIST)] = []
-    listener: Annotated[Name | None, Meta(description="whose it is")] = None
+    listener: Annotated[Name | None, Meta(description="owner of the playlist")] = None
 
 
 class PlaylistChange(Request, frozen=True, kw_only=True):
-    """What a playlist shall be from now on."""
+    """New content of a playlist."""
 
     title: Title = ""
     tracks: Annotated[list[Uri], Meta(max_length=MOST_PLAYLIST)] = []
     version: Annotated[
-        int, Meta(ge=1, le=2**31 - 1, description="that was read; a newer one is not overwritten")
+        int,
+        Meta(ge=1, le=2**31 - 1, description="version that the client read; a newer version stays"),
     ]
 
 
@@ -297,33 +307,33 @@ class PlaylistResponse(Response, frozen=True, kw_only=True):
 
 
 class Playlists(Response, frozen=True, kw_only=True):
-    """Some playlists, newest first."""
+    """A page of playlists, newest first."""
 
     playlists: list[PlaylistResponse]
     after: Annotated[
-        str | None, Meta(description="ask for the next ones with this; null at the end")
+        str | None, Meta(description="value of `after` for the next page; null at the end")
     ]
 
 
 class BundleRequest(Request, frozen=True, kw_only=True):
-    """Which bundle shall answer from now on."""
+    """Bundle to serve from now on."""
 
     path: Annotated[
         Annotated[str, Meta(min_length=1, max_length=4000, pattern=_TEXT)] | None,
-        Meta(description="folder on the machine of the service; null: the same again"),
+        Meta(description="folder on the machine of the service; null: reload the bundle"),
     ] = None
-    rollback: Annotated[bool, Meta(description="back to the one before")] = False
+    rollback: Annotated[bool, Meta(description="return to the previous bundle")] = False
 
 
 class BundleState(Response, frozen=True, kw_only=True):
-    """The bundle that answers."""
+    """The served bundle."""
 
     version: str
-    previous: Annotated[str | None, Meta(description="that rollback goes back to")]
+    previous: Annotated[str | None, Meta(description="version that a rollback returns to")]
     recipe: str
     trained_at: str
     tracks: int
-    rungs: list[str]
+    levels: list[str] = msgspec.field(name="rungs")
 
 
 class Live(Response, frozen=True, kw_only=True):
@@ -333,14 +343,14 @@ class Live(Response, frozen=True, kw_only=True):
 
 
 class ReadyResponse(Response, frozen=True, kw_only=True):
-    """Whether requests can be answered, and how well."""
+    """State of the service."""
 
     status: Annotated[
         Literal["ready", "degraded"],
-        Meta(description="degraded: answers go on, but not all that should work does"),
+        Meta(description="degraded: the service answers, but a part of it fails"),
     ]
     version: str
-    rungs: list[str]
-    log: Annotated[str, Meta(description='"ok", or why feedback is neither stored nor read')]
+    levels: list[str] = msgspec.field(name="rungs")
+    log: Annotated[str, Meta(description='"ok", or the reason why the log is down')]
     trained_at: str
     uploads: int

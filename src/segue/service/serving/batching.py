@@ -1,7 +1,7 @@
-"""One thread that scores. What comes while it is busy is answered together, as a batch.
+"""One thread scores queries; it joins the queries that arrive meanwhile to a batch.
 
-A batch gives what its single queries give, so that nobody can tell; but it reads the tracks'
-vectors once for all. The time that is left of a request's budget picks the rung of the ladder.
+A batch returns the same as its single queries, but reads the tracks' vectors once for all of them.
+The rest of a request's time budget picks the fallback level.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from segue.service.serving.live_bundle import LiveBundle, scoring
 
 _LOG = logging.getLogger("segue.service")
 _MEMORY = 0.1
-"""Weight of the latest measurement in how long a rung is thought to take."""
+"""Weight of the latest measurement in the estimated time of a level."""
 _FORGETTING = 0.01
-"""Share of a rung's time that is forgotten whenever it is passed over for it."""
+"""Decay of a level's estimated time each time a query skips the level for it."""
 _WATCHFUL = 0.5
-"""Share of a budget that estimates may fill: they are means, and some answers take longer."""
+"""Maximum share of a budget for an estimate, which is a mean: some queries take longer."""
 
 Clock = Callable[[], float]
 
 
 @dataclass(eq=False)
 class PendingQuery:
-    """A question on its way.
+    """A query in the queue.
 
     Attributes:
-        live: what answers it, from its first to its last step.
-        query: in rows of its catalog.
-        n: tracks, at most.
-        stage: what the list must be.
-        deadline: by the clock of `BatchScorer`.
+        live: bundle that answers it, from the first step to the last.
+        query: query in rows of its catalog.
+        n: maximum number of tracks.
+        stage: rules of the list.
+        deadline: time by the clock of `BatchScorer`.
     """
 
     live: LiveBundle
@@ -55,37 +55,37 @@ class PendingQuery:
     done: asyncio.Future[BatchState]
     loop: asyncio.AbstractEventLoop
     passed: list[FilteredResponse] = field(default_factory=list)
-    rung: int = 0
+    level: int = 0
 
 
 @dataclass(frozen=True)
 class BatchState:
-    """An answer with names and reasons, and which rungs did not give it."""
+    """Recommendations, the level that gave them, and the better levels that did not."""
 
-    rung: str
+    level: str
     answer: Recommendations
     passed: list[FilteredResponse]
 
 
 class QueueFull(Exception):
-    """More questions wait than may."""
+    """The queue has no room."""
 
 
 class BatchScorer:
-    """The thread, and what it knows of how long rungs take.
+    """The scoring thread and its time estimates of the levels.
 
     Args:
-        batch: questions that are answered together, at most.
-        waiting: that may wait.
-        observe: called with the rung, the size and the seconds of every batch.
-        clock: in seconds.
+        batch: maximum size of a batch.
+        waiting: maximum length of the queue.
+        observe: callback with level, size and seconds of every batch.
+        clock: clock in seconds.
     """
 
     def __init__(
         self,
         batch: int,
         waiting: int,
-        observe: Callable[[str, int, float], None] = lambda rung, size, seconds: None,
+        observe: Callable[[str, int, float], None] = lambda level, size, seconds: None,
         clock: Clock = time.perf_counter,
     ) -> None:
         self.batch, self.observe, self.clock = batch, observe, clock
@@ -97,13 +97,13 @@ class BatchScorer:
     async def ask(
         self, live: LiveBundle, query: Query, n: int, stage: ListStage, budget: float
     ) -> BatchState:
-        """The answer to a question.
+        """Recommend for a query.
 
         Args:
-            budget: seconds that it may take.
+            budget: time limit in seconds.
 
         Raises:
-            QueueFull: too many wait already.
+            QueueFull: the queue is full.
         """
         loop = asyncio.get_running_loop()
         ask = PendingQuery(live, query, n, stage, self.clock() + budget, loop.create_future(), loop)
@@ -114,7 +114,7 @@ class BatchScorer:
         return await ask.done
 
     def close(self) -> None:
-        """Answer what waits, then end."""
+        """Score the queue, then end the thread."""
         self._asked.put(None)
         self._thread.join()
 
@@ -135,97 +135,100 @@ class BatchScorer:
                 asks.append(more)
             try:
                 self._answer(asks)
-            except Exception:  # or nobody would be answered any more
-                _LOG.exception("questions were lost")
+            except Exception:  # the thread must go on
+                _LOG.exception("a batch failed")
                 self._fail(asks)
             if ends:
                 return
 
     def _answer(self, asks: list[PendingQuery]) -> None:
-        """Answer all of them, rung after rung."""
+        """Score all queries, level after level."""
         planned = self.clock()
         for ask in asks:
             planned = self._pick(ask, planned)
         while asks:
-            top = min(ask.rung for ask in asks)
-            live = next(ask.live for ask in asks if ask.rung == top)
-            now = [ask for ask in asks if ask.rung == top and ask.live is live]
-            served = self._serve(live.rungs[top], now)
+            top = min(ask.level for ask in asks)
+            live = next(ask.live for ask in asks if ask.level == top)
+            now = [ask for ask in asks if ask.level == top and ask.live is live]
+            served = self._serve(live.levels[top], now)
             asks = [ask for ask in asks if ask not in served]
 
     def _pick(self, ask: PendingQuery, planned: float) -> float:
-        """Choose the first rung that there is time for; when it will be done."""
-        last = len(ask.live.rungs) - 1
+        """Choose the first level that fits the deadline; returns the planned end."""
+        last = len(ask.live.levels) - 1
         while True:
-            rung = ask.live.rungs[ask.rung]
-            seconds = self._estimate(ask.live, rung)
+            level = ask.live.levels[ask.level]
+            seconds = self._estimate(ask.live, level)
             left = ask.deadline - planned
-            if ask.rung == last or seconds <= _WATCHFUL * left:
+            if ask.level == last or seconds <= _WATCHFUL * left:
                 return planned + seconds
-            # Not for ever: what was slow once is tried again after a while.
-            self._seconds[ask.live.name, rung.name] = seconds * (1 - _FORGETTING)
+            # The estimate decays, so that a slow level gets another try.
+            self._seconds[ask.live.name, level.name] = seconds * (1 - _FORGETTING)
             self._down(ask, "over budget")
 
-    def _estimate(self, live: LiveBundle, rung: FallbackLevel) -> float:
-        known = self._seconds.get((live.name, rung.name))
-        return live.seconds.get(rung.name, 0.0) if known is None else known
+    def _estimate(self, live: LiveBundle, level: FallbackLevel) -> float:
+        known = self._seconds.get((live.name, level.name))
+        return live.seconds.get(level.name, 0.0) if known is None else known
 
-    def _serve(self, rung: FallbackLevel, asks: list[PendingQuery]) -> list[PendingQuery]:
-        """Answer those that the rung can answer; the others go one rung down."""
+    def _serve(self, level: FallbackLevel, asks: list[PendingQuery]) -> list[PendingQuery]:
+        """Score the queries that the level can serve; the others go one level down."""
         live = asks[0].live
-        last = rung is live.rungs[-1]
+        last = level is live.levels[-1]
         try:
-            queries = [rung.reads(ask.query) for ask in asks]
+            queries = [level.reads(ask.query) for ask in asks]
             with scoring:
-                start = self.clock()  # what others compute meanwhile is not its own time
-                serves = rung.recommender.serves(Queries.of(queries))
+                start = self.clock()  # after the lock: waiting is not scoring time
+                serves = level.recommender.serves(Queries.of(queries))
                 able = [last or model != POPULARITY for model in serves]
-                some = [ask for ask, it in zip(asks, able, strict=True) if it]
-                known = [query for query, it in zip(queries, able, strict=True) if it]
-                told = self._told(live, rung, known, some)
+                served_asks = [ask for ask, able_now in zip(asks, able, strict=True) if able_now]
+                known = [query for query, able_now in zip(queries, able, strict=True) if able_now]
+                states = self._recommend(live, level, known, served_asks)
         except Exception:
-            if len(asks) > 1:  # one of them may be why
-                return [done for ask in asks for done in self._serve(rung, [ask])]
+            if len(asks) > 1:  # one query may be the cause
+                return [done for ask in asks for done in self._serve(level, [ask])]
             if last:
-                _LOG.exception("the last rung failed")
+                _LOG.exception("the last fallback level failed")
                 return self._fail(asks)
-            _LOG.exception("rung %s failed", rung.name)
+            _LOG.exception("fallback level %s failed", level.name)
             for ask in asks:
                 self._down(ask, "failed")
             return []
-        for ask, it in zip(asks, able, strict=True):
-            if not it:
+        for ask, able_now in zip(asks, able, strict=True):
+            if not able_now:
                 self._down(ask, "knows nothing")
-        if some:
+        if served_asks:
             took = self.clock() - start
-            self._learn(live, rung, took / len(some))
-            self.observe(rung.name, len(some), took)
-        for ask, one in zip(some, told, strict=True):
+            self._update_estimate(live, level, took / len(served_asks))
+            self.observe(level.name, len(served_asks), took)
+        for ask, one in zip(served_asks, states, strict=True):
             _call(ask, _give, ask.done, one)
-        return some
+        return served_asks
 
     def _down(self, ask: PendingQuery, why: Why) -> None:
-        ask.passed.append(FilteredResponse(rung=ask.live.rungs[ask.rung].name, why=why))
-        ask.rung += 1
+        ask.passed.append(FilteredResponse(level=ask.live.levels[ask.level].name, why=why))
+        ask.level += 1
 
-    def _told(
+    def _recommend(
         self,
         live: LiveBundle,
-        rung: FallbackLevel,
+        level: FallbackLevel,
         queries: Sequence[Query],
         asks: Sequence[PendingQuery],
     ) -> list[BatchState]:
         if not asks:
             return []
         slates = continue_playlists(
-            rung.recommender, queries, [ask.n for ask in asks], [ask.stage for ask in asks]
+            level.recommender, queries, [ask.n for ask in asks], [ask.stage for ask in asks]
         )
-        bundle = Bundle(rung.recommender, live.bundle.manifest, live.bundle.learned)
-        told = answers(bundle, queries, slates, MOST_REASONS)
-        return [BatchState(rung.name, one, ask.passed) for ask, one in zip(asks, told, strict=True)]
+        bundle = Bundle(level.recommender, live.bundle.manifest, live.bundle.learned)
+        recommendations = answers(bundle, queries, slates, MOST_REASONS)
+        return [
+            BatchState(level.name, one, ask.passed)
+            for ask, one in zip(asks, recommendations, strict=True)
+        ]
 
-    def _learn(self, live: LiveBundle, rung: FallbackLevel, seconds: float) -> None:
-        key = (live.name, rung.name)
+    def _update_estimate(self, live: LiveBundle, level: FallbackLevel, seconds: float) -> None:
+        key = (live.name, level.name)
         before = self._seconds.get(key, seconds)
         self._seconds[key] = before + _MEMORY * (seconds - before)
 
@@ -236,16 +239,16 @@ class BatchScorer:
 
 
 def _call(ask: PendingQuery, what: Callable[..., None], *values: object) -> None:
-    """Do something where the question came from, unless it has ended."""
+    """Schedule a call on the query's event loop, unless the loop has ended."""
     with contextlib.suppress(RuntimeError):
         ask.loop.call_soon_threadsafe(what, *values)
 
 
-def _give(done: asyncio.Future[BatchState], told: BatchState) -> None:
-    if not done.done():  # whoever asked may have gone
-        done.set_result(told)
+def _give(done: asyncio.Future[BatchState], state: BatchState) -> None:
+    if not done.done():  # the client may have gone
+        done.set_result(state)
 
 
 def _refuse(ask: PendingQuery) -> None:
     if not ask.done.done():
-        ask.done.set_exception(RuntimeError("no rung could answer"))
+        ask.done.set_exception(RuntimeError("every fallback level failed"))

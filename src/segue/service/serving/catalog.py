@@ -1,4 +1,4 @@
-"""Look-ups in the catalog of the bundle that answers."""
+"""Look-ups in the catalog of the live bundle."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def wire_track(live: LiveBundle, row: int, sounds: Mapping[str, Path]) -> wire.T
 
 
 class CatalogLookup:
-    """The catalog of whichever bundle answers.
+    """The catalog of the live bundle.
 
     Args:
-        sounds: file of each track that has one, by uri.
+        sounds: sound file by uri.
     """
 
     def __init__(self, bundles: BundleSwitch, sounds: Mapping[str, Path]) -> None:
@@ -58,11 +58,11 @@ class CatalogLookup:
         )
 
     def known_rows(self, uris: Iterable[str]) -> list[dict[str, Any]]:
-        """Rows of the table `tracks`, of those that the catalog has."""
+        """Rows of the table `tracks`, for known uris only."""
         return self.rows_of(self._bundles.live.rows.keys() & set(uris))
 
     def rows_of(self, uris: Iterable[str]) -> list[dict[str, Any]]:
-        """Rows of the table `tracks`, in order; of unknown tracks the uri alone."""
+        """Rows of the table `tracks`, in order; a row of an unknown track has only its uri."""
         uris = list(uris)
         live, names = self._bundles.live, TABLES["tracks"].names
         rows = {uri: row for uri in dict.fromkeys(uris) if (row := live.rows.get(uri)) is not None}

@@ -1,8 +1,8 @@
-"""The ladder: who answers when the best model cannot, or has no time to.
+"""The fallback chain: models that answer when the best one cannot, or has no time.
 
-two-stage → the first stage → content → title → popularity. A bundle without two stages begins with
-its own model. A rung is passed over when it knows nothing of what is asked, when it would take
-longer than there is time, or when it fails; the reply says so. The last one always answers.
+two-stage → the first stage → content → title → popularity. The chain of a bundle without two stages
+begins with its model. A query skips a level that knows nothing of it, that would take too long, or
+that fails; the reply says so. The last level always answers.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from segue.queries import Query
 
 
 class FallbackLevel(NamedTuple):
-    """One step of the ladder.
+    """One level of the fallback chain.
 
     Attributes:
-        name: that replies and metrics give.
-        recommender: that answers. Its catalog is the first rows of the bundle's.
+        name: name in replies and metrics.
+        recommender: model of the level. Its catalog is the first rows of the bundle's.
     """
 
     name: str
@@ -27,43 +27,43 @@ class FallbackLevel(NamedTuple):
 
     @property
     def tracks(self) -> int:
-        """That it knows."""
+        """Number of tracks in its catalog."""
         return len(self.recommender.catalog)
 
     def reads(self, query: Query) -> Query:
-        """The query without tracks that this rung has not."""
+        """The query without tracks that this level lacks."""
         if self.tracks > max([*query.tracks, *query.bans, *query.past], default=-1):
             return query
         n = self.tracks
         outcomes = query.outcomes or [Outcome.UNKNOWN] * len(query.tracks)
-        heard = [
+        listens = [
             (track, ended) for track, ended in zip(query.tracks, outcomes, strict=True) if track < n
         ]
         return Query(
-            tracks=[track for track, _ in heard],
-            outcomes=[ended for _, ended in heard],
+            tracks=[track for track, _ in listens],
+            outcomes=[ended for _, ended in listens],
             title=query.title,
             bans=[track for track in query.bans if track < n],
             past=[track for track in query.past if track < n],
         )
 
 
-def ladder_of(recommender: Recommender) -> list[FallbackLevel]:
-    """The rungs of a bundle, best first."""
-    rungs = [FallbackLevel(recommender.name, recommender)]
+def fallback_chain(recommender: Recommender) -> list[FallbackLevel]:
+    """The fallback levels of a bundle, best first."""
+    levels = [FallbackLevel(recommender.name, recommender)]
     if recommender.name == POPULARITY:
-        return rungs
-    parts = recommender.fallbacks()
-    rungs += [FallbackLevel(name, part) for name, part in parts.items() if name != "title"]
+        return levels
+    submodels = recommender.fallbacks()
+    levels += [FallbackLevel(name, part) for name, part in submodels.items() if name != "title"]
     if recommender.name != "content":
-        rungs.append(_plain("content", recommender))
-    if "title" in parts:
-        rungs.append(FallbackLevel("title", parts["title"]))
-    return [*rungs, _plain(POPULARITY, recommender)]
+        levels.append(_plain("content", recommender))
+    if "title" in submodels:
+        levels.append(FallbackLevel("title", submodels["title"]))
+    return [*levels, _plain(POPULARITY, recommender)]
 
 
 def _plain(name: str, recommender: Recommender) -> FallbackLevel:
-    """A model that needs nothing but the catalog."""
+    """Level of a model that needs only the catalog."""
     plain = RECOMMENDERS[name]()
     plain.catalog = recommender.catalog
     return FallbackLevel(name, plain)

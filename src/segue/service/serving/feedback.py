@@ -1,4 +1,4 @@
-"""Feedback that listeners send, and the playlists that they save."""
+"""Feedback of listeners, and their saved playlists."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class FeedbackRecorder:
     """Appends events to the log.
 
     Args:
-        known_rows: of the tracks that the catalog has.
+        known_rows: look-up of rows of known tracks.
     """
 
     def __init__(self, log: FeedbackLog, known_rows: RowLookup) -> None:
         self._log, self._known_rows = log, known_rows
 
     async def record(self, request: wire.FeedbackRequest) -> wire.StoredResponse:
-        """Put what a listener did into the log; it is on disk when this returns."""
+        """Append events to the log; they are on disk when this returns."""
         events = [_event(event) for event in request.events]
         named = {event.track for event in events if event.track is not None}
         known = self._known_rows(named)
@@ -55,7 +55,7 @@ class SavedPlaylists:
     """Playlists in the log.
 
     Args:
-        rows: of the tracks of a playlist.
+        rows: look-up of the rows of a playlist's tracks.
     """
 
     def __init__(self, log: FeedbackLog, rows: RowLookup) -> None:
@@ -78,12 +78,14 @@ class SavedPlaylists:
 
     async def page(self, listener: str | None, after: str | None, n: int) -> wire.Playlists:
         """A page of playlists, newest first."""
-        found = await self._log.run(lambda store: store.playlists.page(listener, after, n + 1))
-        last = found[n - 1].id if len(found) > n else None
-        return wire.Playlists(playlists=[_response(playlist) for playlist in found[:n]], after=last)
+        playlists = await self._log.run(lambda store: store.playlists.page(listener, after, n + 1))
+        last = playlists[n - 1].id if len(playlists) > n else None
+        return wire.Playlists(
+            playlists=[_response(playlist) for playlist in playlists[:n]], after=last
+        )
 
     async def change(self, id: str, request: wire.PlaylistChange) -> wire.PlaylistResponse:
-        """Put another title and other tracks in place of what a playlist has."""
+        """Replace title and tracks of a playlist."""
         about = self._rows(request.tracks)
         return _response(
             await self._log.run(

@@ -10,34 +10,37 @@ from segue.config import Config
 
 
 class ServiceSettings(Config, frozen=True):
-    """What the service takes, and how long it takes for it."""
+    """Limits of sizes, times and rates."""
 
     budget_ms: Annotated[
         float,
-        Meta(gt=0, le=60_000, description="time for an answer; it picks the rung of the ladder"),
+        Meta(gt=0, le=60_000, description="time budget of a reply; it picks the fallback level"),
     ] = 1000.0
     batch: Annotated[
-        int, Meta(ge=1, le=4096, description="answers that are computed together, at most")
+        int, Meta(ge=1, le=4096, description="maximum number of queries in a batch")
     ] = 64
     waiting: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="answers that may wait; beyond it 503")
+        int, Meta(ge=1, le=1_000_000, description="maximum number of waiting queries; more get 503")
     ] = 1000
     body_kb: Annotated[
         int,
-        Meta(ge=1, le=1_000_000, description="size of a request, in KiB; uploads have their own"),
+        Meta(ge=1, le=1_000_000, description="maximum size of a request in KiB, except uploads"),
     ] = 1024
     upload_mb: Annotated[
-        int, Meta(ge=1, le=100_000, description="size of an uploaded sound file, in MiB")
+        int, Meta(ge=1, le=100_000, description="maximum size of an uploaded sound file in MiB")
     ] = 200
     upload_minutes: Annotated[
-        float, Meta(gt=0, le=1e6, description="length of an uploaded sound file")
+        float, Meta(gt=0, le=1e6, description="maximum length of an uploaded sound file in minutes")
     ] = 60.0
     upload_seconds: Annotated[
-        float, Meta(gt=0, le=86_400, description="of work on an uploaded sound file")
+        float,
+        Meta(
+            gt=0, le=86_400, description="maximum time of work on an uploaded sound file in seconds"
+        ),
     ] = 60.0
     rate: Annotated[
-        float, Meta(gt=0, le=1e6, description="requests a second of one token, on the long run")
+        float, Meta(gt=0, le=1e6, description="requests per second of one token, on average")
     ] = 50.0
-    burst: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="requests of one token that may come at once")
-    ] = 100
+    burst: Annotated[int, Meta(ge=1, le=1_000_000, description="requests of one token at once")] = (
+        100
+    )

@@ -1,4 +1,4 @@
-"""The bundle that answers: loaded, verified, warm, and never changed. Another one replaces it."""
+"""The served bundle: loaded, verified, warm and immutable; a swap replaces it."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from segue.models.base.recommender import Recommender
 from segue.numeric.arrays import Float32
 from segue.queries import Query
 from segue.reranking.list_stage import continue_playlist
-from segue.service.serving.fallback import FallbackLevel, ladder_of
+from segue.service.serving.fallback import FallbackLevel, fallback_chain
 
 scoring = threading.Lock()
-"""Held while a model computes: not every system lets two threads into its parallel loops."""
+"""Lock of model computations: not every threading layer allows two parallel loops at once."""
 _CANARY = 20
-"""Tracks that each canary query asks for."""
+"""Number of tracks of a canary query."""
 
 
 class TakesNone(UsageError):
-    """A bundle whose model takes in no further tracks."""
+    """A bundle whose model takes no new tracks."""
 
     def __init__(self, recommender: Recommender) -> None:
         super().__init__(
@@ -40,14 +40,14 @@ class TakesNone(UsageError):
 
 @dataclass(frozen=True, eq=False)
 class LiveBundle:
-    """One bundle as it answers.
+    """One bundle with its uploads and its fallback chain.
 
     Attributes:
-        path: of the bundle.
-        bundle: with tracks that were uploaded.
-        name: of the bundle; another one has another.
-        trained: tracks that the bundle came with; those after them were uploaded.
-        seconds: that each rung took for one answer when it was warmed.
+        path: folder of the bundle.
+        bundle: the bundle with uploaded tracks.
+        name: unique name of the bundle.
+        trained: number of tracks before the uploads, which come last.
+        seconds: time of one query on each level, measured while warming.
     """
 
     path: Path
@@ -61,7 +61,7 @@ class LiveBundle:
         """Read, verify and warm a bundle.
 
         Raises:
-            BundleError: it is no whole bundle, or does not answer as it should.
+            BundleError: it is no complete bundle, or answers a canary query wrongly.
         """
         seal = hashlib.sha256()
         bundle = Bundle.load(path)
@@ -74,14 +74,14 @@ class LiveBundle:
         return live
 
     def with_tracks(self, tracks: pa.Table, vectors: Float32) -> LiveBundle:
-        """The same with further tracks, which nobody has played.
+        """This bundle with more tracks, which have no plays.
 
         Args:
-            tracks: of the schema of `tracks`.
-            vectors: in the space of the bundle's model. (tracks, factors)
+            tracks: rows of the table `tracks`.
+            vectors: vectors in the space of the bundle's model. (tracks, factors)
 
         Raises:
-            TakesNone: the bundle's model takes in no tracks.
+            TakesNone: the bundle's model takes no new tracks.
         """
         if self.recommender.item_vectors is None:
             raise TakesNone(self.recommender)
@@ -91,7 +91,7 @@ class LiveBundle:
 
     @property
     def version(self) -> str:
-        """Names it in every answer: the bundle, and how many tracks were uploaded, if any."""
+        """Version in every reply: name of the bundle, and the number of uploads, if any."""
         uploads = len(self.catalog) - self.trained
         return f"{self.name}.{uploads}" if uploads else self.name
 
@@ -104,9 +104,9 @@ class LiveBundle:
         return self.bundle.recommender
 
     @cached_property
-    def rungs(self) -> list[FallbackLevel]:
-        """Of the ladder, best first."""
-        return ladder_of(self.recommender)
+    def levels(self) -> list[FallbackLevel]:
+        """The fallback chain, best level first."""
+        return fallback_chain(self.recommender)
 
     @cached_property
     def rows(self) -> dict[str, int]:
@@ -115,40 +115,40 @@ class LiveBundle:
 
     @cached_property
     def artists(self) -> dict[str, list[int]]:
-        """Rows of the artists that were asked for, by name or uri."""
+        """Cache of `of_artist`, by name or uri."""
         return {}
 
     def of_artist(self, name: str) -> list[int]:
-        """Rows of an artist; none where nobody is called so."""
-        found = self.artists.get(name)
-        if found is None:
+        """Rows of an artist by name or uri; empty for an unknown artist."""
+        rows = self.artists.get(name)
+        if rows is None:
             try:
-                found = self.catalog.names.of_artist(name)
+                rows = self.catalog.names.of_artist(name)
             except UsageError:
-                found = []
+                rows = []
             if len(self.artists) < 10_000:
-                self.artists[name] = found
-        return found
+                self.artists[name] = rows
+        return rows
 
     def warmed(self) -> dict[str, float]:
-        """Ask every rung what it must be able to answer; compiled code is ready after that.
+        """Run canary queries on every level, which also compiles the kernels.
 
         Returns:
-            seconds that an answer took, by rung.
+            seconds of one query, by level.
 
         Raises:
-            BundleError: an answer is not what the contract says.
+            BundleError: an answer breaks the contract of `Recommender`.
         """
         _ = self.rows
         seconds: dict[str, float] = {}
-        for rung in self.rungs:
+        for level in self.levels:
             for query in self._canaries():
                 for again in (False, True):
                     start = time.perf_counter()
-                    self._try(rung, query)
+                    self._try(level, query)
                     if again:
                         took = time.perf_counter() - start
-                        seconds[rung.name] = max(took, seconds.get(rung.name, 0.0))
+                        seconds[level.name] = max(took, seconds.get(level.name, 0.0))
         return seconds
 
     def _canaries(self) -> list[Query]:
@@ -164,13 +164,13 @@ class LiveBundle:
             Query(past=spread, bans=popular[:5]),
         ]
 
-    def _try(self, rung: FallbackLevel, query: Query) -> None:
-        asked = rung.reads(query)
+    def _try(self, level: FallbackLevel, query: Query) -> None:
+        asked = level.reads(query)
         with scoring:
-            slate = continue_playlist(rung.recommender, asked, _CANARY)
-            reasons = rung.recommender.explain(asked, slate.tracks)
+            slate = continue_playlist(level.recommender, asked, _CANARY)
+            reasons = level.recommender.explain(asked, slate.tracks)
         never = {*asked.tracks, *asked.bans}
-        left = rung.tracks - len(never)
+        left = level.tracks - len(never)
         tracks = slate.tracks.tolist()
         sound = (
             len(tracks) == len(set(tracks)) == len(reasons) == min(_CANARY, left)
@@ -179,35 +179,34 @@ class LiveBundle:
         )
         if not sound:
             raise BundleError(
-                f"a canary query was answered wrongly by {rung.name}",
+                f"a canary query was answered wrongly by {level.name}",
                 where=self.path,
                 do="train again",
             )
 
     @cached_property
     def map(self) -> Float32 | None:
-        """Where each track stands on the map: two numbers from 0 to 1. (tracks, 2)
+        """Position of each track on the map, from 0 to 1; None for a model without vectors. (n, 2)
 
-        The first two principal components of the tracks' vectors, each as a share of those below.
-        None where the model has no vectors.
+        The positions are ranks of the first two principal components of the tracks' vectors.
         """
         vectors = self.recommender.item_vectors
         return None if vectors is None else flat(vectors)
 
 
 def flat(vectors: Float32) -> Float32:
-    """Vectors on a plane: their directions' first two principal components, ranked. (n, 2)"""
+    """Ranks of the vectors' directions along their first two principal components. (n, 2)"""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    ways = vectors / np.maximum(lengths, 1e-12)
-    some = ways[(lengths > 0).ravel()]
-    if not len(some):
+    units = vectors / np.maximum(lengths, 1e-12)
+    directions = units[(lengths > 0).ravel()]
+    if not len(directions):
         return np.full((len(vectors), 2), 0.5, np.float32)
-    mean = some.mean(axis=0)
-    spread = (some - mean).T @ (some - mean)
+    mean = directions.mean(axis=0)
+    spread = (directions - mean).T @ (directions - mean)
     _, axes = np.linalg.eigh(spread.astype(np.float64))
     axes = axes[:, ::-1][:, :2]
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]][: axes.shape[1]] + 1e-300)
-    places = (ways - mean) @ axes.astype(np.float32)
+    places = (units - mean) @ axes.astype(np.float32)
     shares = np.argsort(np.argsort(places, axis=0, kind="stable"), axis=0) / max(1, len(places) - 1)
     out: Float32 = shares.astype(np.float32)
     return out

@@ -1,4 +1,4 @@
-"""The service's connection to its log, which may come and go."""
+"""The service's connection to its log, which may be out of reach."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from segue.service.storage.store import Store, StoreError, StoreFull, StoreGone
 
 Given = TypeVar("Given")
 RETRY_SECONDS = 2.0
-"""Seconds after which a database that could not be opened is tried again."""
+"""Seconds before the next attempt to open a database."""
 
 
 class FeedbackLog:
-    """A log that is opened when it is needed and can be reached.
+    """A log that opens on first use, once it is reachable.
 
     Args:
-        address: of the log, as `Store.open` takes it.
-        metrics: of the service.
+        address: address of the log, as `Store.open` takes it.
+        metrics: metrics of the service.
 
     Attributes:
-        on_success: called on the loop after each use of the log.
+        on_success: callback on the event loop after each use of the log.
     """
 
     def __init__(self, address: str, metrics: Metrics) -> None:
@@ -43,17 +43,17 @@ class FeedbackLog:
             self._store.close()
 
     def open(self) -> None:
-        """Open the log, if it can be reached just now.
+        """Open the log, if it is reachable.
 
         Raises:
-            UsageError: its address is none.
-            StoreError: it is no log, or of a newer segue.
+            UsageError: its address is invalid.
+            StoreError: it is no log, or a newer segue wrote it.
         """
         with contextlib.suppress(StoreGone, StoreFull):
             self.store()
 
     def store(self) -> Store:
-        """The open log; off the loop. Raises StoreError."""
+        """The open log; call it off the event loop. Raises StoreError."""
         if self._store is None:
             if time.monotonic() - self._tried < RETRY_SECONDS:
                 why = self._why
@@ -67,7 +67,7 @@ class FeedbackLog:
         return self._store
 
     async def run(self, work: Callable[[Store], Given]) -> Given:
-        """Do something with the log, off the loop.
+        """Run work on the log in a thread.
 
         Raises:
             StoreError: it is full, or out of reach.
@@ -85,7 +85,7 @@ class FeedbackLog:
         return done
 
     async def state(self) -> str:
-        """ "ok", or why the log cannot be used."""
+        """ "ok", or the error of the log."""
         try:
             await self.run(lambda store: store.database.ping())
         except SegueError as error:

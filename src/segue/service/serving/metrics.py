@@ -1,4 +1,4 @@
-"""What the service tells Prometheus."""
+"""Metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -35,35 +35,39 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self.answers = self._counter(
-            "segue_answers", "Answers, by the rung that gave them.", "rung"
-        )
+        self.answers = self._counter("segue_answers", "Answers by fallback level.", "rung")
         self.passed = self._counter(
-            "segue_rungs_passed", "Rungs that did not answer.", "rung", "why"
+            "segue_rungs_passed", "Fallback levels that did not answer.", "rung", "why"
         )
         self.empty = self._counter("segue_empty_answers", "Answers without a track.")
         self.events = self._counter("segue_feedback_events", "Events in the log.", "kind")
-        self.log_full = self._counter("segue_log_full", "Writes that found no room on disk.")
-        self.log_up = Gauge("segue_log_up", "Whether the log can be used.", registry=self.registry)
-        self.swaps = self._counter("segue_bundle_swaps", "Bundles that were to answer.", "result")
+        self.log_full = self._counter("segue_log_full", "Writes refused for want of room on disk.")
+        self.log_up = Gauge("segue_log_up", "Whether the log works.", registry=self.registry)
+        self.swaps = self._counter("segue_bundle_swaps", "Attempts to swap the bundle.", "result")
         self.bundle = Gauge(
-            "segue_bundle", "1 for the bundle that answers.", ["version"], registry=self.registry
+            "segue_bundle", "1 for the served bundle.", ["version"], registry=self.registry
         )
         self.trained = Gauge(
-            "segue_bundle_trained_timestamp_seconds", "When it was trained.", registry=self.registry
+            "segue_bundle_trained_timestamp_seconds",
+            "Time of its training.",
+            registry=self.registry,
         )
-        self.tracks = Gauge("segue_catalog_tracks", "Tracks it knows.", registry=self.registry)
-        self.uploads = Gauge("segue_catalog_uploads", "Uploaded ones.", registry=self.registry)
+        self.tracks = Gauge(
+            "segue_catalog_tracks", "Tracks in its catalog.", registry=self.registry
+        )
+        self.uploads = Gauge(
+            "segue_catalog_uploads", "Uploaded tracks in its catalog.", registry=self.registry
+        )
         self.batches = Histogram(
             "segue_batch_answers",
-            "Answers that were computed together.",
+            "Answers per batch.",
             ["rung"],
             buckets=(1, 2, 4, 8, 16, 32, 64, 128),
             registry=self.registry,
         )
         self.scoring = Histogram(
             "segue_batch_seconds",
-            "Time that this took.",
+            "Time to compute a batch.",
             ["rung"],
             buckets=_SECONDS,
             registry=self.registry,
@@ -72,26 +76,26 @@ class Metrics:
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
         return Counter(name, what, labels, registry=self.registry)
 
-    def batch(self, rung: str, size: int, seconds: float) -> None:
-        """A batch was answered."""
-        self.batches.labels(rung).observe(size)
-        self.scoring.labels(rung).observe(seconds)
+    def batch(self, level: str, size: int, seconds: float) -> None:
+        """Count a batch."""
+        self.batches.labels(level).observe(size)
+        self.scoring.labels(level).observe(seconds)
 
-    def answered(self, rung: str, passed: Iterable[FilteredResponse], tracks: int) -> None:
-        """An answer was given."""
-        self.answers.labels(rung).inc()
+    def answered(self, level: str, passed: Iterable[FilteredResponse], tracks: int) -> None:
+        """Count a reply."""
+        self.answers.labels(level).inc()
         for one in passed:
-            self.passed.labels(one.rung, one.why).inc()
+            self.passed.labels(one.level, one.why).inc()
         if not tracks:
             self.empty.inc()
 
     def fed(self, kinds: Iterable[str]) -> None:
-        """Events were stored."""
+        """Count stored events."""
         for kind in kinds:
             self.events.labels(kind).inc()
 
     def live(self, live: LiveBundle) -> None:
-        """Another bundle answers."""
+        """Describe the new live bundle."""
         self.bundle.clear()
         self.bundle.labels(live.version).set(1)
         self.tracks.set(len(live.catalog))
@@ -101,5 +105,5 @@ class Metrics:
             self.trained.set(datetime.fromisoformat(trained_at).timestamp())
 
     def text(self) -> bytes:
-        """All of it, in Prometheus's text format."""
+        """All metrics in Prometheus's text format."""
         return generate_latest(self.registry)

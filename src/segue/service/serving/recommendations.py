@@ -1,4 +1,4 @@
-"""Requests as queries of the bundle that answers, and its recommendations as responses."""
+"""Requests become queries of the live bundle, and its recommendations become replies."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class RecommendationService:
         return await self._answered(request, listens, None)
 
     async def similar(self, uri: str, n: int) -> wire.ContinueResponse:
-        """Tracks that go with one track.
+        """Tracks similar to one track.
 
         Raises:
             HTTPProblem: it is not in the catalog.
@@ -76,40 +76,48 @@ class RecommendationService:
         )
         if request.listener is not None:
             with contextlib.suppress(StoreError):
-                who, session = request.listener, request.session
-                personal = await self._log.run(lambda store: store.events.personal(who, session))
+                listener, session = request.listener, request.session
+                personal = await self._log.run(
+                    lambda store: store.events.personal(listener, session)
+                )
                 known = True
-        live = self._bundles.live  # from here to the end this one, whatever comes meanwhile
+        live = self._bundles.live  # this one to the end, even if a swap comes meanwhile
         unknown: dict[str, None] = {}
 
-        def rows(uris: Iterable[str], tell: bool = True) -> list[int]:
-            found = []
+        def rows(uris: Iterable[str], report: bool = True) -> list[int]:
+            indexes = []
             for uri in uris:
                 row = live.rows.get(uri)
                 if row is not None:
-                    found.append(row)
-                elif tell:
+                    indexes.append(row)
+                elif report:
                     unknown[uri] = None
-            return found
+            return indexes
 
         before = list(zip(personal.tracks, personal.outcomes, strict=True))
-        together = [(uri, ended) for uri, ended in [*before, *listens] if uri in live.rows]
-        rows(uri for uri, _ in listens)  # which of them are unknown
-        together = together[-MAX_HISTORY:]
-        bans = rows(request.bans.tracks) + rows(personal.banned_tracks, tell=False)
+        listens_in_catalog = [
+            (uri, ended) for uri, ended in [*before, *listens] if uri in live.rows
+        ]
+        rows(uri for uri, _ in listens)  # collects the unknown ones
+        listens_in_catalog = listens_in_catalog[-MAX_HISTORY:]
+        bans = rows(request.bans.tracks) + rows(personal.banned_tracks, report=False)
         artists = [*request.bans.artists, *personal.banned_artists]
-        # A thousand names in a large catalog take seconds, in which others are answered.
-        of = await run_in_threadpool(lambda: list(map(live.of_artist, artists))) if artists else []
-        bans += [row for found in of for row in found]
+        # A thousand names in a large catalog take seconds: look them up in a thread.
+        artist_rows = (
+            await run_in_threadpool(lambda: list(map(live.of_artist, artists))) if artists else []
+        )
+        bans += [row for matches in artist_rows for row in matches]
         unknown |= {
-            name: None for name, found in zip(request.bans.artists, of, strict=False) if not found
+            name: None
+            for name, matches in zip(request.bans.artists, artist_rows, strict=False)
+            if not matches
         }
         query = Query(
-            tracks=[live.rows[uri] for uri, _ in together],
-            outcomes=[ended for _, ended in together],
+            tracks=[live.rows[uri] for uri, _ in listens_in_catalog],
+            outcomes=[ended for _, ended in listens_in_catalog],
             title=_title(title),
             bans=bans,
-            past=rows(personal.past, tell=False),
+            past=rows(personal.past, report=False),
         )
         stage = ListStage(
             one_recording=request.one_recording,
@@ -124,11 +132,11 @@ class RecommendationService:
             raise HTTPProblem(
                 503, "too many questions wait; ask again in a second", headers={"Retry-After": "1"}
             ) from None
-        self._metrics.answered(scored.rung, scored.passed, len(scored.answer.tracks))
+        self._metrics.answered(scored.level, scored.passed, len(scored.answer.tracks))
         return wire.ContinueResponse(
             version=live.version,
             served_by=scored.answer.model,
-            rung=scored.rung,
+            level=scored.level,
             passed=scored.passed,
             personal=known,
             simulated=scored.answer.simulated,
@@ -138,7 +146,7 @@ class RecommendationService:
 
 
 def _title(title: str | None) -> str | None:
-    """A title as it is asked for, None where it is blank."""
+    """A normalized title, None if it is blank."""
     if title is None or not title.strip():
         return None
     return unicodedata.normalize("NFC", title)[:MAX_TITLE]

@@ -1,4 +1,4 @@
-"""The parts of the service, which the interface for programs and the pages share."""
+"""The service behind the HTTP interface and the web page."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from segue.service.storage.store import StoreFull, StoreGone
 
 
 class Service:
-    """A bundle that answers, a log that remembers, and the files that are played.
+    """The live bundle, the log of feedback, and the sound files.
 
     Args:
         live: the bundle.
-        address: of the log, as `Store.open` takes it.
-        folder: where uploaded files are kept.
+        address: address of the log, as `Store.open` takes it.
+        folder: folder of uploaded files.
         settings: limits.
-        sounds: file of each track that has one, by uri.
-        report: page of `segue evaluate`, to show.
+        sounds: sound file by uri.
+        report: report of `segue evaluate` for the page.
 
     Attributes:
-        bundles: which bundle answers.
+        bundles: switch of the live bundle.
         catalog: look-ups in its catalog.
         log: events, playlists and uploads on disk.
-        feedback: appends events.
-        playlists: saved by listeners.
-        uploads: takes in sound files.
-        recommendations: answers requests.
+        feedback: recorder of events.
+        playlists: saved playlists.
+        uploads: intake of sound files.
+        recommendations: recommendations for requests.
         metrics: counters.
     """
 
@@ -68,27 +68,27 @@ class Service:
         self.log.on_success = self.uploads.catch_up
 
     async def start(self) -> None:
-        """Open the log and take in what was uploaded before."""
+        """Open the log and add earlier uploads."""
         self.uploads.remove_partial()
         with contextlib.suppress(StoreGone, StoreFull):
             await self.log.run(lambda store: store.database.ping())
         await self.bundles.prepare_live()
         gc.collect()
-        gc.freeze()  # a catalog's names live as long as the process: looking for them takes 0.1 s
+        gc.freeze()  # the catalog lives as long as the process: each scan of it takes 0.1 s
 
     async def close(self) -> None:
-        """Answer what waits, and close the log."""
+        """Score the queue, then close the log."""
         await run_in_threadpool(self.recommendations.scorer.close)
         self.log.close()
 
     async def ready(self) -> wire.ReadyResponse:
-        """How well requests can be answered."""
+        """State of the service."""
         log = await self.log.state()
         live = self.bundles.live
         return wire.ReadyResponse(
             status="ready" if log == "ok" else "degraded",
             version=live.version,
-            rungs=[rung.name for rung in live.rungs],
+            levels=[level.name for level in live.levels],
             log=log,
             trained_at=live.bundle.manifest.trained_at,
             uploads=len(live.catalog) - live.trained,
@@ -96,7 +96,7 @@ class Service:
 
 
 def sounds_of(dataset: Path) -> dict[str, Path]:
-    """File of each track of a dataset that has one, by uri."""
+    """Sound files of a dataset, by uri."""
     opened = Dataset.open(dataset)
     uris = opened.tracks["uri"].to_pylist()
     return {uris[one.track]: one.path for one in opened.audio_files()}

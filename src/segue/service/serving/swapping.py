@@ -1,4 +1,4 @@
-"""The bundle that answers, and its replacement by another one while requests go on."""
+"""The live bundle, and its replacement while requests go on."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _LOG = logging.getLogger("segue.service")
 
 
 class BundleSwitch:
-    """Which bundle answers.
+    """Holder of the live bundle.
 
     Attributes:
-        live: the bundle that answers.
-        previous: the one that `swap` goes back to, if any.
-        changing: held by whoever replaces `live`.
-        prepare: adds the uploaded tracks to a bundle; called off the loop.
+        live: the served bundle.
+        previous: the bundle that a rollback returns to, if any.
+        changing: lock of changes to `live`.
+        prepare: adds the uploaded tracks to a bundle; call it off the event loop.
     """
 
     def __init__(self, live: LiveBundle, metrics: Metrics) -> None:
@@ -37,20 +37,19 @@ class BundleSwitch:
         self._metrics = metrics
 
     def replace(self, live: LiveBundle) -> None:
-        """Let another version of the bundle answer, from the next request on."""
+        """Serve another bundle, from the next request on."""
         self.live = live
         self._metrics.live(live)
 
     async def prepare_live(self) -> None:
-        """Add the uploaded tracks to the bundle that answers."""
+        """Add the uploaded tracks to the live bundle."""
         self.replace(await run_in_threadpool(self.prepare, self.live))
 
     async def swap(self, request: wire.BundleRequest) -> wire.BundleState:
-        """Put another bundle in place of the one that answers; no answer mixes them.
+        """Replace the live bundle; no reply mixes two bundles.
 
         Raises:
-            HTTPProblem: there is none to go back to, or it is not one that answers well. What
-                answered before goes on.
+            HTTPProblem: no previous bundle, or the new one is unfit; the live bundle stays.
         """
         async with self.changing:
             if request.rollback:
@@ -59,7 +58,7 @@ class BundleSwitch:
                 live = await run_in_threadpool(self.prepare, self.previous)
             else:
                 live = await self._loaded(Path(request.path or self.live.path))
-            await run_in_threadpool(lambda: (live.rows, live.rungs))
+            await run_in_threadpool(lambda: (live.rows, live.levels))
             self.previous = self.live
             self.replace(live)
             self._metrics.swaps.labels("done").inc()
@@ -79,7 +78,7 @@ class BundleSwitch:
             ) from error
 
     def state(self) -> wire.BundleState:
-        """The bundle that answers."""
+        """Description of the live bundle."""
         live, before = self.live, self.previous
         made = live.bundle.manifest
         return wire.BundleState(
@@ -88,5 +87,5 @@ class BundleSwitch:
             recipe=made.recipe,
             trained_at=made.trained_at,
             tracks=len(live.catalog),
-            rungs=[rung.name for rung in live.rungs],
+            levels=[level.name for level in live.levels],
         )

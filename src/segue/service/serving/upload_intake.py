@@ -21,20 +21,20 @@ from segue.system.files import sha256
 
 _LOG = logging.getLogger("segue.service")
 ARRIVING = ".arriving-"
-"""How names of files begin that are not whole yet."""
+"""Prefix of the names of partial files."""
 MOST_ARRIVING = 16
-"""Uploads that may wait for each other; each takes room on disk."""
+"""Maximum number of waiting uploads; each takes room on disk."""
 
 
 class UploadIntake:
     """Takes in sound files.
 
     Args:
-        bundles: get the new tracks.
-        log: lists the files.
-        folder: where they are stored.
+        bundles: switch of the live bundle, which gets the tracks.
+        log: log that lists the files.
+        folder: folder of the files.
         settings: limits.
-        sounds: file of each track that has one, by uri; uploads are added.
+        sounds: sound file by uri; the intake adds the uploads.
     """
 
     def __init__(
@@ -57,27 +57,27 @@ class UploadIntake:
             left.unlink(missing_ok=True)
 
     def catch_up(self) -> None:
-        """Start adding the uploads that could not be read from the log until now, if any."""
+        """Start to add uploads that an unreachable log hid so far, if any."""
         if self._behind and not self._bundles.changing.locked():
             task = asyncio.create_task(self._caught_up())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _caught_up(self) -> None:
-        """Take in what was uploaded before, which could not be read until now."""
+        """Add the uploads of a log that is reachable again."""
         async with self._bundles.changing:
             if self._behind:
                 await self._bundles.prepare_live()
 
     async def add(self, file: Path, labels: dict[str, str]) -> wire.UploadResponse:
-        """Take in a sound file, which can be recommended from the next answer on.
+        """Add a sound file, which the next reply may recommend.
 
         Args:
-            file: of this service's own: it is moved or removed.
-            labels: the sender's title, artist and album; they go before its tags.
+            file: file in the service's folder; this call moves or removes it.
+            labels: the sender's title, artist and album, which override the tags.
 
         Raises:
-            HTTPProblem: it is no sound, or nothing tells its place.
+            HTTPProblem: it is no sound, or neither sound nor artist gives it a vector.
         """
         if self._arriving >= MOST_ARRIVING:
             file.unlink(missing_ok=True)
@@ -101,20 +101,20 @@ class UploadIntake:
         stored = self.folder / f"{content}{file.suffix}"
         stored_before = stored.exists()  # from another bundle, or a log that is out of reach
         try:
-            found = await run_in_threadpool(uploads.listen, live, file, self.settings)
+            track = await run_in_threadpool(uploads.listen, live, file, self.settings)
         except uploads.UnreadableUpload as error:
             raise at("file", str(error)) from error
-        row = await run_in_threadpool(uploads.row_of, live, found, labels)
+        row = await run_in_threadpool(uploads.row_of, live, track, labels)
         known = await run_in_threadpool(uploads.known, live, row)
         if known is not None:
             return self._response(live, known)
         file.replace(stored)
-        found = found._replace(file=str(stored))
+        track = track._replace(file=str(stored))
         try:
-            more, (door,) = await run_in_threadpool(
-                uploads.place, live, [found], [row], self.settings
+            more, (source,) = await run_in_threadpool(
+                uploads.place, live, [track], [row], self.settings
             )
-            if door is None:
+            if source is None:
                 raise at("artist", "nothing tells the place of this track; name a known artist")
             upload = Upload(uri=row["uri"], file=str(stored), row=row)
             await self._log.run(lambda store: store.uploads.add(upload))
@@ -127,26 +127,26 @@ class UploadIntake:
         await run_in_threadpool(lambda: more.rows)
         self.sounds[row["uri"]] = stored
         self._bundles.replace(more)
-        return self._response(more, len(more.catalog) - 1, door)
+        return self._response(more, len(more.catalog) - 1, source)
 
     def _response(
-        self, live: LiveBundle, row: int, door: uploads.Door | None = None
+        self, live: LiveBundle, row: int, source: uploads.VectorSource | None = None
     ) -> wire.UploadResponse:
         track = wire_track(live, row, self.sounds)
         return wire.UploadResponse(
-            version=live.version, new=door is not None, door=door, track=track
+            version=live.version, new=source is not None, placed_from=source, track=track
         )
 
     def with_uploads(self, live: LiveBundle) -> LiveBundle:
-        """A bundle with what was uploaded so far."""
+        """A bundle with all uploads so far."""
         try:
-            kept = [one for one in self._log.store().uploads.all() if Path(one.file).is_file()]
+            listed = [one for one in self._log.store().uploads.all() if Path(one.file).is_file()]
         except StoreError:
             self._behind = True
             return live
         self._behind = False
-        self.sounds |= {one.uri: Path(one.file) for one in kept}
-        new = [one for one in kept if one.uri not in live.rows]
+        self.sounds |= {one.uri: Path(one.file) for one in listed}
+        new = [one for one in listed if one.uri not in live.rows]
         if not new:
             return live
         try:

@@ -1,4 +1,4 @@
-"""Sound files that arrive while the service runs: each becomes a track that can be recommended."""
+"""Uploaded sound files: the service adds each to the live bundle as a new track."""
 
 from __future__ import annotations
 
@@ -28,51 +28,59 @@ from segue.service.serving.limits import ServiceSettings
 from segue.service.serving.live_bundle import LiveBundle, TakesNone, scoring
 from segue.service.storage.store import Upload
 
-Door = Literal["audio", "text"]
+VectorSource = Literal["audio", "text"]
 _RATE = 22_050
 _NOBODY = np.zeros(1, np.int32)
 _LOG = logging.getLogger("segue.service")
 
 
 class UnreadableUpload(Exception):
-    """A file that is no sound, or costs too much; the text says why."""
+    """A file that is no sound, or takes too much work; the message says why."""
 
 
 def listen(live: LiveBundle, path: Path, settings: ServiceSettings) -> AudioTrack:
-    """Look at a file, and hear what the bundle's model hears.
+    """Check a file and extract the features of the bundle's model.
 
     Raises:
         UnreadableUpload: it is no sound that can be read within the limits.
     """
-    ears = _ears(live, settings)
-    work = ears.look if ears.extractor else _Played(ears.look, ears.longest_minutes)
+    extraction = _extraction(live, settings)
+    work = (
+        extraction.look
+        if extraction.extractor
+        else _Played(extraction.look, extraction.longest_minutes)
+    )
     ((_, looked),) = run_files(work, [path], limits=_limits(settings))
     if isinstance(looked, AudioError):
         raise UnreadableUpload(looked.reason)
     return AudioTrack(f"upload:{looked.sha256}", str(path), looked)
 
 
-def again(live: LiveBundle, kept: Sequence[Upload], settings: ServiceSettings) -> LiveBundle:
-    """Take in files that were uploaded before; what was heard of them is kept by their content.
+def again(live: LiveBundle, uploads: Sequence[Upload], settings: ServiceSettings) -> LiveBundle:
+    """Add earlier uploads to a bundle; a cache has their features.
 
     Raises:
-        TakesNone: the bundle's model takes in no tracks.
+        TakesNone: the bundle's model takes no new tracks.
     """
     files: dict[int, AudioTrack] = {}
-    paths = [Path(one.file) for one in kept]
-    for at, looked in run_files(_ears(live, settings).look, paths, limits=_limits(settings)):
+    paths = [Path(one.file) for one in uploads]
+    for index, looked in run_files(
+        _extraction(live, settings).look, paths, limits=_limits(settings)
+    ):
         if isinstance(looked, AudioError):
-            _LOG.warning("%s: %s", kept[at].file, looked.reason)
+            _LOG.warning("%s: %s", uploads[index].file, looked.reason)
         else:
-            files[at] = AudioTrack(kept[at].uri, kept[at].file, looked)
+            files[index] = AudioTrack(uploads[index].uri, uploads[index].file, looked)
     order = sorted(files)
-    more, _ = place(live, [files[i] for i in order], [dict(kept[i].row) for i in order], settings)
+    more, _ = place(
+        live, [files[i] for i in order], [dict(uploads[i].row) for i in order], settings
+    )
     return more
 
 
 @dataclass(frozen=True)
 class _Played:
-    """Looks at a file and plays its middle to nobody: what cannot be played is no track."""
+    """Checks a file and decodes its middle: an undecodable file is no track."""
 
     look: Callable[[Path], FileInfo]
     longest_minutes: float
@@ -86,31 +94,31 @@ def _limits(settings: ServiceSettings) -> Limits:
     return Limits(duration_minutes=settings.upload_minutes, seconds=settings.upload_seconds)
 
 
-def _ears(live: LiveBundle, settings: ServiceSettings) -> FeatureExtraction:
+def _extraction(live: LiveBundle, settings: ServiceSettings) -> FeatureExtraction:
     return FeatureExtraction(SOUNDS.get(live.recommender.sound or "none"), settings.upload_minutes)
 
 
-def row_of(live: LiveBundle, found: AudioTrack, said: dict[str, str]) -> dict[str, Any]:
-    """The track that a file is: its tags, and what who sent it says.
+def row_of(live: LiveBundle, file: AudioTrack, labels: dict[str, str]) -> dict[str, Any]:
+    """The track of a file, from its tags and the sender's labels.
 
-    An artist whom the catalog knows is called as there.
+    A known artist gets the catalog's spelling.
 
     Args:
-        said: title, artist and album; and the name that the file was sent by, as `file`: it tells
-            the title where nothing else does, for here the file has a name of the service's own.
+        said: title, artist and album of the sender; and as `file`, the sender's file name, which
+            gives the title if nothing else does: the stored file has a name of the service.
     """
-    row: dict[str, Any] = table_of([found]).to_pylist()[0]
-    if row["title"] == named_by_file(Path(found.file)).title:
-        sent = named_by_file(Path(said.get("file", "").replace("\\", "/")))
-        row |= {"title": sent.title, "artist": row["artist"] or sent.artist}
-    row |= {name: said[name] for name in ("title", "artist", "album") if said.get(name)}
-    if row["artist"] and (known := live.of_artist(row["artist"])):
-        row["artist"] = live.catalog[known[0]]["artist"] or row["artist"]
+    row: dict[str, Any] = table_of([file]).to_pylist()[0]
+    if row["title"] == named_by_file(Path(file.file)).title:
+        file_labels = named_by_file(Path(labels.get("file", "").replace("\\", "/")))
+        row |= {"title": file_labels.title, "artist": row["artist"] or file_labels.artist}
+    row |= {name: labels[name] for name in ("title", "artist", "album") if labels.get(name)}
+    if row["artist"] and (artist_rows := live.of_artist(row["artist"])):
+        row["artist"] = live.catalog[artist_rows[0]]["artist"] or row["artist"]
     return row
 
 
 def known(live: LiveBundle, row: dict[str, Any]) -> int | None:
-    """The track of the catalog that is this recording already, see `Recordings`."""
+    """Row of this recording in the catalog, see `Recordings`; None: it is new."""
     at = live.rows.get(row["uri"])
     if at is not None or not row["artist"]:
         return at
@@ -133,45 +141,47 @@ def place(
     files: Sequence[AudioTrack],
     rows: Sequence[dict[str, Any]],
     settings: ServiceSettings,
-) -> tuple[LiveBundle, list[Door | None]]:
-    """Take files in as tracks.
+) -> tuple[LiveBundle, list[VectorSource | None]]:
+    """Add files to a bundle as tracks.
 
-    A track is placed by its sound where the model has an audio door and hears it, else by its
-    artist: at the mean of the artist's other tracks.
+    A model that reads audio predicts the vector from the sound. Else the vector is the mean of the
+    artist's other tracks.
 
     Args:
-        files: that were looked at.
-        rows: of the table `tracks`, one for each.
+        files: checked files.
+        rows: a row of the table `tracks` for each.
 
     Returns:
-        What answers from now on, and what told the place of each; None: nothing did.
+        The new bundle, and the source of each vector; None: the file has no vector.
 
     Raises:
-        TakesNone: the bundle's model takes in no tracks.
+        TakesNone: the bundle's model takes no new tracks.
     """
     table = _table(rows)
     with scoring:
-        vectors, doors = _vectors(live, files, table, settings)
-    placed = np.array([door is not None for door in doors], np.bool_)
-    if placed.any():
-        live = live.with_tracks(table.filter(pa.array(placed)), vectors[placed])
-    return live, doors
+        vectors, sources = _vectors(live, files, table, settings)
+    has_vector = np.array([source is not None for source in sources], np.bool_)
+    if has_vector.any():
+        live = live.with_tracks(table.filter(pa.array(has_vector)), vectors[has_vector])
+    return live, sources
 
 
 def _vectors(
     live: LiveBundle, files: Sequence[AudioTrack], table: pa.Table, settings: ServiceSettings
-) -> tuple[Float32, list[Door | None]]:
-    """Of tracks, and through which door they came."""
+) -> tuple[Float32, list[VectorSource | None]]:
+    """Vectors of tracks, and the source of each vector."""
     catalog, model = live.catalog, live.recommender
     if model.item_vectors is None:
         raise TakesNone(model)
     artists = Artists(catalog.artists, catalog.plays > 0, model.item_vectors)
-    beside = artists.beside(artists_of(catalog, table))
-    vectors: Float32 = beside[:, :-1].copy()
-    doors: list[Door | None] = ["text" if told else None for told in beside[:, -1]]
+    artist_input = artists.beside(artists_of(catalog, table))
+    vectors: Float32 = artist_input[:, :-1].copy()
+    sources: list[VectorSource | None] = [
+        "text" if known else None for known in artist_input[:, -1]
+    ]
     if model.sound is not None:
-        heard = model.place(_ears(live, settings).features(files), table)
-        for at in np.flatnonzero(heard.any(axis=1)):
-            vectors[at] = heard[at]
-            doors[at] = "audio" if model.sound != "none" else "text"
-    return vectors, doors
+        predicted = model.place(_extraction(live, settings).features(files), table)
+        for row in np.flatnonzero(predicted.any(axis=1)):
+            vectors[row] = predicted[row]
+            sources[row] = "audio" if model.sound != "none" else "text"
+    return vectors, sources

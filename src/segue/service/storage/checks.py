@@ -1,4 +1,4 @@
-"""What a feedback log can hold, in SQLite as in PostgreSQL."""
+"""Checks of values that a feedback log stores, in SQLite or PostgreSQL."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from segue.errors import UsageError
 from segue.service.storage.types import Event
 
 MAX_URI_BYTES = 2000
-"""In UTF-8. PostgreSQL's indexes hold entries of 2,700 bytes: a listener, a session and a uri."""
+"""Limit in UTF-8: an index entry of PostgreSQL has 2,700 bytes for listener, session and uri."""
 MAX_NAME_BYTES = 250
-"""Of a listener, a session or a key."""
+"""Limit of a listener, a session or a key."""
 _MAX_INT = 2**31 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAMES = TABLES["tracks"].names
 
 
 def checked_text(value: Any, where: str, *, longest: int | None = MAX_URI_BYTES) -> str:
-    """A text that both databases hold as it is.
+    """Check a text that both databases must hold unchanged.
 
     Args:
-        longest: bytes in UTF-8.
+        longest: limit in bytes of UTF-8.
 
     Raises:
         UsageError: it has a NUL or half of a surrogate pair, or is too long.
@@ -45,7 +45,7 @@ def checked_text(value: Any, where: str, *, longest: int | None = MAX_URI_BYTES)
 
 
 def checked_name(value: Any, where: str) -> str:
-    """What a listener, session or key is called. Raises UsageError."""
+    """Check the name of a listener, session or key. Raises UsageError."""
     return checked_text(value, where, longest=MAX_NAME_BYTES)
 
 
@@ -78,11 +78,11 @@ def checked_event(event: Event, where: str, now: int) -> dict[str, Any]:
     """The columns of an event, without those of its request.
 
     Args:
-        where: it is in the request.
-        now: when it came, in milliseconds since 1970.
+        where: path of the event in the request.
+        now: time of arrival in milliseconds since 1970.
 
     Raises:
-        UsageError: it is of no kind, about nothing, or has a value that its kind has not.
+        UsageError: unknown kind, no track or artist, or a field that the kind lacks.
     """
     about_artist = event.artist is not None
     if event.kind not in (*PLAYED, *STANDING):

@@ -25,7 +25,7 @@ from segue.data.feedback.database import (
 from segue.service.storage.checks import checked_row
 
 BREAK_SECONDS = 2.0
-"""After a failure, the database is left alone for this long."""
+"""Pause after a failure before the next attempt."""
 
 Rows = Sequence[Mapping[str, Any]]
 """Rows of the table tracks."""
@@ -34,8 +34,8 @@ Rows = Sequence[Mapping[str, Any]]
 class Database:
     """An open database. Made by `open`.
 
-    Every transaction raises StoreFull or StoreGone where the database fails; after StoreGone the
-    next ones do so at once for `BREAK_SECONDS`, then one of them tries again.
+    Every transaction raises StoreFull or StoreGone if the database fails. After StoreGone,
+    transactions fail at once for `BREAK_SECONDS`; then one of them tries again.
     """
 
     def __init__(self, address: Address, engine: Engine, clock: Callable[[], float]) -> None:
@@ -46,7 +46,7 @@ class Database:
 
     @classmethod
     def open(cls, address: str, clock: Callable[[], float] = time.time) -> Self:
-        """Open a log's database, and make its tables where there are none; see `Store.open`."""
+        """Open a log's database and create missing tables; see `Store.open`."""
         place = address_of(address)
         refuse_unwritable(place)
         database = cls(place, engine_of(place, writes=True), clock)
@@ -59,13 +59,13 @@ class Database:
         self.engine.dispose()
 
     def ping(self) -> None:
-        """Raises StoreGone where the database does not answer."""
+        """Raises StoreGone if the database does not answer."""
         with self.transaction(reads=True) as connection:
             connection.execute(text("SELECT 1 FROM meta"))
 
     @contextmanager
     def transaction(self, *, reads: bool = False) -> Iterator[Connection]:
-        """One transaction, through the breaker; rolled back where the block raises."""
+        """One transaction, behind the breaker; an exception rolls it back."""
         self._refuse_if_gone()
         try:
             with telling(self._address), self.engine.connect() as connection:
@@ -76,7 +76,7 @@ class Database:
             self._gone, self._since = error, self._clock()
             raise
         except Exception:
-            self._gone = None  # refused, by a database that answers
+            self._gone = None  # the database works and refused
             raise
         self._gone = None
 
@@ -87,7 +87,7 @@ class Database:
             now = self._clock()
             if abs(now - self._since) < BREAK_SECONDS:
                 raise StoreGone(self._gone.what, where=self._gone.where, do=self._gone.do)
-            self._since = now  # this call tries; those beside it do not wait for it
+            self._since = now  # this call tries; concurrent calls fail at once
 
     @property
     def now(self) -> int:
@@ -100,8 +100,8 @@ class Database:
         return dialect.insert(table).on_conflict_do_nothing()
 
     def keep_tracks(self, connection: Connection, rows: Rows) -> None:
-        """Keep what is known of tracks; what came first stays."""
+        """Store the rows of tracks; the first row of a uri stays."""
         checked = {row["uri"]: row for row in map(checked_row, rows)}
-        if checked:  # in one order everywhere, so that writers never wait for each other in a ring
+        if checked:  # a fixed order prevents deadlocks between writers
             ordered = [checked[uri] for uri in sorted(checked)]
             connection.execute(self.insert(tables.tracks), ordered)

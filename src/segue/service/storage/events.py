@@ -36,15 +36,15 @@ class EventTable:
         """Store events, all or none, in their order. They are durable when this returns.
 
         Args:
-            key: of the request; unique for a listener.
+            key: idempotency key of the request; unique for a listener.
             tracks: rows of the table tracks for those that the events name.
 
         Returns:
-            False where the same request was stored before.
+            False if the log has the same request.
 
         Raises:
             KeyReused: the key came before with another session or other events.
-            UsageError: a value that the log cannot hold.
+            UsageError: the log cannot hold a value.
         """
         for name, value in (("key", key), ("listener", listener), ("session", session)):
             checked_name(value, name)
@@ -65,30 +65,32 @@ class EventTable:
         return True
 
     def _same(self, connection: Connection, request: Mapping[str, Any]) -> bool:
-        """False; raises KeyReused where the stored request is another."""
-        at = tables.requests.c
-        wanted = select(at.digest).where(
-            at.listener == request["listener"], at.key == request["key"]
+        """Returns False; raises KeyReused if the stored request differs."""
+        columns = tables.requests.c
+        statement = select(columns.digest).where(
+            columns.listener == request["listener"], columns.key == request["key"]
         )
-        if connection.execute(wanted).scalar() != request["digest"]:
+        if connection.execute(statement).scalar() != request["digest"]:
             raise KeyReused("was used before with other events", where="key", do="use a new key")
         return False
 
     def personal(self, listener: str, session: str | None) -> PersonalData:
-        """What the log knows of a listener, who may be new.
+        """Data of a listener, who may be new.
 
-        Bans and likes are those that stand, in the order they were said.
+        Bans and likes are the current ones, in order of arrival.
         """
         for name, value in (("listener", listener), ("session", session)):
             if value is not None:
                 checked_name(value, name)
         with self._database.transaction(reads=True) as connection:
             standing, disliked = self._standing(connection, listener)
-            said = [] if session is None else self._said(connection, listener, session)
-            past = self._past(connection, listener, session, disliked)
-        listens, _ = heard(said, self._rule)
+            session_events = (
+                [] if session is None else self._session_events(connection, listener, session)
+            )
+            past = self._long_term_history(connection, listener, session, disliked)
+        listens, _ = heard(session_events, self._rule)
         return PersonalData(
-            tracks=[str(said[place].track) for place, _ in listens],
+            tracks=[str(session_events[place].track) for place, _ in listens],
             outcomes=[outcome for _, outcome in listens],
             past=past,
             banned_tracks=list(standing["ban track"]),
@@ -100,16 +102,16 @@ class EventTable:
     def _standing(
         connection: Connection, listener: str
     ) -> tuple[dict[str, dict[str, None]], set[tuple[str, str]]]:
-        """Likes and bans that stand; and the tracks that are banned in their (session, track)."""
-        at = tables.events.c
-        wanted = (
-            select(at.session, at.kind, at.track, at.artist)
-            .where(at.listener == listener, at.kind.in_(STANDING))
-            .order_by(at.id)
+        """Current likes and bans; and the (session, track) pairs of current bans of tracks."""
+        columns = tables.events.c
+        statement = (
+            select(columns.session, columns.kind, columns.track, columns.artist)
+            .where(columns.listener == listener, columns.kind.in_(STANDING))
+            .order_by(columns.id)
         )
         standing: dict[str, dict[str, None]] = {"like track": {}, "ban track": {}, "ban artist": {}}
         disliked: set[tuple[str, str]] = set()
-        for session, kind, track, artist in connection.execute(wanted):
+        for session, kind, track, artist in connection.execute(statement):
             holds = standing[f"{kind.removeprefix('un')} {'artist' if track is None else 'track'}"]
             if kind in ("like", "ban"):
                 holds.setdefault(artist if track is None else track)
@@ -122,35 +124,43 @@ class EventTable:
         return standing, disliked
 
     @staticmethod
-    def _said(connection: Connection, listener: str, session: str) -> list[TrackFeedback]:
+    def _session_events(connection: Connection, listener: str, session: str) -> list[TrackFeedback]:
         """Events of a session, in order."""
-        at, known = tables.events.c, tables.tracks.c
-        wanted = (
-            select(at.kind, at.track, at.outcome, at.ms_played, known.duration_ms)
-            .select_from(tables.events.outerjoin(tables.tracks, at.track == known.uri))
-            .where(at.listener == listener, at.session == session)
-            .order_by(at.id.desc())
+        columns, track_columns = tables.events.c, tables.tracks.c
+        statement = (
+            select(
+                columns.kind,
+                columns.track,
+                columns.outcome,
+                columns.ms_played,
+                track_columns.duration_ms,
+            )
+            .select_from(tables.events.outerjoin(tables.tracks, columns.track == track_columns.uri))
+            .where(columns.listener == listener, columns.session == session)
+            .order_by(columns.id.desc())
             .limit(MAX_HISTORY)
         )
-        return [TrackFeedback(*row) for row in connection.execute(wanted)][::-1]
+        return [TrackFeedback(*row) for row in connection.execute(statement)][::-1]
 
     @staticmethod
-    def _past(
+    def _long_term_history(
         connection: Connection, listener: str, session: str | None, disliked: set[tuple[str, str]]
     ) -> list[str]:
-        at = tables.events.c
-        wanted = (
-            select(at.id, at.session, at.track)
-            .where(at.listener == listener, at.kind == "play")
-            .order_by(at.id.desc())
+        columns = tables.events.c
+        statement = (
+            select(columns.id, columns.session, columns.track)
+            .where(columns.listener == listener, columns.kind == "play")
+            .order_by(columns.id.desc())
             .limit(MAX_PAST)
         )
         if session is not None:
-            wanted = wanted.where(at.session != session)
-        past: list[str] = []
+            statement = statement.where(columns.session != session)
+        uris: list[str] = []
         page = None
-        while page is None or (len(page) == MAX_PAST and len(past) < MAX_PAST):
-            before = wanted if page is None else wanted.where(at.id < page[-1].id)
-            page = connection.execute(before).all()
-            past += [row.track for row in page if (row.session, row.track) not in disliked]
-        return past[:MAX_PAST][::-1]
+        while page is None or (len(page) == MAX_PAST and len(uris) < MAX_PAST):
+            page_statement = (
+                statement if page is None else statement.where(columns.id < page[-1].id)
+            )
+            page = connection.execute(page_statement).all()
+            uris += [row.track for row in page if (row.session, row.track) not in disliked]
+        return uris[:MAX_PAST][::-1]

@@ -1,4 +1,4 @@
-"""Playlists that people made in the service, which may change."""
+"""Playlists of the service's listeners."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from segue.service.storage.database import Database, Rows
 
 
 class StaleVersion(StoreError):
-    """A playlist was changed by somebody else meanwhile."""
+    """The playlist has a newer version."""
 
 
 class NoPlaylist(StoreError):
-    """There is no playlist of this id."""
+    """No playlist has this id."""
 
 
 class Playlist(msgspec.Struct, frozen=True, kw_only=True):
-    """A playlist as it stands."""
+    """A playlist and its version."""
 
     id: str
     owner: str | None
     title: str
     tracks: Sequence[str]
-    """uris; may repeat."""
+    """Uris; they may repeat."""
     version: int
-    """1, and one more with every change."""
+    """1 for a new playlist, plus 1 for each change."""
     created: datetime
     changed: datetime
 
 
 class PlaylistTable:
-    """Playlists that people made in the service: the rows of a log that may change."""
+    """The table of playlists, the only rows of a log that change."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -51,10 +51,10 @@ class PlaylistTable:
         tracks: Sequence[str],
         rows: Rows = (),
     ) -> Playlist:
-        """Make a playlist. Its id cannot be guessed; ids rise with time.
+        """Make a playlist with an unguessable id; ids rise with time.
 
         Args:
-            rows: of the table tracks, for `tracks`.
+            rows: rows of the table tracks for `tracks`.
         """
         now = self._database.now
         values = {
@@ -80,19 +80,19 @@ class PlaylistTable:
         return _playlist(row)
 
     def page(self, owner: str | None, after: str | None, n: int) -> list[Playlist]:
-        """Playlists of an owner (None: of all), newest first.
+        """Playlists of an owner (None: of all owners), newest first.
 
         Args:
-            after: id of the last one that was given before; it may be gone.
-            n: how many at most.
+            after: id of the last playlist on the previous page; it may be gone.
+            n: maximum number.
         """
-        wanted = select(table).order_by(table.c.id.desc()).limit(n)
+        statement = select(table).order_by(table.c.id.desc()).limit(n)
         if owner is not None:
-            wanted = wanted.where(table.c.owner == checked_name(owner, "owner"))
+            statement = statement.where(table.c.owner == checked_name(owner, "owner"))
         if after is not None:
-            wanted = wanted.where(table.c.id < checked_text(after, "after"))
+            statement = statement.where(table.c.id < checked_text(after, "after"))
         with self._database.transaction(reads=True) as connection:
-            return [_playlist(row) for row in connection.execute(wanted)]
+            return [_playlist(row) for row in connection.execute(statement)]
 
     def change(
         self,
@@ -103,11 +103,11 @@ class PlaylistTable:
         version: int,
         rows: Rows = (),
     ) -> Playlist:
-        """Put another title and other tracks in place of what a version has.
+        """Replace title and tracks of a version.
 
         Raises:
-            NoPlaylist: it is not there.
-            StaleVersion: it has another version by now.
+            NoPlaylist: no playlist has this id.
+            StaleVersion: the playlist has another version.
         """
         checked_text(id, "id")
         values = {**_content(title, tracks), "version": version + 1, "changed": self._database.now}

@@ -1,6 +1,6 @@
 """The feedback log, playlists and uploads of a service, in SQLite or PostgreSQL.
 
-`docs/guides/feedback.md` says what is durable when. Every call is synchronous, from any thread.
+`docs/guides/feedback.md` describes durability. Every call is synchronous, from any thread.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Store:
     Attributes:
         database: transactions.
         events: feedback of listeners.
-        playlists: made in the service.
-        uploads: files that listeners sent.
+        playlists: playlists of listeners.
+        uploads: uploaded files.
     """
 
     def __init__(self, database: Database) -> None:
@@ -52,15 +52,15 @@ class Store:
 
     @classmethod
     def open(cls, address: str, *, clock: Callable[[], float] = time.time) -> Self:
-        """Open a log, or make one where there is none.
+        """Open a log, or create one.
 
         Args:
             address: path of an SQLite file, ``sqlite:///PATH`` or ``postgresql://...``.
             clock: seconds since 1970.
 
         Raises:
-            UsageError: no such kind of database.
-            StoreError: it holds something else, is of a newer segue, read-only or out of reach.
+            UsageError: unknown kind of database.
+            StoreError: it is no log, a newer segue wrote it, or it is read-only or out of reach.
         """
         return cls(Database.open(address, clock))
 

@@ -1,4 +1,4 @@
-"""What a store is given, and what it gives back."""
+"""Input and output types of a store."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from segue.data.schema import Outcome
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that a listener did."""
+    """An action of a listener."""
 
     kind: Literal["play", "skip", "like", "unlike", "ban", "unban"]
     track: str | None = None
     """uri"""
     artist: str | None = None
-    """Name or uri, of a ban or unban that is about an artist."""
+    """Name or uri of an artist, for ban and unban."""
     outcome: Literal["finished", "partial"] | None = None
-    """Of a play."""
+    """Outcome of a play."""
     ms_played: int | None = None
     at: datetime | None = None
-    """When it began; None = when it came."""
+    """Time of its begin; None: time of arrival."""
 
 
 class PersonalData(msgspec.Struct, frozen=True, kw_only=True):
-    """What the log knows of a listener."""
+    """Feedback of one listener."""
 
     tracks: Sequence[str]
-    """Of the session, in order: the latest `MAX_HISTORY` events at most."""
+    """Tracks of the session in order, from the latest `MAX_HISTORY` events at most."""
     outcomes: Sequence[Outcome]
     past: Sequence[str]
-    """Played in other sessions and not disliked there, oldest first, the latest `MAX_PAST`."""
+    """The latest `MAX_PAST` plays of other sessions without dislike, oldest first."""
     banned_tracks: Sequence[str]
     banned_artists: Sequence[str]
     liked: Sequence[str]
 
 
 class Upload(msgspec.Struct, frozen=True, kw_only=True):
-    """A sound file that became a track."""
+    """An uploaded sound file and its track."""
 
     uri: str
     file: str
     row: Mapping[str, Any]
-    """Of the table tracks."""
+    """Row of the table tracks."""

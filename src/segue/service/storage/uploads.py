@@ -1,4 +1,4 @@
-"""The uploaded files that a log lists."""
+"""The log's list of uploaded files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class UploadTable:
         self._database = database
 
     def add(self, upload: Upload) -> bool:
-        """Store an upload; False where its uri is stored already."""
+        """Store an upload; False if the log has its uri."""
         about = checked_row(upload.row)
         row = {
             "uri": checked_text(upload.uri, "uri"),

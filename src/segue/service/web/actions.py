@@ -1,4 +1,4 @@
-"""What is done on a page: said into the log, or changed of a playlist."""
+"""Actions of the web page: events for the log, and changes of a playlist."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from segue.service.storage.store import StaleVersion
 
 Kind = TypeVar("Kind")
 Action = Callable[[str, FormData], dict[str, Any]]
-"""Makes an event of what it is about, and of the form."""
+"""Makes an event from its subject and the form."""
 Change = Callable[[wire.PlaylistResponse, str], dict[str, Any]]
-"""Makes fields of a playlist from those it has, and from what is to change."""
+"""Makes the changed fields of a playlist."""
 
 
 def made(kind: type[Kind], **fields: Any) -> Kind:
-    """A request, checked as if it had come over the wire."""
+    """A request struct, checked like a JSON body."""
     try:
         return msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:
@@ -29,7 +29,7 @@ def made(kind: type[Kind], **fields: Any) -> Kind:
 
 
 def text_of(form: FormData, name: str) -> str:
-    """A field of a form; empty where it was not sent."""
+    """A field of a form, "" if it is missing."""
     given = form.get(name)
     return given.strip() if isinstance(given, str) else ""
 
@@ -43,9 +43,9 @@ def _artist_event(kind: str) -> Action:
 
 
 def _skip(uri: str, form: FormData) -> dict[str, Any]:
-    heard = text_of(form, "ms_played")
-    known = heard.isdecimal() and len(heard) < 10
-    return {"kind": "skip", "track": uri, "ms_played": int(heard) if known else None}
+    text = text_of(form, "ms_played")
+    valid = text.isdecimal() and len(text) < 10
+    return {"kind": "skip", "track": uri, "ms_played": int(text) if valid else None}
 
 
 EVENTS: dict[str, Action] = {
@@ -56,20 +56,20 @@ EVENTS: dict[str, Action] = {
     "ban-artist": _artist_event("ban_artist"),
     "unban-artist": _artist_event("unban_artist"),
 }
-"""What is said of a track or an artist: into the log."""
+"""Events about a track or an artist, by action."""
 
 
-def _add(kept: wire.PlaylistResponse, uri: str) -> dict[str, Any]:
-    return {"tracks": kept.tracks if uri in kept.tracks else [*kept.tracks, uri]}
+def _add(playlist: wire.PlaylistResponse, uri: str) -> dict[str, Any]:
+    return {"tracks": playlist.tracks if uri in playlist.tracks else [*playlist.tracks, uri]}
 
 
-def _without(kept: wire.PlaylistResponse, uri: str) -> dict[str, Any]:
-    return {"tracks": [one for one in kept.tracks if one != uri]}
+def _without(playlist: wire.PlaylistResponse, uri: str) -> dict[str, Any]:
+    return {"tracks": [one for one in playlist.tracks if one != uri]}
 
 
 def _moved(by: int) -> Change:
-    def change(kept: wire.PlaylistResponse, uri: str) -> dict[str, Any]:
-        tracks = list(kept.tracks)
+    def change(playlist: wire.PlaylistResponse, uri: str) -> dict[str, Any]:
+        tracks = list(playlist.tracks)
         if uri in tracks:
             at = tracks.index(uri)
             tracks.insert(max(0, at + by), tracks.pop(at))
@@ -83,17 +83,17 @@ CHANGES: dict[str, Change] = {
     "remove": _without,
     "up": _moved(-1),
     "down": _moved(1),
-    "rename": lambda kept, title: {"title": title},
+    "rename": lambda playlist, title: {"title": title},
 }
-"""What is changed of a playlist."""
+"""Changes of a playlist, by action."""
 
 
 async def change_playlist(service: Service, id: str, change: Change, what: str) -> None:
-    """Change what is kept; once more where somebody else changed it meanwhile."""
+    """Change a saved playlist; on a version conflict, try once more."""
     for last in (False, True):
-        kept = await service.playlists.get(id)
-        same = {"title": kept.title, "tracks": kept.tracks, "version": kept.version}
-        asked = made(wire.PlaylistChange, **same | change(kept, what))
+        playlist = await service.playlists.get(id)
+        same = {"title": playlist.title, "tracks": playlist.tracks, "version": playlist.version}
+        asked = made(wire.PlaylistChange, **same | change(playlist, what))
         try:
             await service.playlists.change(id, asked)
             return

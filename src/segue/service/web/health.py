@@ -1,4 +1,4 @@
-"""How the service is, in figures for people; `/metrics` has all of them for Prometheus."""
+"""Figures of the health page; `/metrics` has all of them for Prometheus."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Requests:
     """Requests of one route.
 
     Attributes:
-        within: milliseconds that 99 of 100 of them took at most; None: more than is counted.
+        within: 99th percentile of the time in milliseconds; None: beyond the last bucket.
     """
 
     name: str
@@ -29,24 +29,24 @@ class Requests:
 
     @property
     def mean(self) -> float:
-        """Milliseconds."""
+        """Mean time in milliseconds."""
         return 1000 * self.seconds / max(1, self.count)
 
     @property
     def within(self) -> float | None:
         """Upper bound of a bucket, in milliseconds."""
         enough = (1000 * le for le in sorted(self.buckets) if self._is_most(le))
-        found = next(enough, float("inf"))
-        return None if found == float("inf") else found
+        bound = next(enough, float("inf"))
+        return None if bound == float("inf") else bound
 
     def _is_most(self, le: float) -> bool:
         return self.buckets[le] >= _MOST * self.count
 
 
 def requests(metrics: Metrics) -> list[Requests]:
-    """What was asked so far, most first."""
+    """Requests so far by route, most frequent first."""
     routes: dict[str, Requests] = {}
-    for sample in (sample for some in metrics.seconds.collect() for sample in some.samples):
+    for sample in (sample for family in metrics.seconds.collect() for sample in family.samples):
         route, method = sample.labels["route"], sample.labels["method"]
         one = routes.setdefault(f"{method} {route}", Requests(f"{method} {route}"))
         if sample.name.endswith("_count"):
@@ -60,18 +60,18 @@ def requests(metrics: Metrics) -> list[Requests]:
 
 
 def answers(service: Service) -> list[tuple[str, int]]:
-    """Answers that each rung gave, best rung first."""
+    """Number of answers by fallback level, best first."""
     counted = {
         sample.labels["rung"]: int(sample.value)
-        for some in service.metrics.answers.collect()
-        for sample in some.samples
+        for family in service.metrics.answers.collect()
+        for sample in family.samples
         if sample.name.endswith("_total")
     }
-    return [(rung.name, counted.get(rung.name, 0)) for rung in service.bundles.live.rungs]
+    return [(level.name, counted.get(level.name, 0)) for level in service.bundles.live.levels]
 
 
 def age(trained_at: str) -> str:
-    """How long ago something was, in words; nothing where it is not known."""
+    """Age of a time in words; "" for an unknown time."""
     if not trained_at:
         return ""
     seconds = (datetime.now(UTC) - datetime.fromisoformat(trained_at)).total_seconds()

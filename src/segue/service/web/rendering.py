@@ -1,4 +1,4 @@
-"""How pages are made: templates, and errors as pages."""
+"""Rendering of pages from templates, and of errors as pages."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def _environment() -> Environment:
     seal = hashlib.sha256()
     for name in FILES:
         seal.update((STATIC / name).read_bytes())
-    made.globals["seal"] = seal.hexdigest()[:12]  # in addresses, so that they can be kept for long
+    made.globals["seal"] = seal.hexdigest()[
+        :12
+    ]  # part of the addresses, so that browsers may cache the files
     made.filters["path"] = lambda uri: quote(uri, safe="")
     return made
 
@@ -50,7 +52,7 @@ _TEMPLATES = _environment()
 
 
 def page(name: str, status: int = 200, **values: Any) -> Response:
-    """A template, filled in."""
+    """Render a template."""
     text = _TEMPLATES.get_template(name).render(**values)
     return HTMLResponse(text, status, headers={"Cache-Control": "no-store"})
 

@@ -1,6 +1,6 @@
-"""The page: what a person sees and does. Forms and links; `static/page.js` only makes them smooth.
+"""Routes of the web page. Forms and links do everything; `static/page.js` only makes them smooth.
 
-Every action is a POST that is answered with a redirect to what it changed. Errors are pages, too.
+Every action is a POST; its reply redirects to the changed page. Errors are pages, too.
 """
 
 from __future__ import annotations
@@ -21,24 +21,23 @@ from segue.service.api.problems import HTTPProblem
 from segue.service.api.routes import Id, Uri, receive, service_of
 from segue.service.serving.service import Service
 from segue.service.storage.store import StoreGone
-from segue.service.web import health as pages_health
-from segue.service.web import track_map as pages_map
-from segue.service.web import views as pages_show
+from segue.service.web import health as health_figures
+from segue.service.web import track_map, views
 from segue.service.web.actions import CHANGES, EVENTS, change_playlist, made, text_of
 from segue.service.web.rendering import FILES, STATIC, PageRoute, page
 
 Kind = TypeVar("Kind")
 SHOWN = 20
-"""Tracks of a continuation that are shown."""
+"""Number of visible tracks of a continuation."""
 _ASKED = 100
-"""That are asked for: where a track fell to is told as far as this."""
-_FOUND = 8
+"""Number of requested tracks: the page shows how far a track fell, up to this."""
+_SEARCH_RESULTS = 8
 _NEAR = 10
-_KEPT = 20
+_PLAYLISTS_SHOWN = 20
 _HAVE = 200
-"""Tracks of a playlist that are shown, the last ones."""
+"""Number of visible tracks of a playlist, the last ones."""
 _REPORT = {
-    # The report is one file: its styles and pictures are in it.
+    # The report is one file with its styles and pictures.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
     "frame-ancestors 'none'"
 }
@@ -56,19 +55,19 @@ def install(app: FastAPI) -> None:
 
 
 def _listener(request: Request) -> str:
-    """Whose feedback this is: the name of the token, in the signs that a listener's id may have."""
+    """Listener of a request: the name of its token, quoted for a listener's id."""
     name: str | None = request.scope.get("token")
     return quote(name, safe="!#$&'()*+,/:;=?@[]-._~")[:200] if name else "me"
 
 
 def _to(path: str, **query: Any) -> Response:
-    """See what an action has changed."""
+    """Redirect to the page that an action changed."""
     asked = urlencode({name: value for name, value in query.items() if value})
     return RedirectResponse(f"{path}?{asked}" if asked else path, 303)
 
 
 async def _log_or(service: Service, work: Coroutine[Any, Any, Kind], other: Kind) -> Kind:
-    """What the log says; something else where it is out of reach, which the page tells."""
+    """Result of the log, or `other` if the log is out of reach."""
     try:
         return await work
     except StoreGone:
@@ -80,22 +79,24 @@ async def _log_or(service: Service, work: Coroutine[Any, Any, Kind], other: Kind
 
 @pages.get("/")
 async def start(request: Request, q: Words = "") -> Response:
-    """Begin: with a title, a track, a file, or a playlist that was kept."""
+    """Start from a title, a track, a file, or a saved playlist."""
     service = service_of(request)
-    kept = await _log_or(service, service.playlists.page(_listener(request), None, _KEPT), None)
-    found = await _found(service, q)
+    playlists = await _log_or(
+        service, service.playlists.page(_listener(request), None, _PLAYLISTS_SHOWN), None
+    )
+    results = await _search(service, q)
     return page(
         "start.html",
         **_frame(service),
         q=q,
-        found=found,
-        log=kept is not None,
-        kept=kept.playlists if kept else [],
+        results=results,
+        log=playlists is not None,
+        playlists=playlists.playlists if playlists else [],
     )
 
 
 def _frame(service: Service) -> dict[str, Any]:
-    """What every page of content says."""
+    """Values that every page of content shows."""
     live = service.bundles.live
     manifest = live.bundle.manifest
     return {
@@ -107,15 +108,15 @@ def _frame(service: Service) -> dict[str, Any]:
     }
 
 
-async def _found(service: Service, words: str) -> list[wire.Track]:
+async def _search(service: Service, words: str) -> list[wire.Track]:
     if not words.strip():
         return []
-    return (await service.catalog.search(words.strip(), _FOUND)).tracks
+    return (await service.catalog.search(words.strip(), _SEARCH_RESULTS)).tracks
 
 
 @pages.post("/playlists")
 async def new_playlist(request: Request) -> Response:
-    """Keep a new playlist: from a title, a track, or both."""
+    """Save a new playlist from a title, a track, or both."""
     service, form = service_of(request), await request.form()
     asked = made(
         wire.PlaylistRequest,
@@ -141,14 +142,14 @@ async def playlist(
     did: Words = "",
     what: Words = "",
 ) -> Response:
-    """A playlist, what comes next, and how that moved by the last action."""
+    """A playlist, its continuation, and the effect of the last action."""
     service, listener = service_of(request), _listener(request)
-    kept = await service.playlists.get(id)
-    told = await service.recommendations.continued(
+    saved = await service.playlists.get(id)
+    recommended = await service.recommendations.continued(
         made(
             wire.ContinueRequest,
-            tracks=kept.tracks[-wire.MOST_HISTORY :],
-            title=kept.title,
+            tracks=saved.tracks[-wire.MOST_HISTORY :],
+            title=saved.title,
             listener=listener,
             session=id,
             adventure=adventure,
@@ -156,36 +157,36 @@ async def playlist(
             spacing={"artist": 2},
         )
     )
-    said = await service.log.run(lambda store: store.events.personal(listener, id))
+    feedback = await service.log.run(lambda store: store.events.personal(listener, id))
     live = service.bundles.live
-    rows = pages_show.rows(service, told, SHOWN, was)
-    have = pages_show.names(service, kept.tracks[-_HAVE:])
+    rows = views.rows(service, recommended, SHOWN, was)
+    latest = views.names(service, saved.tracks[-_HAVE:])
     picture = await run_in_threadpool(
-        pages_map.picture,
+        track_map.picture,
         live,
-        {"playlist": kept.tracks, "next": [row.track.uri for row in rows.shown]},
+        {"playlist": saved.tracks, "next": [row.track.uri for row in rows.shown]},
     )
     return page(
         "playlist.html",
         **_frame(service),
-        kept=kept,
-        have=have,
+        saved=saved,
+        latest=latest,
         q=q,
         adventure=adventure,
-        found=[track for track in await _found(service, q) if track.uri not in kept.tracks],
-        told=told,
-        because=pages_show.served(told),
+        results=[track for track in await _search(service, q) if track.uri not in saved.tracks],
+        recommended=recommended,
+        because=views.served(recommended),
         rows=rows,
         map=picture,
-        said=pages_show.said(service, said),
-        flash=pages_show.flash(service, did, what),
+        feedback=views.feedback(service, feedback),
+        flash=views.flash(service, did, what),
         query=urlencode({"adventure": adventure}) if adventure else "",
     )
 
 
 @pages.post("/playlists/{id}")
 async def act(request: Request, id: Id, adventure: Adventure = 0.0) -> Response:
-    """Do something to a playlist, or say something about a track."""
+    """Change a playlist, or record feedback about a track."""
     service, form = service_of(request), await request.form()
     do, _, what = text_of(form, "do").partition(" ")
     path = f"/playlists/{id}"
@@ -215,13 +216,13 @@ async def act(request: Request, id: Id, adventure: Adventure = 0.0) -> Response:
 
 @pages.get("/tracks/{track:path}")
 async def track(request: Request, track: Uri, new: Words = "") -> Response:
-    """A track: what it is near, and where it is on the map."""
+    """A track, similar tracks, and its position on the map."""
     service = service_of(request)
     one = service.catalog.track(track)
-    told = await service.recommendations.similar(track, _NEAR)
-    rows = pages_show.rows(service, told, _NEAR)
+    recommended = await service.recommendations.similar(track, _NEAR)
+    rows = views.rows(service, recommended, _NEAR)
     picture = await run_in_threadpool(
-        pages_map.picture,
+        track_map.picture,
         service.bundles.live,
         {"this": [track], "next": [row.track.uri for row in rows.shown]},
     )
@@ -229,31 +230,31 @@ async def track(request: Request, track: Uri, new: Words = "") -> Response:
         "track.html",
         **_frame(service),
         track=one,
-        told=told,
+        recommended=recommended,
         rows=rows,
         map=picture,
         new=new,
-        because=pages_show.served(told),
+        because=views.served(recommended),
     )
 
 
 @pages.post("/upload")
 async def upload(request: Request) -> Response:
-    """Take in a sound file, then show where it landed."""
+    """Add a sound file, then show its track."""
     service = service_of(request)
     async with request.form(max_files=1, max_fields=20) as form:
         file = form.get("file")
         if not isinstance(file, Sent) or not file.filename:
             raise HTTPProblem(422, "Choose a sound file first.")
         names = ("title", "artist", "album")
-        said = {name: text_of(form, name) for name in names if text_of(form, name)}
-        long = [name for name, text in said.items() if len(text) > wire.MOST_LETTERS]
+        labels = {name: text_of(form, name) for name in names if text_of(form, name)}
+        long = [name for name, text in labels.items() if len(text) > wire.MOST_LETTERS]
         if long:
             raise HTTPProblem(422, f"The {long[0]} is longer than {wire.MOST_LETTERS} letters.")
-        kept = await receive(service, UploadFile(file.file, filename=file.filename))
-        said["file"] = file.filename
-    placed = await service.uploads.add(kept, said)
-    return _to(f"/tracks/{quote(placed.track.uri, safe='')}", new=placed.door or "known")
+        path = await receive(service, UploadFile(file.file, filename=file.filename))
+        labels["file"] = file.filename
+    response = await service.uploads.add(path, labels)
+    return _to(f"/tracks/{quote(response.track.uri, safe='')}", new=response.placed_from or "known")
 
 
 # Health
@@ -261,17 +262,17 @@ async def upload(request: Request) -> Response:
 
 @pages.get("/health")
 async def health(request: Request) -> Response:
-    """How the service is."""
+    """State of the service."""
     service = service_of(request)
     return page(
         "health.html",
         **_frame(service),
         ready=await service.ready(),
         bundle=service.bundles.state(),
-        age=pages_health.age(service.bundles.state().trained_at),
+        age=health_figures.age(service.bundles.state().trained_at),
         report=_report_of(service),
-        requests=pages_health.requests(service.metrics),
-        answers=pages_health.answers(service),
+        requests=health_figures.requests(service.metrics),
+        answers=health_figures.answers(service),
     )
 
 

@@ -1,4 +1,4 @@
-"""The map of all tracks: where those that matter stand among the others."""
+"""The map of all tracks, with the tracks of a page marked."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from segue.numeric.arrays import Float32
 from segue.service.serving.live_bundle import LiveBundle
 
 SIDE = 400
-"""Of the drawing, in its own units."""
+"""Side of the drawing in its units."""
 _MARGIN = 12
 _DOTS = 1500
-"""Of the background, at most."""
+"""Maximum number of background dots."""
 _MOST = 60
-"""Playlist tracks that are marked, the latest."""
+"""Maximum number of marks of a kind: the latest tracks."""
 _backgrounds: WeakKeyDictionary[LiveBundle, str] = WeakKeyDictionary()
 
 
@@ -26,10 +26,10 @@ class Spot:
     """A track on the map.
 
     Attributes:
-        kind: "playlist", "next" or "this"; an uploaded one that is none of these is "upload".
-        x, y: in the drawing.
-        end: whether its label ends at it, so that it stays within the drawing.
-        place: in words.
+        kind: "playlist", "next" or "this"; "upload" for other uploads.
+        x, y: position in the drawing.
+        end: whether its label ends at it, so that the label stays within the drawing.
+        place: position in words.
     """
 
     uri: str
@@ -47,9 +47,9 @@ class Picture:
     """A map.
 
     Attributes:
-        dots: some of all tracks, as a path of SVG.
-        spots: those that matter, the most important last.
-        kinds: of spots there are, for the legend.
+        dots: a sample of all tracks, as a path of SVG.
+        spots: marked tracks, the most important last.
+        kinds: kinds of spots, for the legend.
     """
 
     side: int
@@ -58,30 +58,30 @@ class Picture:
     kinds: list[str]
 
 
-def picture(live: LiveBundle, some: Mapping[str, Sequence[str]]) -> Picture | None:
-    """The map with some tracks marked.
+def picture(live: LiveBundle, marked: Mapping[str, Sequence[str]]) -> Picture | None:
+    """The map with marked tracks.
 
     Args:
-        some: uris by kind.
+        marked: uris by kind.
 
     Returns:
-        None where the bundle's model has no map.
+        None if the bundle's model has no map.
     """
     places = live.map
     if places is None:
         return None
     kinds = dict.fromkeys(range(live.trained, len(live.catalog)), "upload")
     for kind in ("next", "playlist", "this"):
-        found = [live.rows[uri] for uri in some.get(kind, ()) if uri in live.rows]
-        kinds |= dict.fromkeys(found[-_MOST:], kind)
+        rows_of_kind = [live.rows[uri] for uri in marked.get(kind, ()) if uri in live.rows]
+        kinds |= dict.fromkeys(rows_of_kind[-_MOST:], kind)
     order = ("upload", "next", "playlist", "this")
     rows = sorted(kinds, key=lambda row: order.index(kinds[row]))
     spots = [_spot(live, places, row, kinds[row]) for row in rows]
     if live not in _backgrounds:
         _backgrounds[live] = _background(places)
-    there = [kind for kind in order[:0:-1] if kind in kinds.values()]
-    there += ["upload"] if live.trained < len(live.catalog) else []
-    return Picture(SIDE, _backgrounds[live], spots, there)
+    kinds_shown = [kind for kind in order[:0:-1] if kind in kinds.values()]
+    kinds_shown += ["upload"] if live.trained < len(live.catalog) else []
+    return Picture(SIDE, _backgrounds[live], spots, kinds_shown)
 
 
 def _spot(live: LiveBundle, places: Float32, row: int, kind: str) -> Spot:
@@ -100,13 +100,13 @@ def _spot(live: LiveBundle, places: Float32, row: int, kind: str) -> Spot:
 
 
 def _point(place: Float32) -> tuple[int, int]:
-    """In the drawing, where down is more."""
+    """Position in the drawing, where y grows downwards."""
     wide = SIDE - 2 * _MARGIN
     return _MARGIN + round(wide * float(place[0])), SIDE - _MARGIN - round(wide * float(place[1]))
 
 
 def _background(places: Float32) -> str:
-    """Some of all places, drawn evenly: a path of points, which round ends of lines make dots."""
+    """A random sample of positions as a path of points, which round line ends turn into dots."""
     rng = np.random.default_rng(0)
-    some = rng.permutation(len(places))[:_DOTS]
-    return "".join(f"M{x} {y}h0" for x, y in map(_point, places[np.sort(some)]))
+    sample = rng.permutation(len(places))[:_DOTS]
+    return "".join(f"M{x} {y}h0" for x, y in map(_point, places[np.sort(sample)]))

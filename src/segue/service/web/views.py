@@ -1,4 +1,4 @@
-"""What the service says, in words that a person reads."""
+"""Values for the templates, in words for people."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from segue.service.serving.service import Service
 from segue.service.storage.store import PersonalData
 
 _MOST = 2
-"""Reasons that are told of a track."""
+"""Maximum number of visible reasons of a track."""
 _WORTH = 0.05
-"""Least share of a reason that is told beside another."""
+"""Minimum share of a second reason."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One reason: words, the name they are about, and its share of what speaks for the track."""
+    """One reason: words, the name of its subject, and its share of the positive reasons."""
 
     words: str
     name: str
@@ -32,8 +32,8 @@ class Row:
     """A track of a continuation.
 
     Attributes:
-        move: places up since the order before; 0 where it stands; None: it is new, or there was
-            none before.
+        move: places up since the previous order, 0 for none; None: the track is new, or there is
+            no previous order.
     """
 
     place: int
@@ -46,12 +46,12 @@ class Row:
 
 @dataclass(frozen=True)
 class TrackRows:
-    """A continuation as it is shown.
+    """The visible part of a continuation.
 
     Attributes:
-        order: to be sent with an action, so that what it moved can be told.
-        left: tracks that were shown before and are not now, with their places before and now
-            (None: it is no longer answered).
+        order: text of the order, which an action sends back to show its effect.
+        left: tracks that left the visible part, with their places before and now (None: beyond
+            the list).
     """
 
     shown: list[Row]
@@ -63,16 +63,16 @@ def _dashed(label: str) -> str:
     return label.replace(" - ", " – ", 1)
 
 
-def rows(service: Service, told: wire.ContinueResponse, shown: int, was: str = "") -> TrackRows:
-    """The first tracks of an answer, and how they moved.
+def rows(service: Service, response: wire.ContinueResponse, shown: int, was: str = "") -> TrackRows:
+    """The first tracks of a continuation, and their moves.
 
     Args:
-        was: `TrackRows.order` of the answer before; one of another bundle says nothing.
+        was: `TrackRows.order` of the previous list; ignored if another bundle made it.
     """
     catalog, sounds = service.bundles.live.catalog, service.uploads.sounds
-    before = {at: place for at, place in _order(was, told.version).items() if at < len(catalog)}
-    now = {track.index: place for place, track in enumerate(told.tracks, 1)}
-    some = [
+    before = {at: place for at, place in _order(was, response.version).items() if at < len(catalog)}
+    now = {track.index: place for place, track in enumerate(response.tracks, 1)}
+    shown_rows = [
         Row(
             place,
             track,
@@ -81,21 +81,21 @@ def rows(service: Service, told: wire.ContinueResponse, shown: int, was: str = "
             bool(before) and track.index not in before,
             before[track.index] - place if track.index in before else None,
         )
-        for place, track in enumerate(told.tracks[:shown], 1)
+        for place, track in enumerate(response.tracks[:shown], 1)
     ]
     left = [
         (_dashed(catalog.label(index)), place, now.get(index))
         for index, place in before.items()
         if now.get(index, shown + 1) > shown
     ]
-    order = ".".join(str(row.track.index) for row in some)
-    return TrackRows(some, f"{told.version}:{order}", left)
+    order = ".".join(str(row.track.index) for row in shown_rows)
+    return TrackRows(shown_rows, f"{response.version}:{order}", left)
 
 
 def _order(was: str, version: str) -> dict[int, int]:
-    """Place of each track in an order that was sent; none where it is of another bundle."""
+    """Place of each track in a sent order; empty if another bundle made it."""
     of, _, order = was.partition(":")
-    same = _bundle(of) == _bundle(version)  # uploads come after its rows, which stay
+    same = _bundle(of) == _bundle(version)  # uploads come after the rows of the bundle
     indexes = order.split(".") if same else []
     return {int(index): at for at, index in enumerate(indexes, 1) if index.isdecimal()}
 
@@ -106,19 +106,19 @@ def _bundle(version: str) -> str:
 
 
 def parts(reasons: Iterable[NamedReason]) -> list[Part]:
-    """What speaks for a track, most first.
+    """Positive reasons of a track, largest first.
 
-    A feature has no share: what it adds are odds, of which the start is no part. Features that
-    say the same in words are told once.
+    A feature has no share, because it adds to log-odds whose base is no reason. Features with the
+    same words appear once.
     """
     good = sorted((reason for reason in reasons if reason.amount > 0), key=lambda r: -r.amount)
     total = sum(reason.amount for reason in good)
-    told = [reason for reason in good if reason.kind != "rest"]
-    some = [_part(one, one.amount / total) for one in told if one.amount > _WORTH * total]
-    once: dict[tuple[str, str], Part] = {}
-    for part in some or [_part(one, one.amount / total) for one in told[:1]]:
-        once.setdefault((part.words, part.name), part)
-    return list(once.values())[:_MOST]
+    candidates = [reason for reason in good if reason.kind != "rest"]
+    large = [_part(one, one.amount / total) for one in candidates if one.amount > _WORTH * total]
+    unique: dict[tuple[str, str], Part] = {}
+    for part in large or [_part(one, one.amount / total) for one in candidates[:1]]:
+        unique.setdefault((part.words, part.name), part)
+    return list(unique.values())[:_MOST]
 
 
 def _part(reason: NamedReason, share: float) -> Part:
@@ -158,7 +158,7 @@ _FEATURES = (
     ("wrmf", "the same listeners"),
     ("blend", "all models together"),
 )
-"""Beginnings of features' names, as what follows "because of"."""
+"""Words that follow "because of", by prefix of the feature's name."""
 
 
 def _feature(name: str) -> str:
@@ -173,16 +173,20 @@ _WHY = {
 }
 
 
-def served(told: wire.ContinueResponse) -> str:
-    """Who answered, in a sentence; said plainly where a better rung did not."""
-    by = told.served_by if told.served_by == told.rung else f"{told.served_by} ({told.rung})"
-    if not told.passed:
+def served(response: wire.ContinueResponse) -> str:
+    """The model that answered, in a sentence, with the better levels that did not."""
+    by = (
+        response.served_by
+        if response.served_by == response.level
+        else f"{response.served_by} ({response.level})"
+    )
+    if not response.passed:
         return f"Answered by {by}."
-    rungs: dict[str, list[str]] = {}
-    for one in told.passed:
-        rungs.setdefault(_WHY[one.why], []).append(one.rung)
-    passed = "; ".join(f"{', '.join(some)} {why}" for why, some in rungs.items())
-    if told.served_by == POPULARITY:
+    by_reason: dict[str, list[str]] = {}
+    for one in response.passed:
+        by_reason.setdefault(_WHY[one.why], []).append(one.level)
+    passed = "; ".join(f"{', '.join(levels)} {why}" for why, levels in by_reason.items())
+    if response.served_by == POPULARITY:
         return f"Nothing here to go by, so this is what is popular ({passed})."
     return f"Answered by {by}: {passed}."
 
@@ -192,7 +196,7 @@ class Named:
     """A track by name.
 
     Attributes:
-        known: whether the catalog has it.
+        known: whether the catalog has the track.
     """
 
     uri: str
@@ -203,7 +207,7 @@ class Named:
 
 
 def names(service: Service, uris: Iterable[str]) -> list[Named]:
-    """Tracks by name; those that the catalog has not by their uri."""
+    """Tracks by name; an unknown track appears under its uri."""
     uris = list(uris)
     return [
         Named(
@@ -219,15 +223,15 @@ def names(service: Service, uris: Iterable[str]) -> list[Named]:
 
 @dataclass(frozen=True)
 class Message:
-    """What the listener said, that stands."""
+    """Current feedback of a listener."""
 
     skipped: list[Named]
     banned: list[Named]
     artists: list[str]
 
 
-def said(service: Service, personal: PersonalData) -> Message:
-    """Skips of the session, and bans."""
+def feedback(service: Service, personal: PersonalData) -> Message:
+    """Skips of the session, and current bans."""
     ended = zip(personal.tracks, personal.outcomes, strict=True)
     skipped = dict.fromkeys(uri for uri, outcome in ended if outcome == Outcome.SKIPPED)
     return Message(
@@ -239,7 +243,7 @@ def said(service: Service, personal: PersonalData) -> Message:
 
 @dataclass(frozen=True)
 class Flash:
-    """What was just done, and the action that undoes it."""
+    """The last action in words, and the action that undoes it."""
 
     text: str
     undo: str | None = None
@@ -259,7 +263,7 @@ _DONE = {
 
 
 def flash(service: Service, did: str, what: str) -> Flash | None:
-    """The last action in words; None for one that shows by itself."""
+    """The last action in words; None if its effect is visible anyway."""
     if did not in _DONE:
         return None
     text, undo = _DONE[did]

@@ -270,6 +270,6 @@ def _layers() -> ModuleType:
         from segue.models.larp.encoders import transformers_network as larp_transformers_network
     except ImportError as error:
         # Of two extras: torch is the one that the other needs as well.
-        extra, library = ("larp", "transformers") if EXTRAS["deep"].there else ("deep", "torch")
+        extra, library = ("larp", "transformers") if EXTRAS["deep"].installed else ("deep", "torch")
         raise needs("HTS-AT or BERT", extra, library, where="larp", cause=error) from error
     return larp_transformers_network

@@ -515,7 +515,7 @@ def _by_rows(catalog: Catalog, queries: Sequence[Query]) -> list[Query]:
     )
     found = pc.index_in(pa.array(texts, pa.string()), value_set=catalog.table["uri"])
     rows = {
-        text: catalog.find(text) if row is None else row
+        text: catalog.names.find(text).row if row is None else row
         for text, row in zip(texts, found.to_pylist(), strict=True)
     }
     return [

@@ -38,5 +38,17 @@ class UsageError(SegueError):
     """The command or call cannot be meant like this (exit status 2 on the command line)."""
 
 
+class AmbiguousTrackError(UsageError):
+    """Words that may mean several tracks.
+
+    Args:
+        candidates: their rows in the catalog, the most played first.
+    """
+
+    def __init__(self, what: str, *, do: str | None, candidates: list[int]) -> None:
+        super().__init__(what, do=do)
+        self.candidates = candidates
+
+
 class NotFittedError(UsageError):
     """A model answers, explains or is saved before it is trained."""

@@ -113,7 +113,7 @@ def test_a_new_file_is_recommended_where_it_sounds_right(
     bundle = Bundle.load(tmp_path / "more")
     assert len(bundle.catalog) == added.tracks
     for genre in range(GENRES):
-        track = bundle.catalog.find(f"New {genre}")
+        track = bundle.catalog.names.find(f"New {genre}").row
         assert bundle.catalog.uris[track] == f"genre {genre}.flac"
         assert bundle.catalog.plays[track] == 0
         # From it one gets its genre, and from its genre one gets it before the other new ones.

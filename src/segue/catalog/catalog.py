@@ -1,4 +1,4 @@
-"""The tracks a recommender knows: names, and finding one by what a person types."""
+"""The tracks that a recommender knows."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from segue.catalog.search import Prefixes
+from segue.catalog.search import TrackSearch
 from segue.data.dataset import Dataset
 from segue.data.schema import TABLES
 from segue.errors import UsageError
-from segue.system.files import shown
-from segue.text.normalize import plain, worded
 
 CATALOG_SCHEMA = TABLES["tracks"].append(
     pa.field(
@@ -27,9 +25,6 @@ CATALOG_SCHEMA = TABLES["tracks"].append(
         metadata={"description": "how many playlists and listeners had the track in training"},
     )
 )
-
-
-_DASHES = ("-", "–", "—")
 
 
 def _coded(values: pa.ChunkedArray) -> npt.NDArray[np.int32]:
@@ -121,10 +116,9 @@ class Catalog:
         return _coded(pc.coalesce(self.table["album_uri"], named))
 
     @cached_property
-    def _names(self) -> tuple[pa.Array, pa.Array]:
-        """Artist and title of each track as they are compared, null where unknown."""
-        artists, titles = (plain(self.table[column]) for column in ("artist", "title"))
-        return artists, titles
+    def names(self) -> TrackSearch:
+        """Search by names."""
+        return TrackSearch(self.table)
 
     def label(self, track: int) -> str:
         """``Artist - Title``, or the uri where the names are unknown."""
@@ -138,116 +132,6 @@ class Catalog:
             (" - ".join(filter(None, (row["artist"], row["title"]))) or row["uri"], row["uri"])
             for row in rows
         ]
-
-    def find(self, text: str) -> int:
-        """The track meant by a uri, or by words that its artist and title hold.
-
-        Raises:
-            UsageError: nothing or more than one track is meant; the line lists candidates.
-        """
-        row: int = pc.index(self.table["uri"], shown(text)).as_py()
-        if row >= 0:
-            return row
-        words = plain(pa.array([shown(text)]))[0].as_py().split()
-        # "Artist - Title", as answers are printed, has a word that names do not.
-        words = [word for word in words if word not in _DASHES] or words
-        if not words:
-            raise UsageError("empty track", do="give a uri, or words of title and artist")
-        artists, titles = (names.fill_null("") for names in self._names)
-        names = pc.binary_join_element_wise(artists, titles, " ")
-        hit = pc.match_substring(names, words[0])
-        for word in words[1:]:
-            hit = pc.and_(hit, pc.match_substring(names, word))
-        rows = np.flatnonzero(hit.to_numpy(zero_copy_only=False))
-        for whole in (titles, names):  # what is the text to the letter wins over what is longer
-            if len(rows) > 1:
-                found = whole.take(pa.array(rows)).to_pylist()
-                same = np.array([name.split() == words for name in found])
-                if same.sum() == 1:
-                    rows = rows[same]
-        if len(rows) == 1:
-            return int(rows[0])
-        if not len(rows):
-            raise UsageError(f"no track matches {text!r}", do="give a uri or other words")
-        raise UsageError(
-            f"{text!r} may be {len(rows)} tracks: {self._candidates(rows)}",
-            do="give the uri or more words",
-        )
-
-    @cached_property
-    def _beginnings(self) -> tuple[Prefixes, Prefixes]:
-        """What `search` looks up: words of artist, title and album; whole artists and titles."""
-        names = [worded(names) for names in (*self._names, plain(self.table["album"]))]
-        rows = np.arange(len(self), dtype=np.int32)
-        words = pc.split_pattern(pa.concat_arrays(names), " ")
-        return (
-            Prefixes(words.flatten(), np.tile(rows, 3)[pc.list_parent_indices(words)]),
-            Prefixes(pa.concat_arrays(names[:2]), np.tile(rows, 2)),
-        )
-
-    @cached_property
-    def _most_played(self) -> npt.NDArray[np.int64]:
-        """Rows by plays, falling. (tracks,)"""
-        return np.argsort(-self.plays, kind="stable")
-
-    def search(self, text: str, n: int) -> list[int]:
-        """The best n tracks for what a person is typing.
-
-        Those whose artist, title or album hold every word of the text as the beginning of a word.
-        First come those whose whole title or artist is the text, then those whose title or artist
-        begins with it, then the others, each by plays, falling, then by row. A text without words
-        gives the tracks with the most plays.
-        Names are compared as `find` does, and accents and punctuation do not count.
-
-        Raises:
-            UsageError: n is below 1.
-        """
-        if n < 1:
-            raise UsageError(f"n is {n}", do="ask for at least 1 track")
-        wanted: str = worded(plain(pa.array([shown(text)])))[0].as_py()
-        words, names = self._beginnings
-        hit = np.ones(len(self), np.bool_)
-        for word in set(wanted.split(" ")):  # "" begins every name
-            has = np.zeros(len(self), np.bool_)
-            has[words.rows(word)] = True
-            hit &= has
-        level = np.where(hit, np.int8(2), np.int8(3))
-        if wanted:
-            level[names.rows(wanted)] = 1
-            level[names.rows(wanted, whole=True)] = 0
-        levels = level[self._most_played]
-        best = [self._most_played[levels == some][:n] for some in range(3)]
-        rows: list[int] = np.concatenate(best)[:n].tolist()
-        return rows
-
-    def of_artist(self, name: str) -> list[int]:
-        """The tracks of the artists with this name or uri.
-
-        Raises:
-            UsageError: there is none; the line lists names that hold it.
-        """
-        text = shown(name).strip()
-        wanted = plain(pa.array([text]))[0]
-        named = pc.equal(self._names[0], wanted).fill_null(False)
-        meant = pc.equal(self.table["artist_uri"].combine_chunks(), text).fill_null(False)
-        rows: list[int] = np.flatnonzero(
-            pc.or_(named, meant).to_numpy(zero_copy_only=False)
-        ).tolist()
-        if text and rows:
-            return rows
-        near = ""
-        if text:
-            like = pc.match_substring(self._names[0], wanted.as_py()).fill_null(False)
-            near = ", ".join(sorted(self.table["artist"].filter(like).unique().to_pylist())[:5])
-        raise UsageError(
-            f"no artist is called {name!r}" + (f": there are {near}" if near else ""),
-            do="give the whole name or the uri",
-        )
-
-    def _candidates(self, rows: Sequence[int] | npt.NDArray[np.int64], most: int = 5) -> str:
-        best = sorted(rows, key=lambda row: (-self.plays[row], row))[:most]
-        listed = ", ".join(f"{self.label(int(row))} ({self.uris[row]})" for row in best)
-        return listed + (", ..." if len(rows) > most else "")
 
 
 def catalog_of(dataset: Dataset, plays: Any) -> Catalog:

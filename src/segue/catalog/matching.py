@@ -8,12 +8,15 @@ import pyarrow.compute as pc
 
 from segue.catalog.catalog import Catalog
 from segue.numeric.arrays import Int32
+from segue.text.normalize import comparable, without_notes
 
 
 def match_tracks(tracks: pa.Table, catalog: Catalog) -> Int32:
     """The catalog row of each track, by uri; else by artist and title.
 
-    Names match without regard to case, and only where one track of the catalog has both.
+    Names compare as `segue.text.normalize.comparable` says, and match only where one track of the
+    catalog has both; else by what is left without notes on guests or a remaster, again of one
+    track.
 
     Args:
         tracks: with the columns uri, artist and title.
@@ -22,14 +25,15 @@ def match_tracks(tracks: pa.Table, catalog: Catalog) -> Int32:
         -1 where no track, or more than one, is meant. (tracks,) int32
     """
     rows = _index_in(tracks["uri"], catalog.table["uri"])
-    missing = np.flatnonzero(rows < 0)
-    if len(missing):
-        known = _names(catalog.table)
-        counts = known.value_counts()
-        once = counts.field("values").filter(pc.equal(counts.field("counts"), 1)).drop_null()
-        wanted = _names(tracks.take(pa.array(missing)))
-        unique = _index_in(wanted, once) >= 0
-        rows[missing[unique]] = _index_in(wanted.filter(pa.array(unique)), known)
+    for notes in (True, False):
+        missing = np.flatnonzero(rows < 0)
+        if len(missing):
+            known = _names(catalog.table, notes)
+            counts = known.value_counts()
+            once = counts.field("values").filter(pc.equal(counts.field("counts"), 1)).drop_null()
+            names = _names(tracks.take(pa.array(missing)), notes)
+            unique = _index_in(names, once) >= 0
+            rows[missing[unique]] = _index_in(names.filter(pa.array(unique)), known)
     return rows
 
 
@@ -38,14 +42,11 @@ def _index_in(values: pa.Array | pa.ChunkedArray, among: pa.Array | pa.ChunkedAr
     return np.array(found.to_numpy(zero_copy_only=False), np.int32)
 
 
-def _names(tracks: pa.Table) -> pa.Array:
-    """Artist and title as one text, null where one of them is not known."""
-    parts = [
-        pc.utf8_trim_whitespace(pc.utf8_lower(pc.utf8_normalize(tracks[column], form="NFKC")))
-        for column in ("artist", "title")
-    ]
-    joined = pc.binary_join_element_wise(*parts, "\x1f")
-    return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
+def _names(tracks: pa.Table, notes: bool) -> pa.Array:
+    """Artist and title as one text, null where one of them is unknown. notes: keep those."""
+    columns = (tracks[name] for name in ("artist", "title"))
+    parts = [comparable(column if notes else without_notes(column)) for column in columns]
+    return pc.binary_join_element_wise(*parts, "\x1f")
 
 
 def artist_codes(tracks: pa.Table) -> Int32:
@@ -57,13 +58,7 @@ def artist_codes(tracks: pa.Table) -> Int32:
     Args:
         tracks: with the columns artist and artist_uri.
     """
-    uris, names = (
-        _codes(column)
-        for column in (
-            tracks["artist_uri"],
-            pc.utf8_trim_whitespace(pc.utf8_lower(tracks["artist"])),
-        )
-    )
+    uris, names = (_codes(column) for column in (tracks["artist_uri"], comparable(tracks["artist"])))
     both = (uris >= 0) & (names >= 0)
     pairs = np.unique(np.stack([names[both], uris[both]], axis=1), axis=0)
     bearers = np.bincount(pairs[:, 0], minlength=names.max(initial=-1) + 1)
@@ -75,9 +70,12 @@ def artist_codes(tracks: pa.Table) -> Int32:
     return codes
 
 
+def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
 def _codes(column: pa.Array | pa.ChunkedArray) -> Int32:
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    indices = array.dictionary_encode().indices.fill_null(-1)
+    indices = _whole(column).dictionary_encode().indices.fill_null(-1)
     return np.asarray(indices.to_numpy(zero_copy_only=False), np.int32)
 
 
@@ -89,12 +87,7 @@ def artists_of(catalog: Catalog, tracks: pa.Table) -> Int32:
         tracks: rows of the table `tracks`.
     """
     codes = np.full(len(tracks), -1, np.int32)
-    for column in ("artist", "artist_uri"):
-        known = catalog.table[column]
-        # Only rows of these names are looked at one by one: a catalog has many others.
-        rows = np.flatnonzero(pc.is_in(known, value_set=tracks[column].drop_null()))[::-1]
-        artists = catalog.artists[rows].tolist()
-        by_name = dict(zip(known.take(rows).to_pylist(), artists, strict=True))
-        found = np.array([by_name.get(name, -1) for name in tracks[column].to_pylist()])
-        codes = np.where(found >= 0, found, codes).astype(np.int32)
+    for column, form in (("artist", comparable), ("artist_uri", _whole)):
+        rows = _index_in(form(tracks[column]), form(catalog.table[column]))
+        codes = np.where(rows >= 0, np.append(catalog.artists, -1)[rows], codes).astype(np.int32)
     return codes

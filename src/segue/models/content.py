@@ -22,7 +22,7 @@ from segue.models.base.recommender import TrainingOptions
 from segue.models.base.scoring import ScoringModel
 from segue.numeric.arrays import Float32, Int32
 from segue.queries import Queries, Query, Reason
-from segue.text.ngrams import words as words_of
+from segue.text.normalize import comparable, comparable_name
 
 ARTIST, ALBUM = 1.0, 0.5
 """What a track of the history says for another one of its artist, and of its album."""
@@ -100,7 +100,8 @@ class Content(ScoringModel):
 
     def _words(self, title: str | None) -> dict[str, npt.NDArray[np.int64]]:
         """The tracks of each word of a title that any has."""
-        words = [word for word in words_of(title or "") if len(word) >= _SHORTEST]
+        typed = dict.fromkeys(comparable_name(title or "").split())
+        words = [word for word in typed if len(word) >= _SHORTEST]
         found = {word: self._having(word) for word in words[:_MOST_WORDS]}
         return {word: rows for word, rows in found.items() if len(rows)}
 
@@ -118,12 +119,9 @@ class Content(ScoringModel):
     @cached_property
     def _named(self) -> pa.Array:
         """Words of artist, title and album of each track, a space around each."""
-        columns = [self.catalog.table[name].fill_null("") for name in ("artist", "title", "album")]
-        names = pc.utf8_lower(
-            pc.utf8_normalize(pc.binary_join_element_wise("", *columns, "", " "), "NFKC")
-        )
-        spaced = pc.replace_substring_regex(names, r"[^\p{L}\p{N}\p{M}]+", " ")
-        return spaced.combine_chunks() if isinstance(spaced, pa.ChunkedArray) else spaced
+        table = self.catalog.table
+        names = [comparable(table[name]).fill_null("") for name in ("artist", "title", "album")]
+        return pc.binary_join_element_wise("", *names, "", " ")
 
     @cached_property
     def _popularity(self) -> Float32:

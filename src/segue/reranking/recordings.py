@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,25 +9,19 @@ import numpy.typing as npt
 
 from segue.catalog.catalog import Catalog
 from segue.numeric.arrays import Int32
-from segue.text.normalize import words
+from segue.text.normalize import comparable, without_notes
 
 SAME_DURATION_MS = 3000
 """Maximum difference in length between two tracks of one recording."""
-_REMASTER = r"(?:digital(?:ly)?\s+)?remaster(?:ed)?(?:\s+version)?"
-_REMASTER_NOTE = re.compile(
-    rf"\s*(?:-\s*(?:\d{{4}}\s+)?{_REMASTER}(?:\s+\d{{4}})?"
-    rf"|[(\[](?:\d{{4}}\s+)?{_REMASTER}(?:\s+\d{{4}})?[)\]])\s*$",
-    re.IGNORECASE,
-)
 
 
 class Recordings:
     """Finds tracks of a catalog that are one recording under several uris.
 
     Two tracks are one recording if both have the same `recording` id, or if title and artist are
-    the same words and their lengths differ by at most `SAME_DURATION_MS`. Case, punctuation and a
-    note that the track was remastered do not make words differ; "live", "remix" or "acoustic" do.
-    With a missing artist or length they count as two.
+    the same (`comparable`, without notes on guests or a remaster) and their lengths differ by at
+    most `SAME_DURATION_MS`. "Live", "remix" or "acoustic" tell two recordings apart. With a missing
+    artist or length they count as two.
 
     Args:
         catalog: catalog of the tracks.
@@ -43,8 +36,15 @@ class Recordings:
 
     def first_of_each(self, tracks: Int32) -> npt.NDArray[np.int64]:
         """Positions in `tracks` of recordings not seen before; they count as seen from now on."""
-        rows = self._table.take(tracks).to_pylist()
-        return np.array([i for i, row in enumerate(rows) if self._add(**row)], np.int64)
+        table = self._table.take(tracks)
+        columns = (
+            comparable(without_notes(table["title"])),
+            comparable(without_notes(table["artist"])),
+            table["duration_ms"],
+            table["recording"],
+        )
+        rows = zip(*(column.to_pylist() for column in columns), strict=True)
+        return np.array([i for i, row in enumerate(rows) if self._add(*row)], np.int64)
 
     def _add(
         self,
@@ -57,15 +57,10 @@ class Recordings:
         if recording and recording in self._ids:
             return False
         if title and artist and duration_ms is not None:
-            name = (words(_without_remaster(title)), words(artist))
-            lengths = self._lengths.setdefault(name, [])
+            lengths = self._lengths.setdefault((title, artist), [])
             if any(abs(duration_ms - length) <= SAME_DURATION_MS for length in lengths):
                 return False
             lengths.append(duration_ms)
         if recording:
             self._ids.add(recording)
         return True
-
-
-def _without_remaster(title: str) -> str:
-    return _REMASTER_NOTE.sub("", title)

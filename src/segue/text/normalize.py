@@ -1,39 +1,74 @@
-"""Normalised names and titles: the one place with rules for it."""
+"""The one rule of how names compare: search, `--track`, matching and recordings all use it."""
 
 from __future__ import annotations
-
-import re
-import unicodedata
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_ASCII_WORD = re.compile("[a-z0-9]+")
+_LETTERS = {
+    "ß": "ss",
+    "æ": "ae",
+    "œ": "oe",
+    "ø": "o",
+    "ł": "l",
+    "đ": "d",
+    "ð": "d",
+    "þ": "th",
+    "ı": "i",
+    "ς": "σ",
+    "&": " and ",
+    " + ": " and ",
+}
+"""Letters that do not decompose into a plain one and a mark, and signs that are read as a word."""
+_MARKS = r"[\x{0300}-\x{036f}]+"
+_APOSTROPHES = "['’‘ʼ`´]+"
+_INITIALS = r"\b([a-z])\."
+_FEATURING = r"\b(?:feat|ft|featuring)\b"
+_GUESTS = r"(?i)\s*[(\[]\s*(?:feat|ft|featuring|with)\b[^)\]]*[)\]]|\s+(?:feat|ft|featuring)\b\.? .*$"
+_REMASTER = r"(?:digital(?:ly)?\s+)?remaster(?:ed)?(?:\s+version)?"
+_REMASTER_NOTE = (
+    rf"(?i)\s*(?:-\s*(?:\d{{4}}\s+)?{_REMASTER}(?:\s+\d{{4}})?"
+    rf"|[(\[](?:\d{{4}}\s+)?{_REMASTER}(?:\s+\d{{4}})?[)\]])\s*$"
+)
 
 
-def plain(names: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Names as they are compared: the same signs for the same letters, in lower case."""
-    plain = pc.utf8_lower(pc.utf8_normalize(names, "NFKC"))
-    return plain.combine_chunks() if isinstance(plain, pa.ChunkedArray) else plain
+def comparable(names: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Names as they are compared: words of lower-case letters and digits between single spaces.
 
+    Case, accents, punctuation and the width of letters do not count; "&" is "and", "ft." is
+    "feat", "R.E.M." is "rem". A name that has neither letters nor digits is its signs. Null stays
+    null.
 
-def worded(names: pa.Array) -> pa.Array:
-    """Compared names as words between single spaces, without accents; "" for null.
-
-    Words are letters and digits; a name that has none is its own word.
+    >>> comparable(pa.array(["Jóga 1", "Beyoncé & JAY-Z", "R.E.M.", "!!!"])).to_pylist()
+    ['joga 1', 'beyonce and jay z', 'rem', '!!!']
     """
-    apart = pc.utf8_normalize(names.fill_null(""), "NFKD")
-    bare = pc.replace_substring_regex(apart, r"[\x{0300}-\x{036f}]+", "")
-    plain = pc.utf8_normalize(bare, "NFKC")
-    words = pc.utf8_trim_whitespace(pc.replace_substring_regex(plain, r"[^\p{L}\p{N}\p{M}]+", " "))
+    array = names.combine_chunks() if isinstance(names, pa.ChunkedArray) else names
+    encoded = array.dictionary_encode()  # few names are rare enough to be there once
+    plain = pc.utf8_normalize(pc.replace_substring_regex(encoded.dictionary, _APOSTROPHES, ""), "NFKD")
+    plain = pc.utf8_lower(pc.replace_substring_regex(plain, _MARKS, ""))
+    for letter, letters in _LETTERS.items():
+        plain = pc.replace_substring(plain, letter, letters)
+    plain = pc.utf8_normalize(plain, "NFKC")
     signs = pc.utf8_trim_whitespace(pc.replace_substring_regex(plain, r"\s+", " "))
-    return pc.if_else(pc.equal(words, ""), signs, words)
+    plain = pc.replace_substring_regex(plain, _INITIALS, r"\1")
+    words = pc.utf8_trim_whitespace(pc.replace_substring_regex(plain, r"[^\p{L}\p{N}\p{M}]+", " "))
+    words = pc.replace_substring_regex(words, _FEATURING, "feat")
+    return pc.if_else(pc.equal(words, ""), signs, words).take(encoded.indices)
 
 
-def words(name: str) -> str:
-    """Letters and digits of a name, lower case; the name itself where it has none."""
-    plain = unicodedata.normalize("NFKC", name).casefold()
-    if plain.isascii():  # the same, in a tenth of the time
-        return " ".join(_ASCII_WORD.findall(plain)) or plain.strip()
-    words = "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in plain)
-    return " ".join(words.split()) or plain.strip()
+def comparable_name(name: str) -> str:
+    """`comparable` of a single name."""
+    text: str = comparable(pa.array([name]))[0].as_py()
+    return text
+
+
+def without_notes(names: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Titles or artists without what names no other recording: guests, and a remaster.
+
+    >>> without_notes(pa.array(["Sunflower (feat. Swae Lee)", "Help! - Remastered 2009"])).to_pylist()
+    ['Sunflower', 'Help!']
+    """
+    array = names.combine_chunks() if isinstance(names, pa.ChunkedArray) else names
+    bare = pc.replace_substring_regex(array, _GUESTS, "")
+    bare = pc.replace_substring_regex(bare, _REMASTER_NOTE, "")
+    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(bare), ""), array, bare)

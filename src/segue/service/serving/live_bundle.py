@@ -123,7 +123,7 @@ class LiveBundle:
         rows = self.artists.get(name)
         if rows is None:
             try:
-                rows = self.catalog.of_artist(name)
+                rows = self.catalog.names.of_artist(name)
             except UsageError:
                 rows = []
             if len(self.artists) < 10_000:

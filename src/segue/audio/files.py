@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from segue.audio.decode import LONGEST_MINUTES, probe
 from segue.audio.tags import Tags, read_tags
@@ -12,6 +12,12 @@ from segue.system.files import sha256
 
 SUFFIXES = ("flac", "mp3", "ogg", "oga", "opus", "m4a", "m4b", "aac", "wav", "aif", "aiff")
 """Endings of sound files."""
+
+
+_UNKNOWN_SIZE = 0xFFFFFFFF
+"""Size in a WAV that was written before its end was known."""
+_OGG_PAGE, _OGG_END = 65_307, 4
+"""Bytes of a page at most; the bit of the last page."""
 
 
 class AudioFile(NamedTuple):
@@ -32,6 +38,28 @@ class FileInfo(NamedTuple):
     duration_ms: int | None
     sample_rate: int
     channels: int
+    cut: bool = False
+    """Whether the file ends before its end as it says itself."""
+
+
+def ends_early(path: Path) -> bool:
+    """Whether a WAV, AIFF or Ogg file is shorter than it says; False for other formats.
+
+    WAV and AIFF say how long they are; the last page of Ogg says that it is the last.
+    """
+    with path.open("rb") as file:
+        head = file.read(8)
+        size = file.seek(0, 2)
+        if head[:4] in (b"RIFF", b"FORM"):
+            order: Literal["little", "big"] = "little" if head[:4] == b"RIFF" else "big"
+            claimed = int.from_bytes(head[4:], order)
+            return claimed != _UNKNOWN_SIZE and 8 + claimed > size + 1
+        if head[:4] != b"OggS":
+            return False
+        file.seek(max(0, size - _OGG_PAGE))
+        tail = file.read()
+        last = tail.rfind(b"OggS")
+        return last < 0 or len(tail) < last + 6 or not tail[last + 5] & _OGG_END
 
 
 @dataclass(frozen=True)
@@ -43,4 +71,5 @@ class FileCheck:
     def __call__(self, path: Path) -> FileInfo:
         """Raises AudioError or OSError where it is not sound."""
         duration_ms, sample_rate, channels = probe(path, self.longest_minutes)
-        return FileInfo(read_tags(path), sha256(path), duration_ms, sample_rate, channels)
+        facts = (duration_ms, sample_rate, channels, ends_early(path))
+        return FileInfo(read_tags(path), sha256(path), *facts)

@@ -69,7 +69,8 @@ def comparable_name(name: str) -> str:
 def without_notes(names: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Titles or artists without what names no other recording: guests, and a remaster.
 
-    >>> without_notes(pa.array(["Sunflower (feat. Swae Lee)", "Help! - Remastered 2009"])).to_pylist()
+    >>> titles = pa.array(["Sunflower (feat. Swae Lee)", "Help! - Remastered 2009"])
+    >>> without_notes(titles).to_pylist()
     ['Sunflower', 'Help!']
     """
     array = names.combine_chunks() if isinstance(names, pa.ChunkedArray) else names

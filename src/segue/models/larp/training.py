@@ -112,9 +112,10 @@ class StageTraining(Training):
             soft = self.config.soft * min(1.0, (self.epoch + step / steps) / _SOFTENED)
             yield self._step(at, soft, rng), 1 / steps
 
-    def descend(self, loss: Tensor) -> None:
-        super().descend(loss)
+    def descend(self, loss: Tensor) -> bool:
+        stepped = super().descend(loss)
         self.network.bound()
+        return stepped
 
     def _step(self, at: Int64, soft: float, rng: np.random.Generator) -> Tensor:
         """An optimiser step on tracks and, from "ttc" on, on a partner of each."""

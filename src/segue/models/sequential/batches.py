@@ -103,6 +103,19 @@ class Windows:
     def _places(self) -> Int64:
         return np.arange(self.tracks.shape[1])
 
+    def with_targets(self, config: SequenceConfig) -> Windows:
+        """The windows that hold something to predict: a track that differs from those before it."""
+        positive = self.valid & ~self.negative
+        read = positive if config.history == "positive" else self.valid
+        tracks = np.sort(np.where(read, self.tracks, -1), axis=1)
+        distinct = (tracks[:, :1] >= 0).sum(axis=1) + (
+            (tracks[:, 1:] > tracks[:, :-1]) & (tracks[:, 1:] >= 0)
+        ).sum(axis=1)
+        keep = distinct > 1
+        if config.targets == "next-positive":
+            keep &= positive[:, 1:].any(axis=1)
+        return self.take(np.flatnonzero(keep))
+
     def parted(self, rng: np.random.Generator) -> tuple[Windows, Windows]:
         """Training windows, and validation windows for early stopping: the latest, else any."""
         count = min(_MOST_VALIDATION, int(len(self) * _VALIDATION))

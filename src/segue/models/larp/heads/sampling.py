@@ -9,6 +9,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from segue.errors import DataError
+from segue.metrics.ranking import ndcg
 from segue.models.larp.heads.config import HeadConfig
 from segue.numeric.arrays import Float32, Int64, offsets_of
 
@@ -55,9 +56,7 @@ class HeldOutRows(NamedTuple):
         """Mean NDCG of the full ranking of the tracks. scores: (p, t)"""
         order = np.argsort(-scores, axis=1, kind="stable")
         hits = np.take_along_axis(self.targets, order, axis=1)
-        discounts = 1 / np.log2(np.arange(hits.shape[1]) + 2)
-        best = np.cumsum(discounts)[hits.sum(axis=1) - 1]
-        return float((hits @ discounts / best).mean())
+        return float(ndcg(hits, self.targets.sum(axis=1)).mean())
 
 
 class RowSampler:

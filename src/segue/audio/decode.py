@@ -1,4 +1,4 @@
-"""Sound files to samples: any of the `CONTAINERS`, one channel, at the wanted rate, by FFmpeg."""
+"""Decodes sound files to samples: any of the `CONTAINERS`, one channel, any rate, by FFmpeg."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def decode(
         seconds = last if short or excerpt is None or promised is None else promised
         missed = len(samples) < _MIN_SHARE * rate * (stop - start) and not short
         if excerpt is not None and (missed or (short and last >= excerpt.seconds)):
-            # The promise was wrong, or seeking by it failed: find out what is there.
+            # The announced length is wrong, or seeking failed: measure the length.
             _, seconds = file.read(rate, np.inf, np.inf, longest_minutes)
             start, stop = _span(seconds, excerpt)
             samples, _ = file.read(rate, start, stop, longest_minutes, seek=False)
@@ -272,7 +272,7 @@ def _opened(path: Path) -> Iterator[_File]:
 
 
 def _tags_may_be_anything(version: str) -> dict[str, Any]:
-    """How PyAV opens a file whose tags are not UTF-8; from 19 on it always does."""
+    """Options of PyAV to open files with tags that are not UTF-8; from 19 on it needs none."""
     return {"metadata_errors": "replace"} if int(version.split(".")[0]) < 19 else {}
 
 

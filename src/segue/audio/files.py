@@ -1,4 +1,4 @@
-"""Sound files: the one of a track, and what a look at one tells."""
+"""Sound files of tracks, and their properties without decoding."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from segue.audio.tags import Tags, read_tags
 from segue.system.files import sha256
 
 SUFFIXES = ("flac", "mp3", "ogg", "oga", "opus", "m4a", "m4b", "aac", "wav", "aif", "aiff")
-"""Endings of sound files."""
+"""Suffixes of sound files."""
 
 
 _UNKNOWN_SIZE = 0xFFFFFFFF
@@ -21,17 +21,17 @@ _OGG_PAGE, _OGG_END = 65_307, 4
 
 
 class AudioFile(NamedTuple):
-    """Where the sound of a track is."""
+    """The sound file of a track."""
 
     track: int
     """Row in the catalog."""
     path: Path
     sha256: str
-    """Of the file's bytes, as hex: what features are kept under."""
+    """Hash of the file in hex, the cache key of its features."""
 
 
 class FileInfo(NamedTuple):
-    """What is known of a sound file without decoding it."""
+    """Properties of a sound file, read without decoding."""
 
     tags: Tags
     sha256: str
@@ -64,12 +64,12 @@ def ends_early(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class FileCheck:
-    """Looks at one file; work for `segue.audio.workers.run_files`."""
+    """Reads the properties of a file; work for `segue.audio.workers.run_files`."""
 
     longest_minutes: float = LONGEST_MINUTES
 
     def __call__(self, path: Path) -> FileInfo:
-        """Raises AudioError or OSError where it is not sound."""
+        """Raises AudioError or OSError if the file is no sound."""
         duration_ms, sample_rate, channels = probe(path, self.longest_minutes)
         facts = (duration_ms, sample_rate, channels, ends_early(path))
         return FileInfo(read_tags(path), sha256(path), *facts)

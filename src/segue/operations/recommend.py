@@ -33,7 +33,7 @@ def query_of(
         catalog: catalog of the bundle.
         tracks: played tracks, oldest first.
         skipped: tracks skipped after those.
-        title: of the playlist.
+        title: title of the playlist.
         bans: tracks to leave out.
         banned_artists: names or uris of artists to leave out.
         past: catalog rows of plays in earlier sessions, from `long_term_history`.

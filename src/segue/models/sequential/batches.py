@@ -60,22 +60,22 @@ class Windows:
         window = (np.cumsum(pieces) - pieces)[owners] + piece
         lengths = np.bincount(window, minlength=int(pieces.sum()))
         column = np.arange(len(window)) - (np.cumsum(lengths) - lengths)[window]
-        kept_windows = lengths > 1
-        row = (np.cumsum(kept_windows) - 1)[window]
-        in_window = kept_windows[window]
-        shape = (int(kept_windows.sum()), length)
+        long_enough = lengths > 1
+        row = (np.cumsum(long_enough) - 1)[window]
+        in_window = long_enough[window]
+        shape = (int(long_enough.sum()), length)
         grid, negative_grid = np.zeros(shape, np.int32), np.zeros(shape, np.bool_)
         grid[row[in_window], column[in_window]] = tracks[in_window]
         negative_grid[row[in_window], column[in_window]] = negative[in_window]
-        lengths = lengths[kept_windows].astype(np.int64)
+        lengths = lengths[long_enough].astype(np.int64)
         spans, long_term = sessions.pasts(MAX_PAST)
         spans = np.concatenate([spans, np.zeros((dataset.playlist_count, 2), np.int64)])
         return cls(
             grid,
             negative_grid,
             lengths,
-            np.repeat(starts, pieces)[kept_windows],
-            np.repeat(spans, pieces, axis=0)[kept_windows],
+            np.repeat(starts, pieces)[long_enough],
+            np.repeat(spans, pieces, axis=0)[long_enough],
             long_term,
         )
 

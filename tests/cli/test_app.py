@@ -23,6 +23,7 @@ from segue.bundle import Bundle
 from segue.cli import run
 from segue.cli.app import app
 from segue.data.dataset import Dataset
+from segue.system.extras import EXTRAS, Extra, Library
 
 VERBS = [
     *("ingest", "outcomes", "world", "describe", "recipe", "train", "evaluate", "tune", "add"),
@@ -226,6 +227,22 @@ def test_doctor_finds_everything_and_it_works(segue):
     assert {"popularity", "item-knn"} <= set(found["recommenders"])
     assert "challenge" in found["protocols"]
     assert {"python", "segue"} <= set(found["versions"])
+    assert found["recipe_extras"]["wrmf"] == []
+    assert found["recipe_extras"]["sasrec"] == ["deep"]
+    assert found["recipe_extras"]["larp-full"] == ["audio", "deep", "larp"]
+
+
+def test_doctor_names_the_command_that_a_recipe_needs(segue, monkeypatch):
+    for extra in ("deep", "ranker"):
+        gone = Extra(EXTRAS[extra].purpose, (Library("gone", "no_such_module", ("gone",)),))
+        monkeypatch.setitem(EXTRAS, extra, gone)
+    out = segue("doctor").out
+    lines = {line[:20].strip(): line for line in out.splitlines()}
+    assert "wrmf" in lines["recipes to train"]
+    assert "sasrec" not in lines["recipes to train"]
+    assert "sasrec" in lines["needs deep"]
+    assert lines["needs deep"].endswith(": pip install 'segue[deep]'")
+    assert lines["needs deep + ranker"].endswith("vl6: pip install 'segue[deep,ranker]'")
 
 
 # Lists

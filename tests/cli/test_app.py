@@ -429,6 +429,17 @@ def test_the_favourite_of_one_title_is_taken_and_the_others_are_named(segue, son
     assert segue("similar", songs, "cover mr brightside").err.count("taking") == 0
 
 
+def test_a_playlist_file_is_continued(segue, songs, tmp_path, monkeypatch):
+    text = "#EXTM3U\n#EXTINF:1,Killers - Mr. Brightside\na.mp3\n#EXTINF:1,No - One\nb.mp3\n"
+    (tmp_path / "mine.m3u").write_text(text)
+    ran = segue("continue", songs, "--playlist", tmp_path / "mine.m3u", "--json")
+    assert "1 of 2 tracks are not in the catalog: No - One" in ran.err
+    assert "Killers" not in {track["artist"] for track in ran.json["tracks"]}
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert segue("continue", songs, "--playlist", "-", "--json").json == ran.json
+    assert segue("continue", songs, "--dataset", tmp_path).status == 2
+
+
 def test_on_a_terminal_a_number_picks_the_track(segue, songs, monkeypatch):
     assert segue("similar", songs, "joga").status == 2
     numbers = iter([7, 2])

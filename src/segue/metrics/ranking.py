@@ -28,8 +28,6 @@ PLAIN = ("rprec", "rprec_artist", "rprec_artist_literal", "clicks")
 """Metrics without a cut-off, in the kernel's order."""
 AT_CUTOFF = ("ndcg", "recall", "hr", "mrr", "map")
 """Metrics that are written ``name@K``, in the kernel's order."""
-SKIPS = ("auc", "rank_played", "rank_skipped", "skip_mrr", "delta_hr")
-"""Metrics of `played_against_skipped` that lists alone do not have."""
 LESS_IS_BETTER = frozenset({"clicks", "rank_played", "skip_mrr"})
 
 

@@ -50,7 +50,11 @@ def extracted(dataset: Dataset, sound: str, run: TrainingOptions) -> Sounds:
         reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(features.failed.items()))
         run.note(f"{lost} audio files could not be read: {reasons}")
     if not len(features):
-        raise DataError("none of its audio files could be read", where=dataset.path)
+        raise DataError(
+            "none of its audio files could be read",
+            where=dataset.path,
+            do="bring the files back, or ingest them again",
+        )
     return Sounds(np.asarray(features.tracks, np.int32), features)
 
 

@@ -82,7 +82,7 @@ def test_how_many_queries_would_do() -> None:
     assert queries_needed(Estimate(0.3, (0.26, 0.34)), 500) is None
     assert queries_needed(Estimate(0.3, (0.2, 0.4)), 50) == 200  # four times as many halve it
     assert queries_needed(estimate([0.0] * 7, bounds=(0, 1)), 7) == 118  # 7 (.2048 / .05)²
-    assert queries_needed(Estimate(0.5, None), 1) == 100
+    assert queries_needed(Estimate(0.5, None), 1) == 100  # (.5 / .05)²
     assert queries_needed(Estimate(None, None), 0) is None
 
 

@@ -36,8 +36,7 @@ def continue_(
         str | None,
         typer.Option(
             metavar="P",
-            help="A playlist to continue: an M3U, XSPF or JSPF file, - for standard input, or with "
-            "--dataset the title or uri of one.",
+            help="A playlist to continue: a file, - for standard input, or one of --dataset.",
         ),
     ] = None,
     dataset: Annotated[
@@ -113,8 +112,7 @@ def continue_(
     title = title if title is not None or seeds is None else seeds.title
     query = query_of(
         loaded.catalog,
-        seeds=seeds.tracks if seeds else (),
-        tracks=tracks or (),
+        tracks=[*(seeds.tracks if seeds else ()), *(tracks or ())],
         skipped=skipped or (),
         title=title,
         bans=ban or (),

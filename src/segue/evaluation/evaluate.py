@@ -18,6 +18,7 @@ from segue.evaluation.leakage import refuse_training_rows
 from segue.evaluation.scoring import Scores, Values
 from segue.evaluation.significance import (
     MIN_CLUSTERS,
+    TELLING,
     Comparison,
     Estimate,
     compare,
@@ -224,6 +225,7 @@ def evaluate(
                 name, bundle, dataset, test, rules.metrics(n), n, advance
             )
             models.append(result)
+    paired = compare(values, test.listeners)
     return Evaluation(
         protocol=protocol,
         seed=seed,
@@ -237,10 +239,10 @@ def evaluate(
             *test.notes,
             *_dependence(test),
             *_undefined(values),
-            *_too_few(models, rules.headline(n)[0], len(test)),
+            *_too_few(models, paired, rules.headline(n)[0], len(test)),
         ],
         models=models,
-        paired=compare(values, test.listeners),
+        paired=paired,
         libraries=libraries(),
     )
 
@@ -266,17 +268,21 @@ def _dependence(test: Test) -> list[str]:
     return [f"intervals and tests take each of the {count:,} listeners for one, not each session"]
 
 
-def _too_few(models: Sequence[ModelResult], metric: str, queries: int) -> list[str]:
-    """Note on queries that cannot tell models apart."""
-    needed = [queries_needed(model.metrics[metric], queries) for model in models]
+def _too_few(
+    models: Sequence[ModelResult], paired: Sequence[Comparison], metric: str, queries: int
+) -> list[str]:
+    """Note on queries that tell too little of one model, or of how two differ."""
+    estimates = [pair.difference for pair in paired if pair.metric == metric]
+    what = f"tell models apart by {metric}" if estimates else f"tell {metric}"
+    estimates = estimates or [models[0].metrics[metric]]
+    needed = [queries_needed(value, queries) for value in estimates]
     most = max((count for count in needed if count is not None), default=0)
     if not most:
         return []
-    count = max(most, queries + 1)
-    digits = len(str(count)) - 1
-    about = -(-count // 10**digits) * 10**digits
-    which = f"{queries:,} queries are" if queries != 1 else "1 query is"
-    return [f"{which} too few to tell models apart by {metric}: about {about:,} would do"]
+    digits = len(str(most)) - 1
+    about = -(-most // 10**digits) * 10**digits
+    few = f"{queries:,} queries are" if queries != 1 else "1 query is"
+    return [f"{few} too few to {what} to ±{TELLING}: about {about:,} would do"]
 
 
 def _undefined(values: dict[str, Values]) -> list[str]:

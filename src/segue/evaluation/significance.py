@@ -129,7 +129,7 @@ def queries_needed(value: Estimate, queries: int) -> int | None:
     """How many queries would give an interval of `TELLING` either way; None where these do.
 
     Args:
-        value: a mean of these queries, within [0, 1].
+        value: a mean of these queries, or a difference of two.
         queries: how many there are.
     """
     if value.mean is None:
@@ -138,8 +138,7 @@ def queries_needed(value: Estimate, queries: int) -> int | None:
     half = (high - low) / 2
     if half <= TELLING:
         return None
-    most = (ndtri(0.5 + CONFIDENCE / 2) / TELLING) ** 2 / 4  # of any values in [0, 1]
-    return int(np.ceil(min(queries * (half / TELLING) ** 2, most)))
+    return max(queries + 1, int(np.ceil(queries * (half / TELLING) ** 2)))
 
 
 def paired_p(differences: npt.ArrayLike, clusters: Clusters = None) -> float | None:

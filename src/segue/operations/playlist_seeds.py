@@ -68,8 +68,8 @@ def seeds_of_file(
             ingest(format, copy, Path(folder) / "dataset")
         except DataError as error:
             raise DataError(error.what, where=file, do=error.do) from error
-        found = _seeds(Dataset.open(Path(folder) / "dataset"), 0, catalog)
-    return found._replace(title=None) if found.title == copy.stem else found
+        seeds = _seeds(Dataset.open(Path(folder) / "dataset"), 0, catalog)
+    return seeds._replace(title=None) if seeds.title == copy.stem else seeds
 
 
 def seeds_of_dataset(dataset: Dataset, name: str, catalog: Catalog) -> PlaylistSeeds:
@@ -119,7 +119,7 @@ def _by_path(paths: set[str], catalog: Catalog) -> dict[str, int]:
         name = uri.rpartition("/")[2]
         if name in names:
             rows.setdefault(name, []).append(row)
-    found = {}
+    by_path = {}
     for path, parts in ends.items():
         candidates = rows.get(parts[-1], [])
         for start in range(len(parts)):
@@ -132,6 +132,6 @@ def _by_path(paths: set[str], catalog: Catalog) -> dict[str, int]:
                 or end.endswith(f"/{catalog.uris[row]}")
             ]
             if len(same) == 1:
-                found[path] = same[0]
+                by_path[path] = same[0]
                 break
-    return found
+    return by_path

@@ -19,40 +19,39 @@ if TYPE_CHECKING:
 def query_of(
     catalog: Catalog,
     *,
-    tracks: Sequence[str] = (),
+    tracks: Sequence[str | int] = (),
     skipped: Sequence[str] = (),
     title: str | None = None,
     bans: Sequence[str] = (),
     banned_artists: Sequence[str] = (),
     past: Sequence[int] = (),
-    seeds: Sequence[int] = (),
     find: Callable[[str], int] | None = None,
 ) -> Query:
     """Build a query from text: each track is a uri, or words of its title and artist.
 
     Args:
         catalog: catalog of the bundle.
-        tracks: played tracks, oldest first.
+        tracks: played tracks, oldest first; a number is a catalog row.
         skipped: tracks skipped after those.
         title: title of the playlist.
         bans: tracks to leave out.
         banned_artists: names or uris of artists to leave out.
         past: catalog rows of plays in earlier sessions, from `long_term_history`.
-        seeds: catalog rows of a playlist, before `tracks`.
         find: catalog row of a track from its text; None: as `TrackSearch.find`.
 
     Raises:
         UsageError: a track or artist is unknown or ambiguous, or there is nothing to go by.
     """
-    if not tracks and not seeds and not skipped and not past and not (title and title.strip()):
+    if not tracks and not skipped and not past and not (title and title.strip()):
         raise UsageError("nothing to go by", do="give a track or a title")
     find = find or (lambda text: catalog.names.find(text).row)
-    played, passed, banned = (list(map(find, texts)) for texts in (tracks, skipped, bans))
+    played = [track if isinstance(track, int) else find(track) for track in tracks]
+    passed, banned = (list(map(find, texts)) for texts in (skipped, bans))
     for name in banned_artists:
         banned += catalog.names.of_artist(name)
     return Query(
-        tracks=[*seeds, *played, *passed],
-        outcomes=[Outcome.FINISHED] * (len(seeds) + len(played)) + [Outcome.SKIPPED] * len(passed),
+        tracks=[*played, *passed],
+        outcomes=[Outcome.FINISHED] * len(played) + [Outcome.SKIPPED] * len(passed),
         title=title,
         bans=banned,
         past=past,

@@ -41,8 +41,8 @@ def say_once_when_compiling() -> None:
 
     class FirstCompilation(event.Listener):
         def on_start(self, event: Any) -> None:
-            if not _said:
-                _said.append(True)
+            if not _announced:
+                _announced.append(True)
                 note("compiling for this machine (once, up to a minute)", show=True)
 
         def on_end(self, event: Any) -> None:
@@ -53,7 +53,7 @@ def say_once_when_compiling() -> None:
 
 
 _listening: list[Any] = []
-_said: list[bool] = []
+_announced: list[bool] = []
 
 
 @contextlib.contextmanager

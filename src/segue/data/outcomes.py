@@ -199,6 +199,22 @@ class NextPlayRule(OutcomeRule, frozen=True):
         return outcome
 
 
+class ScrobblerLogRule(OutcomeRule, frozen=True):
+    """Scrobbler logs, where the player says which plays were skipped.
+
+    ``L`` (played for half its length at least) is finished, ``S`` is skipped.
+    """
+
+    gap_minutes: _Gap = 30.0
+
+    def derive(self, evidence: Evidence) -> Outcomes:
+        """Number of the `Outcome` of each row. (rows,) int8"""
+        outcome = np.full(len(evidence), int(Outcome.UNKNOWN), np.int8)
+        outcome[evidence.has(Flag.SAID_NOT_SKIPPED)] = Outcome.FINISHED
+        outcome[evidence.has(Flag.SAID_SKIPPED)] = Outcome.SKIPPED
+        return outcome
+
+
 class FeedbackRule(OutcomeRule, frozen=True):
     """Feedback log of a service, where plays and skips are told apart: only a play that does not
     say how it ended is judged, by its length."""
@@ -230,5 +246,6 @@ RULES: dict[str, type[OutcomeRule]] = {
     "mssd": MssdRule,
     "lfm-1k": NextPlayRule,
     "lfm-2b": NextPlayRule,
+    "scrobbler-log": ScrobblerLogRule,
 }
 """Rule of each format that has evidence."""

@@ -8,7 +8,7 @@ JOBS ?= 2
 BIN := .venv/bin
 READY := .venv/.ready
 PEERS := $(basename $(notdir $(wildcard benchmarks/peers/*.txt)))
-ON_A_DATASET := ablation cold larp skips skip_rule
+ON_A_DATASET := ablation cold find larp skips skip_rule
 BY_HAND := install_size cold_start
 BENCHMARKS := $(filter-out _% data $(BY_HAND) $(ON_A_DATASET),$(basename $(notdir $(wildcard benchmarks/*.py))))
 

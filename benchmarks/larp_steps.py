@@ -21,7 +21,7 @@ from benchmarks.common.run import asked, child, machine, peak_mb, show
 from segue.audio.extractors import MIDDLE, SOUNDS
 from segue.models.base.recommender import TrainingOptions
 from segue.models.larp.config import LARPConfig
-from segue.models.larp.encoders.contract import sides_of
+from segue.models.larp.encoders.contract import encoders_of
 from segue.models.larp.examples import PlaylistSets, TrainingExamples
 from segue.recipe import load_recipe
 
@@ -44,7 +44,7 @@ def _material(config: LARPConfig, batch: int, steps: int) -> TrainingExamples:
     ]
     items = (
         [np.roll(heard, i, axis=0) for i in range(count)],
-        sides_of(config)["text"].items(captions),
+        encoders_of(config)["text"].items(captions),
     )
     lists = max(1, count // 4)
     tracks = [rng.choice(count, min(IN_A_PLAYLIST, count), replace=False) for _ in range(lists)]
@@ -68,7 +68,7 @@ def _steps(_: Path, number: int) -> dict[str, Any]:
     material = _material(config, batch, steps)
     held = HeldOutPlaylists(material, [], [])
     network = TrainingStages(
-        list(sides_of(config).values()), material, held, config, TrainingOptions(0)
+        list(encoders_of(config).values()), material, held, config, TrainingOptions(0)
     ).network
     weights = [sum(p.numel() for p in side.parameters()) for side in network.fast]
     row: dict[str, Any] = {

@@ -30,8 +30,8 @@ def save_agreement(folder: Path, name: str, model: LARP, dataset: Dataset) -> No
 
     rng = np.random.default_rng(0)
     panels = []
-    if len(model.told) == 2:
-        (rows, sound), (others, text) = model.told.values()
+    if len(model.encoder_vectors) == 2:
+        (rows, sound), (others, text) = model.encoder_vectors.values()
         both = np.intersect1d(rows, others)
         sound, text = sound[np.searchsorted(rows, both)], text[np.searchsorted(others, both)]
         one, two = rng.integers(len(both), size=(2, DRAWN))

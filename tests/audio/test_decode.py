@@ -311,3 +311,27 @@ def test_a_look_at_the_head(library: Path) -> None:
         assert ms is not None
         assert abs(ms - 1000 * SECONDS) < 50
         assert (rate, channels) == (RATE, 1)
+
+
+def with_frames(path: Path, frames: int) -> Path:
+    """An MP3 of 6 seconds whose header claims so many frames of 24 ms."""
+    data = bytearray(encode(path, sweep(6.0)).read_bytes())
+    at = max(data.find(b"Info"), data.find(b"Xing"))
+    data[at + 8 : at + 12] = frames.to_bytes(4, "big")
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("frames", [4_000_000, 54, 1])
+def test_a_wrong_number_of_frames_in_the_header_decides_nothing(
+    tmp_path: Path, frames: int
+) -> None:
+    path = with_frames(tmp_path / "claims.mp3", frames)  # 27 hours, 1.3 s, one frame
+    assert probe(path)[0] == pytest.approx(6000, abs=60)
+    whole, middle = decode(path, 16_000), decode(path, 16_000, Excerpt(3.0))
+    assert whole.duration_ms == pytest.approx(6000, abs=60)
+    assert middle.duration_ms == pytest.approx(6000, abs=60)
+    assert len(middle.samples) == 48_000
+    # The sweep is at 200 + 300 t Hz after t seconds; the middle begins after 1.5.
+    first = middle.samples[:4000]
+    assert np.count_nonzero(np.diff(np.sign(first))) * 2 == pytest.approx(690, rel=0.05)

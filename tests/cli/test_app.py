@@ -18,9 +18,11 @@ import pytest
 from support.optional import optional
 
 from segue import __version__
+from segue import train as segue_train
 from segue.bundle import Bundle
 from segue.cli import run
 from segue.cli.app import app
+from segue.data.dataset import Dataset
 
 VERBS = [
     *("ingest", "outcomes", "world", "describe", "recipe", "train", "evaluate", "tune", "add"),
@@ -384,6 +386,43 @@ def test_an_ambiguous_track_lists_candidates(segue, place):
     ran = segue("similar", place / "knn", "the")
     assert ran.status == 2
     assert ran.line.count("world:track:") == 5
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory) -> Path:
+    """A bundle that knows one song that is played much, a cover of it, and two of another name."""
+    played = {("Killers", "Mr. Brightside"): 9, ("Cover", "Mr. Brightside"): 2}
+    played |= {("Ann", "Jóga"): 3, ("Bob", "Jóga"): 3}
+    rows = [
+        {"playlist": str(p), "track": f"{artist} {title}", "artist": artist, "title": title}
+        for (artist, title), count in played.items()
+        for p in range(count)
+    ]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    folder = tmp_path_factory.mktemp("songs") / "popular"
+    dataset = Dataset.from_frame(columns, playlist="playlist", artist="artist", title="title")
+    Bundle.save(segue_train("popularity", dataset), folder)
+    return folder
+
+
+def test_the_favourite_of_one_title_is_taken_and_the_others_are_named(segue, songs):
+    ran = segue("similar", songs, "mr brightside")
+    assert ran.status == 0
+    assert "'mr brightside': taking Killers - Mr. Brightside; others are Cover" in ran.err
+    assert segue("similar", songs, "cover mr brightside").err.count("taking") == 0
+
+
+def test_on_a_terminal_a_number_picks_the_track(segue, songs, monkeypatch):
+    assert segue("similar", songs, "joga").status == 2
+    numbers = iter([7, 2])
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: next(numbers))
+    ran = segue("similar", songs, "joga")
+    assert ran.status == 0, ran.err
+    assert "1  Ann - Jóga" in ran.err
+    assert "Bob" not in ran.out  # the track that is asked for is never answered
+    assert "Ann" in ran.out
 
 
 def test_an_unexpected_error_is_one_line_and_debug_shows_where(segue, place, monkeypatch):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from segue.errors import UsageError
 from segue.metrics.contrast import played_against_skipped
-from segue.metrics.ranking import per_query
+from segue.metrics.ranking import ndcg, per_query
 
 ALL = (
     *("rprec", "rprec_artist", "rprec_artist_literal", "clicks"),
@@ -191,6 +191,31 @@ def test_kernel_equals_the_formulas(
 def test_unknown_metric_is_an_error(metric: str) -> None:
     with pytest.raises(UsageError, match="no metric is called"):
         per_query(np.zeros((0, 1), np.int32), np.zeros(1), np.zeros(0), np.zeros(1), [metric])
+
+
+@pytest.mark.parametrize(
+    ("ranked", "truth"),
+    [([3, 3], [3]), ([1, 2, 1], [5]), ([1, 2], [3, 3]), ([10], [1]), ([1], [10]), ([1], [-1])],
+)
+def test_a_track_twice_or_out_of_range_is_an_error(ranked: list[int], truth: list[int]) -> None:
+    with pytest.raises(UsageError, match="query 0: the list or the truth names a track twice"):
+        score_one(ranked, truth, PAIRS, "ndcg@2")
+
+
+@given(_worlds(), st.integers(1, 8))
+def test_ndcg_of_hits_is_that_of_the_lists(
+    world: tuple[list[list[int]], list[list[int]], list[int]], k: int
+) -> None:
+    ranked, truth, artists = world
+    hits = np.zeros((len(ranked), k), np.bool_)
+    for q, tracks in enumerate(ranked):
+        for place, track in enumerate(tracks[:k]):
+            hits[q, place] = track in truth[q]
+    expected = [
+        oracle(tracks, right, artists, f"ndcg@{k}") if right else 0.0
+        for tracks, right in zip(ranked, truth, strict=True)
+    ]
+    np.testing.assert_allclose(ndcg(hits, [len(right) for right in truth]), expected, atol=1e-12)
 
 
 # Played against skipped

@@ -41,10 +41,10 @@ class Bag(NamedTuple):
     mean: Float32
     """Mean share of each word. (words,)"""
     axes: Float32
-    """Principal axes, longest first, all divided by the root of the kept variance. (words, kept)"""
+    """Principal axes, longest first, divided by the root of their variance. (words, dims)"""
 
     def __call__(self, frames: npt.NDArray[Any]) -> Float32:
-        """The vector of a clip. frames: (n, 39) -> (kept,) float32"""
+        """The vector of a clip. frames: (n, 39) -> (dims,) float32"""
         vector: Float32 = ((self.shares(frames) - self.mean) @ self.axes).astype(np.float32)
         return vector
 

@@ -1,4 +1,4 @@
-"""Sound files to samples: any of the `CONTAINERS`, one channel, at the wanted rate, by FFmpeg."""
+"""Decodes sound files to samples: any of the `CONTAINERS`, one channel, any rate, by FFmpeg."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ LONGEST_MINUTES = 240.0
 
 _ESTIMATED = ("mp3", "aac")
 """Formats whose length may be an estimate."""
+_MOST_CHANGE = 2
+"""Between the bits a second of an MP3's first frame and those that its length gives. Beyond that
+its packets are counted: the number of frames in its header may be wrong."""
 _MIN_SHARE = 0.9
 """A file with less than this share of its announced length is truncated."""
 _RATES = range(1_000, 1_000_001)
@@ -93,10 +96,14 @@ def decode(
         if promised is not None and promised > 60 * longest_minutes:
             raise AudioError("too long", path)
         start, stop = _span(promised, excerpt)
+        short = promised is not None and excerpt is not None and promised <= excerpt.seconds
+        if short and file.kind in _ESTIMATED and excerpt is not None:
+            stop = excerpt.seconds  # it may hold more than it says
         samples, last = file.read(rate, start, stop, longest_minutes)
-        seconds = last if excerpt is None or promised is None else promised
-        if excerpt is not None and len(samples) < _MIN_SHARE * rate * (stop - start):
-            # The promise was wrong, or seeking by it failed: find out what is there.
+        seconds = last if short or excerpt is None or promised is None else promised
+        missed = len(samples) < _MIN_SHARE * rate * (stop - start) and not short
+        if excerpt is not None and (missed or (short and last >= excerpt.seconds)):
+            # The announced length is wrong, or seeking failed: measure the length.
             _, seconds = file.read(rate, np.inf, np.inf, longest_minutes)
             start, stop = _span(seconds, excerpt)
             samples, _ = file.read(rate, start, stop, longest_minutes, seek=False)
@@ -161,6 +168,18 @@ class _File:
         micros = container.duration
         self.seconds = None if micros is None or micros <= 0 else micros / 1e6
         """Announced length; it may be wrong."""
+        if self.kind == "mp3":
+            rate = 8 * os.path.getsize(path) / (self.seconds or 1e-3)
+            first = context.bit_rate or rate
+            if not first / _MOST_CHANGE <= rate <= first * _MOST_CHANGE:
+                self.seconds = self._measured()
+
+    def _measured(self) -> float | None:
+        """Length by its packets, None without any."""
+        packets = self._container.demux(self._stream)
+        count = sum(packet.duration or 0 for packet in packets)
+        self._container.seek(0)
+        return float(count * (self._stream.time_base or 0)) or None
 
     def frames(self) -> Iterator[Any]:
         """Decode frames from the present position on, without undecodable ones."""
@@ -253,7 +272,7 @@ def _opened(path: Path) -> Iterator[_File]:
 
 
 def _tags_may_be_anything(version: str) -> dict[str, Any]:
-    """How PyAV opens a file whose tags are not UTF-8; from 19 on it always does."""
+    """Options of PyAV to open files with tags that are not UTF-8; from 19 on it needs none."""
     return {"metadata_errors": "replace"} if int(version.split(".")[0]) < 19 else {}
 
 

@@ -1,8 +1,7 @@
-"""What can be made of a sound for a model to hear, by name.
+"""Extractors of audio features, by name.
 
-An extractor is anything with the attributes of `Extractor`; one that gives a single vector for a
-clip, as a pretrained network does, is an `AudioEncoder`. Another one drops in by being added
-to `EXTRACTORS`.
+An extractor has the attributes of `Extractor`; one that gives a single vector for a clip, as a
+pretrained network does, is an `AudioEncoder`. To add one, add it to `EXTRACTORS`.
 """
 
 from __future__ import annotations
@@ -21,27 +20,27 @@ from segue.errors import ConfigError
 Float32 = NDArray[np.float32]
 
 MIDDLE = Excerpt(30.0)
-"""What all extractors here listen to."""
+"""The excerpt of all extractors here."""
 
 
 class Extractor(Protocol):
-    """Samples to numbers.
+    """Turns samples into features.
 
-    It is sent to worker processes, so it is an object of a class of a module, and loads what is
-    large when it is first called.
+    Worker processes get it as a message, so it is an object of a module's class, and loads large
+    data on its first call.
     """
 
     @property
     def name(self) -> str:
-        """With a version, which rises when the numbers change: features are kept under it."""
+        """Name with a version, which rises when the features change; the cache key."""
 
     @property
     def rate(self) -> int:
-        """Hz of the samples that it wants."""
+        """Sample rate of its input in Hz."""
 
     @property
     def excerpt(self) -> Excerpt:
-        """The part of a file that it wants."""
+        """Excerpt of a file for its input."""
 
     def __call__(self, samples: Float32) -> NDArray[Any]:
         """Mono samples (n,) to (frames, values), or (values,) of a whole clip."""
@@ -62,12 +61,12 @@ class MelFrames:
     name: str
     mel: Mel
     frames: int
-    """At most so many: the last is half beyond the end of the clip."""
+    """Maximum number of frames: the last one of a clip is half empty."""
     excerpt: Excerpt = MIDDLE
 
     @property
     def rate(self) -> int:
-        """Hz."""
+        """Sample rate in Hz."""
         return self.mel.rate
 
     def __call__(self, samples: Float32) -> NDArray[np.float16]:
@@ -85,7 +84,7 @@ class DecibelFrames:
 
     @property
     def rate(self) -> int:
-        """Hz."""
+        """Sample rate in Hz."""
         return self.mel.rate
 
     def __call__(self, samples: Float32) -> NDArray[np.float16]:
@@ -126,14 +125,14 @@ MEL_PAPER = MelFrames("mel-paper-1", PAPER, frames=1_290)
 """Ten windows of 3 seconds, 129 frames each."""
 MEL_BLOG = MelFrames("mel-blog-1", BLOG, frames=599)
 MEL_CLAP = DecibelFrames("mel-clap-1", CLAP)
-"""What HTS-AT hears ten seconds of."""
+"""Input of HTS-AT, which takes ten seconds of it."""
 MFCC = MfccFrames()
 MUSICNN: AudioEncoder = Musicnn()
 
 EXTRACTORS: dict[str, Extractor] = {
     e.name: e for e in (MEL_PAPER, MEL_BLOG, MEL_CLAP, MFCC, MUSICNN)
 }
-"""By name; what is added here can be named by a model."""
+"""Extractors by name, for settings of models."""
 
 SOUNDS: dict[str, Extractor] = {
     "bag-of-words": MFCC,
@@ -142,14 +141,14 @@ SOUNDS: dict[str, Extractor] = {
     "mel-windows": MEL_PAPER,
     "musicnn": MUSICNN,
 }
-"""What models hear, by the value of their setting `sound`."""
+"""Extractors of models, by the value of their setting `sound`."""
 
 
 def extractor_named(name: str) -> Extractor:
-    """The extractor of that name.
+    """The extractor of a name.
 
     Raises:
-        ConfigError: there is none, as where a model was made by another version of it.
+        ConfigError: unknown name, perhaps of another version.
     """
     if name not in EXTRACTORS:
         known = ", ".join(EXTRACTORS)

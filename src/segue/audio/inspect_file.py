@@ -1,4 +1,4 @@
-"""A look at a file that has just arrived, and what is heard in it, in one go."""
+"""Properties and features of a new file in one pass."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from segue.audio.files import FileCheck, FileInfo
 
 @dataclass(frozen=True)
 class FileAnalysis:
-    """Looks at a file and keeps its features; work for `segue.audio.workers.run_files`."""
+    """Reads properties and caches features of a file; work for `workers.run_files`."""
 
     look: FileCheck
     analysis: Analysis
     folder: Path
 
     def __call__(self, path: Path) -> FileInfo:
-        """Raises AudioError or OSError where it is not sound."""
+        """Raises AudioError or OSError if the file is no sound."""
         looked = self.look(path)
         features_of(path, looked.sha256, self.analysis, self.folder)
         return looked

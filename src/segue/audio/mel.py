@@ -36,7 +36,7 @@ class Mel:
         rate: samples a second, Hz.
         window: samples of a frame, weighted by a Hann window.
         hop: samples from the middle of a frame to that of the next.
-        bands: of pitch, from `low` to `high`.
+        bands: number of bands, from `low` to `high`.
         compression: C of log(1 + C · mel).
         low, high: where the first band begins and the last one ends, Hz; high None: rate / 2.
     """

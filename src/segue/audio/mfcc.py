@@ -1,4 +1,4 @@
-"""Mel-frequency cepstral coefficients and how they change: the timbre of each frame in 39 numbers.
+"""Mel-frequency cepstral coefficients and their differences: 39 numbers of timbre per frame.
 
 The features of the bag-of-words baselines of van den Oord, Dieleman & Schrauwen (NIPS 2013, §3.1).
 The numbers are librosa's (`feature.mfcc` and `feature.delta` with their defaults).
@@ -16,9 +16,9 @@ Float32 = NDArray[np.float32]
 COUNT = 13
 """Coefficients of a frame, the first of which is its loudness."""
 _RANGE_DB = 80.0
-"""Below the loudest moment of a clip, nothing is told apart."""
+"""Dynamic range of a clip in dB."""
 _WIDTH = 9
-"""Frames that a change is fitted over."""
+"""Frames of the fit of a difference."""
 
 
 def mfcc(samples: Float32, mel: Mel = PAPER) -> Float32:

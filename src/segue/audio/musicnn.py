@@ -1,4 +1,4 @@
-"""An embedding of music by musicnn, a network that learned tags of the Million Song Dataset.
+"""An embedding of music by musicnn, a network trained on tags of the Million Song Dataset.
 
 Pons & Serra, musicnn: Pre-trained convolutional neural networks for music audio tagging, ISMIR
 2019 (late-breaking); the weights are those of the package `musicnn` (ISC licence). Neither the

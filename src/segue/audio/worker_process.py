@@ -1,4 +1,4 @@
-"""What a worker process does. It loads nothing but what the work needs.
+"""The loop of a worker process. It imports only the modules of its work.
 
 `segue.audio.workers` starts it.
 """
@@ -12,27 +12,27 @@ import sys
 from multiprocessing.connection import Connection
 
 READY = None
-"""What a worker sends first, when it has loaded the work."""
+"""First message of a worker, after it has loaded the work."""
 
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _GRACE_SECONDS = 10
 
 
 def serve(jobs: Connection, seconds: float, memory_mb: float) -> None:
-    """Take the work, then do it for one path after another, until the other end closes.
+    """Receive the work, then run it on one path after another, until the other end closes.
 
-    Every answer is a pair: the result and None, or None and what went wrong.
+    Every reply is a pair: the result and None, or None and the error.
 
     Args:
-        jobs: the other end sends a callable first, then paths.
-        seconds: after which the other end stops this process; should it not be there any more, the
-            process ends itself soon after.
-        memory_mb: that the work may take, beyond what is loaded.
+        jobs: connection whose other end sends a callable first, then paths.
+        seconds: time limit of the other end for this process; if the other end is gone, the process
+            ends itself soon after.
+        memory_mb: maximum memory of the work, beyond the loaded modules.
     """
-    for name in _THREAD_COUNTS:  # before numpy is loaded: the processes share the cores already
+    for name in _THREAD_COUNTS:  # before the import of numpy: the processes share the cores
         os.environ[name] = "1"
-    if not hasattr(signal, "pthread_sigmask"):  # which blocks it from the start
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: who started this ends it
+    if not hasattr(signal, "pthread_sigmask"):  # the parent blocks SIGINT if it can
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent ends this process
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         work = jobs.recv()
         jobs.send(READY)
@@ -54,7 +54,7 @@ def _attempt(work: object, path: object) -> tuple[object, object]:
         return work(path), None  # type: ignore[operator]
     except AudioError as error:
         return None, error.reason
-    except SegueError as error:  # not the file's fault: said as it is
+    except SegueError as error:  # not the file's fault: passed on
         return None, error
     except MemoryError:
         return None, "needs too much memory"
@@ -69,7 +69,7 @@ def _attempt(work: object, path: object) -> tuple[object, object]:
 
 
 def _limit_memory(megabytes: float) -> None:
-    """Let allocations fail beyond this, where the system can do that: on Linux."""
+    """Limit the address space, on systems that can."""
     if sys.platform == "win32":
         return
     with contextlib.suppress(ImportError, OSError, ValueError):

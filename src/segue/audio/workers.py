@@ -33,12 +33,14 @@ _MOST_WORKERS = 60 if sys.platform == "win32" else 1024
 class Limits(Config, frozen=True):
     """Limits of one sound file."""
 
-    seconds: Annotated[float, Meta(gt=0, le=86_400, description="of work on a file")] = 60.0
+    seconds: Annotated[
+        float, Meta(gt=0, le=86_400, description="maximum time of work on a file in seconds")
+    ] = 60.0
     memory_mb: Annotated[
-        float, Meta(ge=64, le=1e6, description="memory for a file, in MiB, on Linux")
+        float, Meta(ge=64, le=1e6, description="maximum memory for a file in MiB, on Linux")
     ] = 2000.0
     duration_minutes: Annotated[
-        float, Meta(gt=0, le=1e6, description="length of a track; longer files are refused")
+        float, Meta(gt=0, le=1e6, description="maximum length of a track in minutes")
     ] = LONGEST_MINUTES
 
 
@@ -66,8 +68,8 @@ def run_files(
         work: a function of a module, or an object of a class of one (it is sent to the processes);
             gives what can be sent back. It may raise AudioError, OSError or MemoryError for a bad
             file.
-        paths: of the files.
-        workers: processes; one a core by default.
+        paths: paths of the files.
+        workers: number of processes; one per core by default.
         limits: `Limits()` by default. `duration_minutes` is for `work` to keep.
 
     Yields:

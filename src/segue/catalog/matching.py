@@ -58,7 +58,9 @@ def artist_codes(tracks: pa.Table) -> Int32:
     Args:
         tracks: with the columns artist and artist_uri.
     """
-    uris, names = (_codes(column) for column in (tracks["artist_uri"], comparable(tracks["artist"])))
+    uris, names = (
+        _codes(column) for column in (tracks["artist_uri"], comparable(tracks["artist"]))
+    )
     both = (uris >= 0) & (names >= 0)
     pairs = np.unique(np.stack([names[both], uris[both]], axis=1), axis=0)
     bearers = np.bincount(pairs[:, 0], minlength=names.max(initial=-1) + 1)

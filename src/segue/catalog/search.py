@@ -92,7 +92,8 @@ class TrackSearch:
     def find(self, text: str) -> TrackMatch:
         """The track meant by a uri, or by words of its artist and title.
 
-        Every word of the text is a whole word of artist and title. Tracks whose title is the text
+        Every word of the text is a whole word of artist and title; a part of one only where no
+        track has them whole. Tracks whose title is the text
         come before those whose artist and title are, in any order; then those where one of these
         holds without a note on guests, a remaster or a version; then all others. Of the first kind
         that there is, the one with `CLEAR_FAVOURITE` times the plays of every other is meant;
@@ -108,7 +109,9 @@ class TrackSearch:
         words = comparable_name(shown(text))
         if not words:
             raise UsageError("empty track", do="give a uri, or words of title and artist")
-        rows = self._of_words(words)
+        rows = self._of_words(words, " ")
+        if not len(rows):
+            rows = self._of_words(words, "")
         if not len(rows):
             raise UsageError(f"no track matches {text!r}", do="give a uri or other words")
         rows = self._closest(rows, words)
@@ -120,15 +123,15 @@ class TrackSearch:
             raise self._ambiguous(text, rows)
         return TrackMatch(int(rows[0]), rivals)
 
-    def _of_words(self, words: str) -> Rows:
-        """Tracks with every word, as a whole, in artist or title."""
+    def _of_words(self, words: str, edge: str) -> Rows:
+        """Tracks with every word in artist or title; edge: what stands on both sides of it."""
         artists, titles = self._artists.fill_null(""), self._titles.fill_null("")
         names = pc.binary_join_element_wise("", artists, titles, "", " ")
-        hit = pc.match_substring(names, f" {max(words.split(), key=len)} ")
+        hit = pc.match_substring(names, f"{edge}{max(words.split(), key=len)}{edge}")
         rows = np.flatnonzero(hit.to_numpy(zero_copy_only=False))
         few = names.take(pa.array(rows))
         for word in set(words.split()):
-            keep = pc.match_substring(few, f" {word} ").to_numpy(zero_copy_only=False)
+            keep = pc.match_substring(few, f"{edge}{word}{edge}").to_numpy(zero_copy_only=False)
             rows, few = rows[keep], few.filter(pa.array(keep))
         return rows
 
@@ -151,7 +154,8 @@ class TrackSearch:
             ]
             for mask in (same[0], same[1] | same[2]):
                 if mask.any():
-                    return rows[mask]
+                    closest: Rows = rows[mask]
+                    return closest
         return rows
 
     def _names(self, rows: Rows) -> list[tuple[str | None, str | None]]:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from segue.cli.output import SIMULATED, Json, emit, facts, say, table
-from segue.errors import UsageError
+from segue.data.playlist_export import one_line
+from segue.errors import AmbiguousTrackError, UsageError
 from segue.system.files import shown
 
 if TYPE_CHECKING:
     from segue.bundle import Bundle
+    from segue.catalog.catalog import Catalog
     from segue.queries import Query, Slate
 
 BundleIn = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Trained recommender.")]
 Count = Annotated[int, typer.Option("-n", min=1, help="Number of tracks.")]
+_NEAR, _LISTED = 3, 9
 TRACK = "a uri, or words of artist and title"
 
 
@@ -100,6 +105,7 @@ def continue_(
         bans=ban or (),
         banned_artists=ban_artist or (),
         past=long_term,
+        find=partial(_find, loaded.catalog),
     )
     stage = ListStage(one_recording, artist_spacing, album_spacing, cold_quota, adventure)
     slate = continue_playlist(loaded.recommender, query, n, stage)
@@ -129,7 +135,7 @@ def similar(
     from segue.reranking.list_stage import continue_playlist
 
     loaded = Bundle.load(bundle)
-    query = query_of(loaded.catalog, tracks=[track])
+    query = query_of(loaded.catalog, tracks=[track], find=partial(_find, loaded.catalog))
     slate = continue_playlist(loaded.recommender, query, n)
     if loaded.manifest.simulated:
         say(SIMULATED)
@@ -162,6 +168,33 @@ def submit(
     rows = {"submission": receipt.submission, "playlists": receipt.playlists}
     rows |= {"seeds": receipt.seeds, "seeds not in the catalog": receipt.seeds_missing}
     facts(rows | {f"served by {model}": n for model, n in receipt.served_by.items()})
+
+
+def _find(catalog: Catalog, text: str) -> int:
+    """The track that a text means; says so where others are near, and asks on a terminal."""
+    try:
+        row, others = catalog.names.find(text)
+    except AmbiguousTrackError as error:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise
+        return _pick(catalog, text, error.candidates)
+    if others:
+        near = "; ".join(label for label, _ in catalog.labels(others[:_NEAR]))
+        more = f" and {len(others) - _NEAR:,} more" if len(others) > _NEAR else ""
+        say(f"{text!r}: taking {catalog.label(row)}; others are {near}{more}")
+    return row
+
+
+def _pick(catalog: Catalog, text: str, rows: list[int]) -> int:
+    """Ask which of several tracks is meant."""
+    listed = rows[:_LISTED]
+    say(f"{text!r} may be {len(rows):,} tracks:")
+    for place, (label, uri) in enumerate(catalog.labels(listed), start=1):
+        print(f"  {place}  {one_line(label)}  ({uri})", file=sys.stderr)
+    while True:
+        number: int = typer.prompt("which one", type=int, err=True)
+        if 1 <= number <= len(listed):
+            return listed[number - 1]
 
 
 def _show(loaded: Bundle, query: Query, slate: Slate, json: bool) -> None:

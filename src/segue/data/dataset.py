@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from segue.audio.files import AudioFile
 from segue.data.interactions import RowKind, listen_rows, playlist_rows
 from segue.data.receipt import DatasetInfo
-from segue.data.schema import (
-    ADDED,
-    DATASET_FORMAT,
-    DATASET_VERSION,
-    REQUIRED_TABLES,
-    TABLES,
-    Outcome,
-)
+from segue.data.schema import Outcome
+from segue.data.validation import check_tables, read_info, read_table
 from segue.errors import DataError, UsageError
 from segue.system.files import TemporaryFolder, recover, shown
-from segue.system.mismatch import mismatch_of
 from segue.system.tables import to_pandas
 
 if TYPE_CHECKING:
@@ -209,113 +199,21 @@ class Dataset:
             raise DataError(
                 "is not a dataset (no dataset.json)", where=path, do="make one with segue ingest"
             )
-        try:
-            raw = msgspec.json.decode(file.read_bytes())
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise DataError(f"is not valid JSON ({error})", where=file) from error
-        if not isinstance(raw, dict) or raw.get("format") != DATASET_FORMAT:
-            raise DataError("is not the file of a segue dataset", where=file)
-        version = raw.get("version")
-        if isinstance(version, int) and not 1 <= version <= DATASET_VERSION:
-            raise DataError(
-                f"has version {version}, this segue reads up to {DATASET_VERSION}",
-                where=file,
-                do="use a newer segue",
-            )
-        try:
-            info = msgspec.convert(raw, DatasetInfo)
-        except msgspec.ValidationError as error:
-            raise DataError(str(mismatch_of(raw, DatasetInfo)), where=file) from error
-        dataset = cls(path, info)
-        dataset._check()
-        return dataset
-
-    def _check(self) -> None:
-        for name, schema in TABLES.items():
-            file = self.path / f"{name}.parquet"
-            if not file.is_file():
-                if name in REQUIRED_TABLES or self.info.rows.get(name):
-                    raise DataError("is missing", where=file, do="ingest again")
-                continue
-            try:
-                meta = pq.read_metadata(file)
-                found = meta.schema.to_arrow_schema()
-                names = found.names
-            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-                raise DataError(f"is not readable Parquet ({error})", where=file) from error
-            for column in schema:
-                times = names.count(column.name)
-                if not times and (name, column.name) in ADDED:
-                    continue
-                if times != 1:
-                    what = "no column" if not times else "more than one column"
-                    raise DataError(f"has {what} {column.name}", where=file)
-                if found.field(column.name).type != column.type:
-                    raise DataError(
-                        f"has type {found.field(column.name).type}, needs {column.type}",
-                        where=f"{file}: {column.name}",
-                    )
-            if meta.num_rows != self.info.rows.get(name, 0):
-                raise DataError(
-                    f"has {meta.num_rows} rows, dataset.json says {self.info.rows.get(name, 0)}",
-                    where=file,
-                    do="ingest again",
-                )
-        self._check_index("playlist_tracks", "playlist", "playlists", rising=True)
-        self._check_index("playlist_tracks", "track", "tracks")
-        self._check_index("listens", "listener", "listeners", rising=True)
-        self._check_index("listens", "track", "tracks")
-        self._check_index("audio", "track", "tracks", rising=True, unique=True)
-
-    def _check_index(
-        self, table: str, column: str, target: str, *, rising: bool = False, unique: bool = False
-    ) -> None:
-        if not self.info.rows.get(table):
-            return
-        where = f"{self.path / f'{table}.parquet'}: {column}"
-        values = self._column(table, column).to_numpy()
-        if values.min() < 0 or values.max() >= self.info.rows.get(target, 0):
-            raise DataError(f"points outside the table {target}", where=where)
-        if rising and (np.diff(values) < 0).any():
-            raise DataError("is not in rising order", where=where)
-        if unique and (np.diff(values) == 0).any():
-            raise DataError("has a value twice", where=where)
-
-    def _table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        file = self.path / f"{name}.parquet"
-        if not file.is_file():
-            return TABLES[name].empty_table().select(columns or TABLES[name].names)
-        try:
-            wanted = columns or TABLES[name].names
-            there = set(pq.read_schema(file).names)
-            table = pq.read_table(file, columns=[c for c in wanted if c in there])
-            table.validate(full=True)  # Parquet does not see to it that text is UTF-8
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"is damaged ({error})", where=file, do="ingest again") from error
-        for column in TABLES[name]:
-            required = column.name in table.column_names and not column.nullable
-            if required and table[column.name].null_count:
-                raise DataError("has nulls", where=f"{file}: {column.name}")
-        for place, column in enumerate(wanted):
-            if column not in there:
-                kind = TABLES[name].field(column)
-                table = table.add_column(place, kind, pa.nulls(len(table), kind.type))
-        return table
-
-    def _column(self, table: str, column: str) -> pa.ChunkedArray:
-        return self._table(table, [column])[column]
+        info = read_info(file)
+        check_tables(path, info)
+        return cls(path, info)
 
     # Tables
 
     @cached_property
     def tracks(self) -> pa.Table:
         """The catalog: a row a track."""
-        return self._table("tracks")
+        return read_table(self.path, "tracks")
 
     @cached_property
     def playlists(self) -> pa.Table:
         """A row a playlist."""
-        return self._table("playlists")
+        return read_table(self.path, "playlists")
 
     @property
     def titles(self) -> list[str | None]:
@@ -327,7 +225,7 @@ class Dataset:
 
     @cached_property
     def _all_entries(self) -> tuple[Int32, Int32]:
-        table = self._table("playlist_tracks", ["playlist", "track"])
+        table = read_table(self.path, "playlist_tracks", ["playlist", "track"])
         return table["playlist"].to_numpy(), table["track"].to_numpy()
 
     @cached_property
@@ -350,18 +248,18 @@ class Dataset:
     @cached_property
     def listens(self) -> pa.Table:
         """A row a listen, listener after listener."""
-        table = self._table("listens")
+        table = read_table(self.path, "listens")
         return table if self.kept_listens is None else table.filter(pa.array(self.kept_listens))
 
     @cached_property
     def listeners(self) -> pa.Table:
         """A row a listener."""
-        return self._table("listeners")
+        return read_table(self.path, "listeners")
 
     @cached_property
     def audio(self) -> pa.Table:
         """A row a track that has sound."""
-        return self._table("audio")
+        return read_table(self.path, "audio")
 
     def audio_files(self) -> list[AudioFile]:
         """The sound files, in the order of their tracks; they need not be there any more."""

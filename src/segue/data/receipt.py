@@ -32,6 +32,10 @@ class Receipt(msgspec.Struct, kw_only=True):
         self.read += n
         self.kept += n
 
+    def note(self, what: str, n: int = 1) -> None:
+        """Count something that is no row."""
+        self.notes[what] = self.notes.get(what, 0) + n
+
     def adds_up(self) -> bool:
         """Whether every row is accounted for."""
         return self.read == self.kept + sum(self.dropped.values())

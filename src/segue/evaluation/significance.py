@@ -127,8 +127,8 @@ def compare(
     """Every pair of bundles by every metric, corrected together.
 
     Args:
-        values: by bundle, then by metric: a value for each query, in the same order. (queries,)
-        clusters: of the queries.
+        values: values of the queries, by bundle and metric. (queries,)
+        clusters: clusters of the queries.
     """
     drafts = []
     for a, b in combinations(values, 2):

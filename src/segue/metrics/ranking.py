@@ -42,21 +42,35 @@ def _has(sorted_values, value):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _score(ranked, offsets, truth, artists, cutoffs, out):  # type: ignore[no-untyped-def]
-    """Fill `out` (queries, 4 + 5 cutoffs) in the order of `PLAIN`, then `AT_CUTOFF` per cutoff."""
+    """Fill `out` (queries, 4 + 5 cutoffs) in the order of `PLAIN`, then `AT_CUTOFF` per cutoff.
+
+    Returns the first query whose list or truth names a track twice, or one without an artist's
+    number; -1 if there is none.
+    """
     n = ranked.shape[1]
+    size = len(artists)
+    listed_in, right_in = np.full(size, -1, np.int64), np.full(size, -1, np.int64)
     hit = np.zeros(n, np.bool_)
     gains = 1.0 / np.log2(np.arange(n) + 2.0)
     ideal = np.zeros(n + 1)
     ideal[1:] = np.cumsum(gains)
     for q in range(len(ranked)):
-        goal = np.sort(truth[offsets[q] : offsets[q + 1]])
+        goal = truth[offsets[q] : offsets[q + 1]]
+        for track in goal:
+            if not 0 <= track < size or right_in[track] == q:
+                return q
+            right_in[track] = q
+        count = 0
+        while count < n and ranked[q, count] >= 0:
+            track = ranked[q, count]
+            if track >= size or listed_in[track] == q:
+                return q
+            listed_in[track] = q
+            hit[count] = right_in[track] == q
+            count += 1
         if len(goal) == 0:
             out[q] = np.nan
             continue
-        count = 0
-        while count < n and ranked[q, count] >= 0:
-            hit[count] = _has(goal, ranked[q, count])
-            count += 1
 
         # The first |G| tracks, in three readings.
         goal_artists = np.unique(artists[goal])
@@ -107,6 +121,21 @@ def _score(ranked, offsets, truth, artists, cutoffs, out):  # type: ignore[no-un
             out[q, at + 2] = found > 0
             out[q, at + 3] = 1.0 / (first + 1) if first < k else 0.0
             out[q, at + 4] = precisions / possible
+    return -1
+
+
+def ndcg(hits: npt.NDArray[np.bool_], relevant: npt.ArrayLike) -> Float64:
+    """``ndcg@K`` of lists of which the hits are known. (queries,)
+
+    Args:
+        hits: which places of each list, best first, hold a right track. (queries, K)
+        relevant: right tracks of each query. A query without any has 0. (queries,)
+    """
+    gains = 1 / np.log2(np.arange(hits.shape[1]) + 2.0)
+    ideal = np.concatenate([[0], np.cumsum(gains)])
+    best = ideal[np.minimum(np.asarray(relevant, np.int64), hits.shape[1])]
+    found: Float64 = np.divide(hits @ gains, best, out=np.zeros(len(hits)), where=best > 0)
+    return found
 
 
 def _columns(metrics: Sequence[str]) -> tuple[list[int], list[int]]:
@@ -167,11 +196,18 @@ def per_query(
         (queries,) float64 for each metric.
 
     Raises:
-        UsageError: a metric is not known.
+        UsageError: a metric is not known; a list or a truth names a track twice, or one without a
+            number in `artists`.
     """
     cutoffs, columns = _columns(metrics)
     out = np.empty((len(ranked), len(PLAIN) + len(AT_CUTOFF) * len(cutoffs)))
     ranked = np.ascontiguousarray(ranked, np.int32)
     offsets = np.asarray(truth_offsets, np.int64)
-    _score(ranked, offsets, truth, artists, np.array(cutoffs, np.int64), out)
+    wrong = _score(ranked, offsets, truth, artists, np.array(cutoffs, np.int64), out)
+    if wrong >= 0:
+        raise UsageError(
+            "the list or the truth names a track twice, or one that `artists` lacks",
+            where=f"query {wrong}",
+            do="give each track once",
+        )
     return {metric: out[:, column].copy() for metric, column in zip(metrics, columns, strict=True)}

@@ -120,14 +120,17 @@ class Training(ABC):
     def _parameters(self) -> list[nn.Parameter]:
         return list(self.network.parameters())
 
-    def descend(self, loss: Tensor) -> None:
-        """Take a step of the optimiser."""
+    def descend(self, loss: Tensor) -> bool:
+        """Take a step of the optimiser; False where the batch held nothing to learn from."""
+        if not loss.requires_grad:
+            return False
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         dense = [p for p in self._parameters if p.grad is not None and not p.grad.is_sparse]
         if dense:
             nn.utils.clip_grad_norm_(dense, _LONGEST_GRADIENT)
         self.optimiser.step()
+        return True
 
     # What a training is
 

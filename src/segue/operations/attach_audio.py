@@ -40,7 +40,7 @@ def attach_audio(
     Args:
         sources: folders and files.
         path: dataset folder.
-        settings: of `Limits`.
+        settings: settings of `Limits`.
         progress: show progress on stderr.
 
     Returns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,7 @@ def query_of(
     bans: Sequence[str] = (),
     banned_artists: Sequence[str] = (),
     past: Sequence[int] = (),
+    find: Callable[[str], int] | None = None,
 ) -> Query:
     """Build a query from text: each track is a uri, or words of its title and artist.
 
@@ -32,21 +33,21 @@ def query_of(
         catalog: catalog of the bundle.
         tracks: played tracks, oldest first.
         skipped: tracks skipped after those.
-        title: of the playlist.
+        title: title of the playlist.
         bans: tracks to leave out.
         banned_artists: names or uris of artists to leave out.
         past: catalog rows of plays in earlier sessions, from `long_term_history`.
+        find: catalog row of a track from its text; None: as `TrackSearch.find`.
 
     Raises:
         UsageError: a track or artist is unknown or ambiguous, or there is nothing to go by.
     """
     if not tracks and not skipped and not past and not (title and title.strip()):
         raise UsageError("nothing to go by", do="give a track or a title")
-    played = [catalog.find(text) for text in tracks]
-    passed = [catalog.find(text) for text in skipped]
-    banned = [catalog.find(text) for text in bans]
+    find = find or (lambda text: catalog.names.find(text).row)
+    played, passed, banned = (list(map(find, texts)) for texts in (tracks, skipped, bans))
     for name in banned_artists:
-        banned += catalog.of_artist(name)
+        banned += catalog.names.of_artist(name)
     return Query(
         tracks=[*played, *passed],
         outcomes=[Outcome.FINISHED] * len(played) + [Outcome.SKIPPED] * len(passed),

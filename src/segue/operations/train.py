@@ -32,7 +32,7 @@ def train(
     """Fit a recipe's recommender.
 
     Args:
-        recipe: from `segue.recipe.load_recipe`.
+        recipe: recipe, from `segue.recipe.load_recipe`.
         dataset: training data, before the holdout.
         seed: random seed of training and of the split.
         holdout: protocol whose test rows are held out; None trains on every row.

@@ -70,7 +70,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
         best: score of the best trial.
         difference: best minus start on the same queries, with its interval. It is optimistic: the
             best of many trials on one validation is partly luck.
-        trials: in order.
+        trials: all trials, in order.
         interrupted: whether an interrupt ended the search before its budget.
     """
 
@@ -173,17 +173,17 @@ def tune(
     """Search a recipe's settings.
 
     Args:
-        recipe: to start from; settings that are not searched stay as they are.
+        recipe: recipe to start from; settings outside the search stay as they are.
         dataset: whole; the protocol holds out its test, which stays unseen.
         protocol: name of the protocol that splits and scores.
-        metric: to search by; None: the second of the protocol's headline.
+        metric: metric to optimize; None: the second of the protocol's headline.
         minutes: budget of this call. A trial under way at its end is given up after its epoch or
             sweep, or finished where a model has none.
         trials: so many trials in all, those of earlier calls counted; None: as many as there is
             time for.
         names: settings to search, see `search_space`.
         study: file that keeps every trial: the same call goes on from it. None keeps nothing.
-        seed: of the splits, of training and of the search.
+        seed: seed of the splits, of training and of the search.
         progress: report every trial on stderr.
 
     Raises:

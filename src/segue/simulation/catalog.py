@@ -35,7 +35,7 @@ def generator(seed: int, stream: str, chunk: int = 0) -> np.random.Generator:
 
 
 def mismatch(points: Float32, tracks: Float32) -> Float32:
-    """How far tracks are from points: `|p - t|^2 / (2 FACTORS)`.
+    """Distance of tracks from points: `|p - t|^2 / (2 FACTORS)`.
 
     0 for the same place, about 1 for two unrelated tracks, 0.4 for two tracks of one genre.
 
@@ -74,7 +74,7 @@ class Music:
     artist_latents: Float32
     artist_genres: Int32
     artist_reach: Float64
-    """As genre_reach, in order of `artist_places`. (artists + 1,)"""
+    """Cumulated popularity by artist, in order of `artist_places`. (artists + 1,)"""
     artist_places: Int32
     """Place of each artist among the artists on the shelf. (artists,)"""
     track_latents: Float32
@@ -117,7 +117,7 @@ class Music:
     def draw_near(
         self, rng: np.random.Generator, low: Float64, high: Float64, points: Float32, tries: int
     ) -> Int32:
-        """Of `tries` draws each, one with chances in proportion to exp(-14 mismatch). (n,)"""
+        """Draw one of `tries` tracks each, with chances in proportion to exp(-14 mismatch). (n,)"""
         chosen = np.zeros(len(low), np.int32)
         least = np.full(len(low), np.inf, np.float32)
         for _ in range(tries):

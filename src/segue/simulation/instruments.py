@@ -32,7 +32,7 @@ def wave(hertz: float, cutoff: float, hollow: float = 0.0) -> Float32:
     """One period of a tone whose partials fall as 1 / n, and faster above `cutoff`.
 
     Args:
-        hertz: of the tone, which says how many partials there is room for.
+        hertz: pitch of the tone, which limits the number of partials.
         cutoff: Hz above which partials lose 12 dB an octave more.
         hollow: how much weaker the even partials are, 0 to 1.
     """
@@ -66,7 +66,7 @@ def fall(samples: int, seconds: float) -> Float32:
 
 
 def faded(samples: Float32, attack: float, release: float) -> Float32:
-    """The same samples with a smooth beginning and end, changed in place.
+    """Fade the samples in and out, in place.
 
     Args:
         attack, release: seconds; both together are at most the whole.
@@ -171,6 +171,6 @@ def in_a_room(samples: Float32, echo: float, tilt: float) -> Float32:
     spectrum = fft.rfft(samples, size)
     spectrum *= 1 + np.float32(echo) * echoes
     spectrum *= np.exp(octaves * np.float32(tilt * np.log(10) / 20))
-    spectrum[: round(25 * size / RATE)] = 0  # what is too low to hear only takes room
+    spectrum[: round(25 * size / RATE)] = 0  # inaudible, low frequencies
     sound: Float32 = fft.irfft(spectrum, size)[: len(samples)]
     return sound

@@ -1,4 +1,4 @@
-"""The words of a simulated world: names that nobody has, and titles that say what is inside."""
+"""Words of a simulated world: invented names, and titles that fit the content."""
 
 from __future__ import annotations
 
@@ -118,12 +118,12 @@ def artist_names(rng: np.random.Generator, count: int) -> Texts:
 
 @dataclass(frozen=True)
 class Lexicon:
-    """Which words go with which genre.
+    """Words of each genre.
 
     Attributes:
-        words: of each genre: its name, the name in two words, and two words of its fans. No word
-            or name belongs to two genres.
-        moods: of each genre, the likeliest first; a mood belongs to many genres.
+        words: name of each genre, the name in two words, and two words of its fans. No word or name
+            belongs to two genres.
+        moods: moods of each genre, the likeliest first; a mood belongs to many genres.
         decades: one of each genre.
         likes: for each genre, the nouns that its track titles like. (genres, 12)
     """

@@ -64,11 +64,11 @@ def record(
     """Write the sound of every track into a folder of `folder`, and say what was written.
 
     Args:
-        folder: of the dataset.
+        folder: folder of the dataset.
         music: the tracks.
-        controls: of `sound_controls`. (tracks, controls)
-        seed: of the world.
-        seconds: of each file.
+        controls: result of `sound_controls`. (tracks, controls)
+        seed: seed of the world.
+        seconds: length of each file.
     """
     (folder / AUDIO_FOLDER).mkdir()
     for track, artist in enumerate(music.track_artists.tolist()):

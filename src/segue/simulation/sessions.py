@@ -23,7 +23,7 @@ SESSION_LENGTHS = (10, 20)
 
 SKIP_INTERCEPT, SKIP_SLOPE = -4.3, 6.0
 _DISLIKED = 0.02  # of the skips
-_PARTIAL = 0.1  # of what is not skipped
+_PARTIAL = 0.1  # share of the listens without skip
 
 _PAUSE_MS = 2_000
 

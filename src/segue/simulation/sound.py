@@ -49,7 +49,7 @@ CONTROLS = (
 
 
 def sound_controls(music: Music, seed: int) -> Float32:
-    """Where each control of each track stands, 0 to 1 and about uniform. (tracks, controls)"""
+    """Value of each control of each track, 0 to 1 and about uniform. (tracks, controls)"""
     factors = [control.factor for control in CONTROLS]
     share = np.array([control.share for control in CONTROLS])
     points = music.track_latents[:, factors]
@@ -267,8 +267,8 @@ def render(controls: Float32, style: Style, rng: np.random.Generator, seconds: f
 
     Args:
         controls: 0 to 1, in the order of `CONTROLS`. (controls,)
-        style: of its artist.
-        rng: of what neither decides.
+        style: style of its artist.
+        rng: random generator of the other choices.
         seconds: how long.
     """
     piece = _Piece(controls, style, rng, round(seconds * RATE)).mixed()

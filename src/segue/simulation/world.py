@@ -57,20 +57,20 @@ class World(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     tracks: Annotated[int, Meta(ge=200, le=2_000_000, description="tracks in the catalog")] = 2_000
     listeners: Annotated[
-        int, Meta(ge=0, le=1_000_000, description="listeners; some may never listen")
+        int, Meta(ge=0, le=1_000_000, description="listeners; some may have no session")
     ] = 500
     sessions: Annotated[
-        int, Meta(ge=0, le=1_000_000, description="sessions of all listeners, of 10 to 20 listens")
+        int, Meta(ge=0, le=1_000_000, description="sessions in all, of 10 to 20 listens")
     ] = 10_000
     playlists: Annotated[int, Meta(ge=0, le=1_000_000, description="playlists")] = 1_000
     outliers: Annotated[
         float,
-        Meta(ge=0, le=1, description="share of each playlist's tracks that come from anywhere"),
+        Meta(ge=0, le=1, description="share of each playlist that is random tracks"),
     ] = 0.0
-    audio: Annotated[bool, Meta(description="whether each track gets a sound")] = False
-    audio_seconds: Annotated[int, Meta(ge=3, le=60, description="seconds of each sound")] = (
-        _AUDIO_SECONDS
-    )
+    audio: Annotated[bool, Meta(description="whether each track gets a sound file")] = False
+    audio_seconds: Annotated[
+        int, Meta(ge=3, le=60, description="length of each sound file in seconds")
+    ] = _AUDIO_SECONDS
 
     @classmethod
     def make(cls, sizes: Mapping[str, Any]) -> Self:
@@ -111,7 +111,7 @@ def make_world(
     Args:
         dataset: folder to write; replaced as a whole if it holds a dataset.
         world: sizes.
-        seed: of everything random, from 0.
+        seed: random seed, from 0.
         progress: whether to report progress on stderr.
 
     Raises:
@@ -283,7 +283,7 @@ def truth(dataset: Path | str) -> Tensors:
 
 
 def genre_words(dataset: Path | str) -> list[list[str]]:
-    """Of each genre: its name, the name in two words, and two words of its fans.
+    """Words of each genre: its name, the name in two words, and two words of its fans.
 
     Raises:
         DataError: as `truth`.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 _STATUS = Path("/proc/self/status")
 _QUERY_LIMITED_INFORMATION = 0x1000  # PROCESS_QUERY_LIMITED_INFORMATION
-_NO_SUCH_PROCESS = 87  # ERROR_INVALID_PARAMETER: what OpenProcess says of a free number
+_NO_SUCH_PROCESS = 87  # ERROR_INVALID_PARAMETER: OpenProcess returns it for a free number
 _STILL_ACTIVE = 259
 
 
@@ -62,7 +62,7 @@ def peak_rss_mb() -> float:
     """Peak memory of this process in MB (10^6 bytes); NaN if unknown."""
     if sys.platform == "win32":
         return _windows_peak() / 1e6
-    try:  # getrusage counts what the process had been before it became this one
+    try:  # getrusage also counts the process before its exec
         status = _STATUS.read_text(encoding="utf-8", errors="replace")
     except OSError:
         status = ""
@@ -78,7 +78,7 @@ def peak_rss_mb() -> float:
 
 
 def _runs_on_windows(pid: int) -> bool:
-    """`os.kill(pid, 0)` is no question there: it sends Ctrl-C, number 0, to the console."""
+    """Whether a process exists on Windows, where `os.kill(pid, 0)` sends Ctrl-C to the console."""
     if sys.platform == "win32":
         import ctypes
         from ctypes import wintypes

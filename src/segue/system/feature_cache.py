@@ -59,7 +59,7 @@ def write_entry(entry: Path, features: Array) -> None:
         with contextlib.suppress(OSError):
             partial.unlink()
         if isinstance(error, PermissionError) and whole(entry):
-            return  # Windows replaces nothing that somebody reads, and this is the same
+            return  # Windows cannot replace an open file, and its content is the same
         raise DataError(
             f"cannot write ({error.strerror})", where=entry, do="set SEGUE_CACHE to another folder"
         ) from error

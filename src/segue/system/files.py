@@ -32,11 +32,11 @@ def shown(path: object) -> str:
 def _fsync(path: Path) -> None:
     """Sync a file or a folder to disk, as far as the system can."""
     folder = path.is_dir()
-    # Windows syncs what is open for writing alone, and POSIX what is open at all.
+    # Windows syncs only files open for writing, POSIX any open file.
     writing = sys.platform == "win32" and not folder
     try:
         fd = os.open(path, os.O_RDWR if writing else os.O_RDONLY)
-    except PermissionError:  # Windows: a folder, or a file that was read-only where it came from
+    except PermissionError:  # Windows: a folder, or a read-only file
         if sys.platform == "win32":
             return
         raise

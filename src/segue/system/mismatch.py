@@ -61,7 +61,7 @@ def mismatch_of(value: Any, kind: Any) -> Mismatch:
 
 
 def mismatch_in(content: Content, kind: Any) -> Mismatch:
-    """The same for JSON text; where what comes after the mismatch is no JSON, that is wrong."""
+    """First fault of JSON text; invalid JSON anywhere comes first."""
     try:
         value = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -77,16 +77,15 @@ def _form(kind: Any) -> inspect.Type:
 CUT_OFF = "is cut off"
 NOT_UTF8 = "is not UTF-8"
 _UNENDED = re.compile(r'\s*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+\\?|[\w.+\\-]{0,5})', re.DOTALL)
-"""What is left of a value where a file ends in it: a string, or some letters of a word, number or
-escape."""
+"""The rest of a value that a file ends in: a string, or letters of a word, number or escape."""
 
 
 def json_fault(content: Content) -> str | None:
-    """What is wrong with text that was refused as JSON: `CUT_OFF`, `NOT_UTF8`, or None: another."""
+    """Fault of invalid JSON text: `CUT_OFF`, `NOT_UTF8`, or None for another."""
     try:
         text, _ = codecs.utf_8_decode(content, "strict", False)  # may end in the middle of a letter
     except UnicodeDecodeError as error:
-        # Where it is no JSON before that, this is what is wrong.
+        # A JSON error before the bad byte goes first.
         return NOT_UTF8 if json_fault(content[: error.start]) == CUT_OFF and error.start else None
     text = text.lstrip()
     if not text:

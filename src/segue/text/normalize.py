@@ -24,7 +24,9 @@ _MARKS = r"[\x{0300}-\x{036f}]+"
 _APOSTROPHES = "['’‘ʼ`´]+"
 _INITIALS = r"\b([a-z])\."
 _FEATURING = r"\b(?:feat|ft|featuring)\b"
-_GUESTS = r"(?i)\s*[(\[]\s*(?:feat|ft|featuring|with)\b[^)\]]*[)\]]|\s+(?:feat|ft|featuring)\b\.? .*$"
+_GUESTS = (
+    r"(?i)\s*[(\[]\s*(?:feat|ft|featuring|with)\b[^)\]]*[)\]]|\s+(?:feat|ft|featuring)\b\.? .*$"
+)
 _REMASTER = r"(?:digital(?:ly)?\s+)?remaster(?:ed)?(?:\s+version)?"
 _REMASTER_NOTE = (
     rf"(?i)\s*(?:-\s*(?:\d{{4}}\s+)?{_REMASTER}(?:\s+\d{{4}})?"
@@ -44,7 +46,9 @@ def comparable(names: pa.Array | pa.ChunkedArray) -> pa.Array:
     """
     array = names.combine_chunks() if isinstance(names, pa.ChunkedArray) else names
     encoded = array.dictionary_encode()  # few names are rare enough to be there once
-    plain = pc.utf8_normalize(pc.replace_substring_regex(encoded.dictionary, _APOSTROPHES, ""), "NFKD")
+    plain = pc.utf8_normalize(
+        pc.replace_substring_regex(encoded.dictionary, _APOSTROPHES, ""), "NFKD"
+    )
     plain = pc.utf8_lower(pc.replace_substring_regex(plain, _MARKS, ""))
     for letter, letters in _LETTERS.items():
         plain = pc.replace_substring(plain, letter, letters)
@@ -65,7 +69,8 @@ def comparable_name(name: str) -> str:
 def without_notes(names: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Titles or artists without what names no other recording: guests, and a remaster.
 
-    >>> without_notes(pa.array(["Sunflower (feat. Swae Lee)", "Help! - Remastered 2009"])).to_pylist()
+    >>> titles = pa.array(["Sunflower (feat. Swae Lee)", "Help! - Remastered 2009"])
+    >>> without_notes(titles).to_pylist()
     ['Sunflower', 'Help!']
     """
     array = names.combine_chunks() if isinstance(names, pa.ChunkedArray) else names

@@ -307,3 +307,15 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert receipt["dropped"] == {"empty file": 1}
     assert run(["describe", str(tmp_path / "d"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["audio"] == 3
+
+
+def test_files_that_end_before_they_say_are_kept_and_noted(tmp_path: Path) -> None:
+    music = tmp_path / "music"
+    music.mkdir()
+    for ending in ("wav", "ogg", "opus"):
+        encode(music / f"whole.{ending}", sweep(2.0))
+        data = (encode(music / f"cut.{ending}", sweep(12.0))).read_bytes()
+        (music / f"cut.{ending}").write_bytes(data[: len(data) * 2 // 3])
+    receipt = ingest("audio", [music], tmp_path / "d")
+    assert (receipt.read, receipt.kept, receipt.dropped) == (6, 6, {})
+    assert receipt.notes == {"files that end before they say": 3}

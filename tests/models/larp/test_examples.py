@@ -41,7 +41,7 @@ def test_seeds_are_the_other_tracks_of_the_playlist_as_many_as_wanted():
     some, rng = playlists(LISTS, 7), np.random.default_rng(0)
     entries = np.array([0, 5])  # track 3 in the first playlist, and in the second
     seeds = some.seeds(entries, 3, rng, ordered=False)
-    assert sorted(seeds.tracks[0][seeds.there[0]].tolist()) == [1, 4]
+    assert sorted(seeds.tracks[0][seeds.valid[0]].tolist()) == [1, 4]
     drawn = {
         tuple(sorted(some.seeds(entries, 3, rng, ordered=False).tracks[1].tolist()))
         for _ in range(100)
@@ -52,7 +52,7 @@ def test_seeds_are_the_other_tracks_of_the_playlist_as_many_as_wanted():
 def test_ordered_seeds_are_those_right_before():
     some, rng = playlists(LISTS, 7), np.random.default_rng(0)
     seeds = some.seeds(np.array([0, 2, 5, 7]), 2, rng, ordered=True)
-    told = [row[there].tolist() for row, there in zip(*seeds, strict=True)]
+    told = [row[valid].tolist() for row, valid in zip(*seeds, strict=True)]
     assert told == [[1, 4], [3, 1], [5, 4], [3, 2]]  # the first track has those after it
 
 
@@ -72,10 +72,10 @@ def test_no_draw_has_the_track_itself_or_one_of_another_playlist(lists, most, or
     assert (some.tracks[other] != tracks).all()
     assert (some.owners[mine] == some.owners[other]).all()
     seeds = some.seeds(mine, most, rng, ordered=ordered)
-    for entry, row, there in zip(mine, *seeds, strict=True):
+    for entry, row, valid in zip(mine, *seeds, strict=True):
         p = some.owners[entry]
         whole = some.tracks[some.offsets[p] : some.offsets[p + 1]].tolist()
-        chosen = row[there].tolist()
+        chosen = row[valid].tolist()
         assert len(set(chosen)) == len(chosen) > 0
         assert set(chosen) <= set(whole) - {some.tracks[entry]}
         if not ordered:

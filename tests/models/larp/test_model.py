@@ -204,7 +204,7 @@ def test_frozen_sides_are_taken_as_they_are(trained):
     rows = np.flatnonzero(known(model))
     units = vectors()[rows] / np.linalg.norm(vectors()[rows], axis=1, keepdims=True)
     assert model.content[rows] == pytest.approx(units, abs=1e-6)
-    assert model.learned == {}
+    assert model.encoder_arrays == {}
 
 
 def test_published_extras_learn_too(trained):

@@ -245,7 +245,7 @@ def training(stages: tuple[str, ...], sides: int = 2, **settings: Any) -> StageT
     all_stages = TrainingStages(
         [TowerEncoder((8,))] * sides, material(sides=sides), NOBODY, made, TrainingOptions(seed=1)
     )
-    return StageTraining(all_stages.network, all_stages.learned, NOBODY, made, stages, 1, "some")
+    return StageTraining(all_stages.network, all_stages.examples, NOBODY, made, stages, 1, "some")
 
 
 def steps(of: StageTraining) -> list[float]:
@@ -341,10 +341,10 @@ def test_few_of_many_tracks_share_a_playlist(stages):
     )
     net = TrainingStages([TowerEncoder((8,))] * 2, lonely, NOBODY, made, TrainingOptions()).network
     trained = StageTraining(net, lonely, NOBODY, made, stages, 1, "some")
-    learned = set()
-    net.remember = lambda features, tracks: learned.update(tracks.tolist())
+    examples = set()
+    net.remember = lambda features, tracks: examples.update(tracks.tolist())
     assert np.isfinite(steps(trained)).all()
-    assert learned == (set(range(24)) if "wtc" in stages else {3, 7})
+    assert examples == (set(range(24)) if "wtc" in stages else {3, 7})
 
 
 # Checkpoints.
@@ -390,7 +390,7 @@ def epochs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     return seen
 
 
-def learned(dataset: Dataset, checkpoint: Path | None, seed: int = 1, **settings: Any) -> Any:
+def examples(dataset: Dataset, checkpoint: Path | None, seed: int = 1, **settings: Any) -> Any:
     model = LARP(**{**SMALL, **settings}).fit(
         dataset, TrainingOptions(seed=seed, checkpoint=checkpoint)
     )
@@ -403,7 +403,7 @@ ALL = [(stage, epoch) for stage in ("wtc", "ttc", "tpc") for epoch in range(4)]
 def test_training_goes_on_in_the_stage_where_it_ended_to_the_same_bits(
     genres, small, epochs, tmp_path, monkeypatch
 ):
-    straight = learned(genres, None)
+    straight = examples(genres, None)
     assert epochs == ALL
 
     @contextmanager
@@ -421,15 +421,15 @@ def test_training_goes_on_in_the_stage_where_it_ended_to_the_same_bits(
     with monkeypatch.context() as patch:
         patch.setattr(larp_stages, "task", ends)
         with pytest.raises(KeyboardInterrupt):
-            learned(genres, tmp_path / "c")
+            examples(genres, tmp_path / "c")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.ttc", "c.wtc"]
     epochs.clear()
     torch.manual_seed(99)  # another process is in another state
-    assert learned(genres, tmp_path / "c") == straight
+    assert examples(genres, tmp_path / "c") == straight
     assert epochs == ALL[6:]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.tpc", "c.ttc", "c.wtc"]
     epochs.clear()
-    assert learned(genres, tmp_path / "c") == straight
+    assert examples(genres, tmp_path / "c") == straight
     assert epochs == []
 
 
@@ -437,7 +437,7 @@ def test_stages_of_other_settings_seeds_and_playlists_are_not_taken(
     genres, small, epochs, tmp_path
 ):
     file = tmp_path / "c"
-    learned(genres, file)
+    examples(genres, file)
     kept = {path: path.read_bytes() for path in tmp_path.iterdir()}
 
     def taken(dataset: Dataset = genres, **other: Any) -> list[str]:
@@ -445,7 +445,7 @@ def test_stages_of_other_settings_seeds_and_playlists_are_not_taken(
         for path, content in kept.items():
             path.write_bytes(content)
         epochs.clear()
-        learned(dataset, file, **other)
+        examples(dataset, file, **other)
         return list(dict.fromkeys(stage for stage, _ in epochs))
 
     assert taken(seed=2) == ["wtc", "ttc", "tpc"]
@@ -465,18 +465,18 @@ def test_stages_of_other_settings_seeds_and_playlists_are_not_taken(
 
 def test_stages_of_other_captions_are_not_taken(genres, small, epochs, tmp_path):
     """The same tracks in the same playlists are called something else."""
-    learned(genres, tmp_path / "c", stages=("wtc",))
+    examples(genres, tmp_path / "c", stages=("wtc",))
     epochs.clear()
     lists = [some.tolist() for some in np.split(genres.entries, genres.offsets[1:-1])]
     by = [f"{artist} & Sons" for artist in genres.tracks["artist"].to_pylist()]
     renamed = worlds.make(tmp_path / "other", lists, genres.titles, by, genres.track_count)
-    learned(renamed, tmp_path / "c", stages=("wtc",))
+    examples(renamed, tmp_path / "c", stages=("wtc",))
     assert epochs == ALL[:4]
 
 
 def test_a_damaged_checkpoint_is_passed_over(genres, small, epochs, tmp_path):
     (tmp_path / "c.wtc").write_bytes(b"nothing")
-    learned(genres, tmp_path / "c", stages=("wtc",))
+    examples(genres, tmp_path / "c", stages=("wtc",))
     assert epochs == ALL[:4]
 
 

@@ -42,7 +42,7 @@ class Reading:
 
     def note(self, what: str, n: int = 1) -> None:
         """Count something that is not a row of the receipt."""
-        self.receipt.notes[what] = self.receipt.notes.get(what, 0) + n
+        self.receipt.note(what, n)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from segue.system.progress import note
 
 _NAMED = 5
 """Bad files that are named, of each reason."""
+CUT = "files that end before they say"
 NOT_MUSIC = ("@eaDir", "__MACOSX")
 """Folders that devices and systems fill beside the music."""
 
@@ -89,6 +90,7 @@ def scan(
         else:
             found[at] = AudioTrack(sources[at].name, path, looked)
     kept = []
+    cut: list[str] = []
     bad: dict[str, list[str]] = {}
     for at, one in sorted(found.items()):  # in the order of the files, not as workers were done
         if isinstance(one, str):
@@ -96,6 +98,11 @@ def scan(
             bad.setdefault(one, []).append(sources[at].name)
         else:
             kept.append(one)
+            if one.looked.cut:
+                receipt.note(CUT)
+                cut.append(sources[at].name)
+    if cut:
+        bad[CUT] = cut
     for reason, names in bad.items():
         more = f", and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
         note(one_line(f"{reason}: {', '.join(names[:_NAMED])}{more}"), show=progress)

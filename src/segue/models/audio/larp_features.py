@@ -62,7 +62,7 @@ class LARPFeatures:
         known = np.flatnonzero(larp.content.any(axis=1)).astype(np.int32)
         sounds = Sounds(known, larp.content[known])
         held = np.zeros(0, np.int64) if larp.held is None else larp.held
-        larp.catalog, larp.told, larp.held = _nothing(), {}, None
+        larp.catalog, larp.encoder_vectors, larp.held = _nothing(), {}, None
         larp.content, larp.vectors = larp.content[:0].copy(), larp.vectors[:0].copy()
         return sounds, held
 

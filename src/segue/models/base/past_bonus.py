@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import prange
 
+from segue.metrics.ranking import ndcg
 from segue.models.base.recency import habits
 from segue.models.base.scoring import EmbeddingModel
 from segue.numeric.arrays import Float32, Int32, Int64
@@ -65,8 +66,7 @@ class LongTermHistoryModel(EmbeddingModel):
     def ndcg(self, queries: Queries, truth: Int32) -> float:
         """Mean NDCG@10 where each query has one right track. truth: (queries,)"""
         slates = self.recommend(queries, 10)
-        hit = slates.tracks == truth[:, None]
-        return float(np.where(hit.any(axis=1), 1 / np.log2(hit.argmax(axis=1) + 2.0), 0.0).mean())
+        return float(ndcg(slates.tracks == truth[:, None], np.ones(len(truth), np.int64)).mean())
 
     def past_reasons(self, query: Query, tracks: Int32) -> list[list[Reason]]:
         """The past's part of the scores of `tracks`: none or one each."""

@@ -18,29 +18,29 @@ class BPRConfig(Config, frozen=True):
     ] = 128
     epochs: Annotated[
         int,
-        Meta(ge=1, description="passes; one has as many steps as there are entries"),
+        Meta(ge=1, description="passes; one has as many steps as the data has entries"),
         Search(20, 120),
     ] = 60
     learning_rate: Annotated[
-        float, Meta(gt=0, description="size of a step"), Search(0.005, 0.3, log=True)
+        float, Meta(gt=0, description="step size"), Search(0.005, 0.3, log=True)
     ] = 0.05
     regularisation: Annotated[
-        float, Meta(gt=0, description="of the vectors, a step"), Search(1e-4, 0.1, log=True)
+        float, Meta(gt=0, description="regularisation of the vectors"), Search(1e-4, 0.1, log=True)
     ] = 0.004
     bias_regularisation: Annotated[
         float,
-        Meta(ge=0, description="of the biases, a step: more makes popularity count less"),
+        Meta(ge=0, description="regularisation of the biases: more makes popularity count less"),
         Search(1e-3, 0.5, log=True),
     ] = 0.03
     skip_share: Annotated[
         float,
-        Meta(ge=0, le=1, description="share of steps whose j the row skipped; 0 = no skips"),
+        Meta(ge=0, le=1, description="share of steps with a skipped track as negative; 0: none"),
         Search(0.05, 0.9, log=True),
     ] = 0.0
     skip_rate_weight: Annotated[
         float,
-        Meta(ge=0, description="what a track's score falls by if all its listens are skipped"),
+        Meta(ge=0, description="decrease of a track's score if all its listens are skips"),
     ] = 0.0
     rows: Annotated[
-        RowKind, Meta(description='what a row of listens is: "listeners" or their "sessions"')
+        RowKind, Meta(description='rows of the matrix: "listeners" or their "sessions"')
     ] = "listeners"

@@ -155,12 +155,12 @@ def _maximise(rows, bias, history, skips, share, reg, weights, u, derivative):  
     """u of one query, from zero.
 
     Args:
-        rows, bias: of the history, then of the sample, then of the skipped tracks. (tracks,
+        rows, bias: vectors and biases of history, sample and skipped tracks, in order. (tracks,
             factors), (tracks,)
         history, skips, share: see `_compare`.
         weights: room for all pairs. (history, sample)
         u: the result. (factors,)
-        derivative: of the loss by each score at u. (tracks,)
+        derivative: derivative of the loss by each score at u. (tracks,)
     """
     u[:] = 0
     x, reached = bias.copy(), np.empty_like(bias)
@@ -263,7 +263,7 @@ class SkipTerm(NamedTuple):
     """Skipped tracks of the queries."""
 
     tracks: Ragged
-    """Of each query, none of its history."""
+    """Skipped tracks of each query, none of its history."""
     share: float
     """Share of the skipped tracks in the loss."""
 
@@ -282,7 +282,7 @@ def fold_in(
     tracks and the sample; the shares of the last two are below 0.
 
     Args:
-        history: of each query, rising and without repeats.
+        history: history of each query, rising and without repeats.
         skips: skipped tracks of the queries, or None.
         sample: negatives, rising; a query's history does not count as negative.
         vectors, bias: vectors and biases of the catalog.

@@ -92,7 +92,7 @@ def _epoch(  # type: ignore[no-untyped-def]
     bias_reg,
     state,
 ):
-    """As many steps as there are entries; returns (random state, sum of differences x_ui - x_uj).
+    """One step for each entry; returns (random state, sum of differences x_ui - x_uj).
 
     owner, tracks: row and track of each entry. skipped: tracks of each row, laid out by
     skip_offsets; none where share is 0. rows (rows, factors), vectors (tracks, factors) and bias

@@ -1,4 +1,4 @@
-"""What LARP learns from: tracks with their items, and the playlists that they share."""
+"""Training examples of LARP: tracks with their items, and the playlists that they share."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from segue.numeric.arrays import Int32, Int64, offsets_of
 
 Bools = npt.NDArray[np.bool_]
 LEAST = 4
-"""Held tracks of a playlist that can be halved."""
+"""Minimum number of held-out tracks of a playlist to halve."""
 
 
 class Seeds(NamedTuple):
-    """Tracks of playlists, a row each."""
+    """Seed tracks, one row for each playlist."""
 
     tracks: Int64
-    """Places in the material, 0 where there are fewer. (rows, most)"""
-    there: Bools
+    """Indexes of tracks among the examples, padded with 0. (rows, most)"""
+    valid: Bools
     """(rows, most)"""
 
 
 @dataclass(frozen=True)
 class PlaylistSets:
-    """Playlists of at least two distinct tracks, in places of the material.
+    """Playlists of at least two distinct tracks, as indexes among the examples.
 
     Attributes:
         offsets, tracks: playlist p has ``tracks[offsets[p]:offsets[p + 1]]``, in its order.
@@ -44,20 +44,20 @@ class PlaylistSets:
 
     @classmethod
     def of(cls, owners: Int64, tracks: Int64, count: int) -> Self:
-        """From a track for each row of each playlist; a track's repeats are left out.
+        """Make the sets from rows of playlists; repeats of a track do not count.
 
         Args:
             owners: playlist of each row; never falls. (rows,)
-            tracks: places in the material. (rows,)
-            count: tracks of the material.
+            tracks: index of each row's track among the examples. (rows,)
+            count: number of examples.
         """
         _, first = np.unique(owners * count + tracks, return_index=True)
         first.sort()
         owners, tracks = owners[first], tracks[first]
         sizes = np.bincount(owners)
-        kept = sizes[owners] > 1 if len(owners) else np.zeros(0, np.bool_)
-        _, owners = np.unique(owners[kept], return_inverse=True)
-        tracks = tracks[kept]
+        with_partner = sizes[owners] > 1 if len(owners) else np.zeros(0, np.bool_)
+        _, owners = np.unique(owners[with_partner], return_inverse=True)
+        tracks = tracks[with_partner]
         entries = np.argsort(tracks, kind="stable")
         return cls(
             offsets_of(np.bincount(owners)),
@@ -71,14 +71,14 @@ class PlaylistSets:
         return len(self.offsets) - 1
 
     def partnered(self) -> Int64:
-        """Tracks that share a playlist with another."""
+        """Tracks that share a playlist with another track."""
         return np.flatnonzero(np.diff(self.starts))
 
     def partners(self, tracks: Int64, rng: np.random.Generator) -> tuple[Int64, Int64]:
-        """For each track one of its playlists, all alike likely, and another track of it.
+        """Draw for each track one of its playlists and another track of it, uniformly.
 
         Args:
-            tracks: each in some playlist. (rows,)
+            tracks: tracks with a playlist. (rows,)
 
         Returns:
             entries of the tracks and of their partners. (rows,) each
@@ -95,17 +95,17 @@ class PlaylistSets:
 
         Args:
             entries: rows of `tracks`. (rows,)
-            most: of each, |J|.
-            ordered: those right before the entry (after it, where it is the first) in their
-                order, rather than any.
+            most: maximum number for each, |J|.
+            ordered: take the tracks right before the entry (after it, if it is the first) in their
+                order, instead of random ones.
         """
         playlist = self.owners[entries]
         first = self.offsets[playlist]
         others = self.offsets[playlist + 1] - first - 1
-        own = entries - first
+        position = entries - first
         if ordered:
-            start = np.maximum(own - most, 0)
-            size = np.where(own > 0, np.minimum(own, most), np.minimum(others, most))
+            start = np.maximum(position - most, 0)
+            size = np.where(position > 0, np.minimum(position, most), np.minimum(others, most))
             places = start[:, None] + np.arange(most)
         else:
             size = np.minimum(others, most)
@@ -113,41 +113,41 @@ class PlaylistSets:
             keys[np.arange(keys.shape[1]) >= others[:, None]] = 2.0
             places = np.argsort(keys, axis=1, kind="stable")[:, :most]
             places = np.pad(places, ((0, 0), (0, max(0, most - places.shape[1]))))
-        there = np.arange(most) < size[:, None]
-        places = np.where(there, places, 0)
-        places = places + (places >= own[:, None])
-        found = self.tracks[np.where(there, first[:, None] + places, 0)]
-        return Seeds(np.where(there, found, 0), there)
+        valid = np.arange(most) < size[:, None]
+        places = np.where(valid, places, 0)
+        places = places + (places >= position[:, None])
+        seed_tracks = self.tracks[np.where(valid, first[:, None] + places, 0)]
+        return Seeds(np.where(valid, seed_tracks, 0), valid)
 
     def inside(self, playlists: Int64, tracks: Int64, count: int) -> Bools:
         """Whether each playlist has each track. (playlists, tracks)
 
         Args:
-            count: tracks of the material.
+            count: number of examples.
         """
         distinct, row = np.unique(playlists, return_inverse=True)
-        found, has = np.zeros((len(distinct), len(tracks)), np.bool_), np.zeros(count, np.bool_)
+        mask, has = np.zeros((len(distinct), len(tracks)), np.bool_), np.zeros(count, np.bool_)
         for r, p in enumerate(distinct):
-            own = self.tracks[self.offsets[p] : self.offsets[p + 1]]
-            has[own] = True
-            found[r] = has[tracks]
-            has[own] = False
-        return found[row]
+            playlist_tracks = self.tracks[self.offsets[p] : self.offsets[p + 1]]
+            has[playlist_tracks] = True
+            mask[r] = has[tracks]
+            has[playlist_tracks] = False
+        return mask[row]
 
 
 def _below(bounds: Int64, rng: np.random.Generator) -> Int64:
-    """A number from 0 to each bound, which it does not reach."""
+    """A random integer below each bound."""
     return np.minimum((rng.random(len(bounds)) * bounds).astype(np.int64), bounds - 1)
 
 
 @dataclass(frozen=True)
 class TrainingExamples:
-    """Tracks that every side knows something of.
+    """Tracks with items of every encoder.
 
     Attributes:
         tracks: rows of the catalog, rising. (n,)
-        items: of each side, of each track.
-        playlists: that these tracks share.
+        items: items of the tracks, by encoder.
+        playlists: playlists that these tracks share.
     """
 
     tracks: Int32
@@ -158,31 +158,31 @@ class TrainingExamples:
         return len(self.tracks)
 
     def only(self, at: Int64, owners: Int64, tracks: Int64) -> TrainingExamples:
-        """Some of the tracks, and what playlists have of them.
+        """A subset of the tracks, with their playlists.
 
         Args:
-            at: places, rising. (n,)
-            owners, tracks: rows of playlists, in places here. (rows,)
+            at: indexes, rising. (n,)
+            owners, tracks: rows of playlists, as indexes among these examples. (rows,)
         """
         place = np.full(len(self), -1)
         place[at] = np.arange(len(at))
-        kept = place[tracks] >= 0
-        shared = PlaylistSets.of(owners[kept], place[tracks[kept]], len(at))
+        retained = place[tracks] >= 0
+        shared = PlaylistSets.of(owners[retained], place[tracks[retained]], len(at))
         return TrainingExamples(self.tracks[at], tuple(Subset(s, at) for s in self.items), shared)
 
 
 def halves(
     offsets: npt.NDArray[Any], tracks: npt.NDArray[Any], rng: np.random.Generator
 ) -> tuple[list[Int64], list[Int64]]:
-    """Half of the tracks of each playlist that has enough, drawn, and the others.
+    """A random half of the tracks of each long enough playlist, and the other half.
 
     Args:
         offsets, tracks: playlist p has ``tracks[offsets[p]:offsets[p + 1]]``.
     """
-    shown, wanted = [], []
+    shown, targets = [], []
     for first, end in pairwise(offsets):
         if end - first >= LEAST:
-            own = rng.permutation(tracks[first:end]).astype(np.int64)
-            shown.append(own[: round(len(own) / 2)])
-            wanted.append(own[round(len(own) / 2) :])
-    return shown, wanted
+            shuffled = rng.permutation(tracks[first:end]).astype(np.int64)
+            shown.append(shuffled[: round(len(shuffled) / 2)])
+            targets.append(shuffled[round(len(shuffled) / 2) :])
+    return shown, targets

@@ -13,7 +13,7 @@ network's feature of the query (the authors' code). With a the sound and t the c
     TTC = ½ [ Contrast(a_i, t_j) + Contrast(t_i, a_j) ]       i and j share a playlist
     TPC = ½ [ Contrast(a_p, t_i) + Contrast(t_p, a_i) ]       i is in p; candidates: the batch's
 
-With one side only, TTC is half(t_i, t) with the positive j, and TPC is Contrast(t_p, t_i).
+With one encoder only, TTC is half(t_i, t) with the positive j, and TPC is Contrast(t_p, t_i).
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ def half(
     soft: float = 0.0,
     slow: Tensor | None = None,
 ) -> Tensor:
-    """The loss of finding the positive of each query.
+    """The contrastive loss of queries and their positives.
 
     Args:
         queries: (rows, d)
         candidates: (candidates, d)
-        positive: column of each row's. (rows,)
+        positive: column of each row's positive. (rows,)
         temperature: τ. ()
-        spared: which candidates are no negatives of a row; its positive always counts.
+        spared: mask of candidates that are no negatives of a row; its positive always counts.
             (rows, candidates)
-        soft: α, the share of the target that the slow network's own opinion has.
-        slow: its features of the queries, where α is not 0. (rows, d)
+        soft: α, share of the slow network's distribution in the target.
+        slow: its features of the queries, if α is above 0. (rows, d)
 
     Returns:
         ()
     """
     logits = queries @ candidates.t() / temperature
-    own = functional.one_hot(positive, len(candidates)).bool()
-    out = None if spared is None else spared & ~own
+    is_positive = functional.one_hot(positive, len(candidates)).bool()
+    out = None if spared is None else spared & ~is_positive
     if out is not None:
         logits = logits.masked_fill(out, -torch.inf)
     if not soft:
@@ -61,9 +61,9 @@ def half(
         opinion = slow @ candidates.t() / temperature
         if out is not None:
             opinion = opinion.masked_fill(out, -torch.inf)
-        target = soft * opinion.softmax(1) + (1 - soft) * own.to(opinion.dtype)
-    told = logits.log_softmax(1)
-    return -(target * told.masked_fill(told == -torch.inf, 0.0)).sum(1).mean()
+        target = soft * opinion.softmax(1) + (1 - soft) * is_positive.to(opinion.dtype)
+    log_p = logits.log_softmax(1)
+    return -(target * log_p.masked_fill(log_p == -torch.inf, 0.0)).sum(1).mean()
 
 
 def across(
@@ -75,26 +75,27 @@ def across(
     soft: float = 0.0,
     slow: Sequence[Tensor] = (),
 ) -> Tensor:
-    """Mean of `half` from each side to the other; from the side to itself where there is one.
+    """Mean of `half` from each encoder to the other; from one encoder to itself if it is alone.
 
-    With each row's own column as `positive` this is WTC. With that of its partner, where the
-    partners of a batch are each other's, it is TTC: half(a_i, t_j) and half(t_j, a_i) are both
-    among the rows.
+    With each row's own column as `positive` this is WTC. With the column of its partner it is TTC:
+    the rows hold both half(a_i, t_j) and half(t_j, a_i).
 
     Args:
-        queries: features of the rows by each side. (rows, d) each
-        candidates: slow features of the batch and the queue by each side. (candidates, d) each
+        queries: features of the rows by encoder. (rows, d) each
+        candidates: slow features of the batch and the queue by encoder. (candidates, d) each
         positive: (rows,)
         temperature: ()
         spared: (rows, candidates)
         soft: α.
-        slow: features of the rows by the slow networks, where α is not 0.
+        slow: features of the rows by the slow networks, if α is above 0.
     """
     losses = []
-    for side, some in enumerate(queries):
-        found = candidates[(side + 1) % len(queries)]
+    for side, features in enumerate(queries):
+        other_candidates = candidates[(side + 1) % len(queries)]
         opinion = slow[side] if slow else None
-        losses.append(half(some, found, positive, temperature, spared, soft, opinion))
+        losses.append(
+            half(features, other_candidates, positive, temperature, spared, soft, opinion)
+        )
     return torch.stack(losses).mean()
 
 
@@ -110,13 +111,13 @@ def track_playlist(
         pooled: a_p and t_p of each row's playlist, without the row's track. (rows, d) each
         fast: features of the rows' tracks. (rows, d) each
         temperature: ()
-        spared: which tracks (columns) are in the playlist of a row. (rows, rows)
+        spared: mask of tracks (columns) in the playlist of a row. (rows, rows)
     """
-    own = torch.arange(len(fast[0]), device=fast[0].device)
+    diagonal = torch.arange(len(fast[0]), device=fast[0].device)
     losses = []
     for side, playlists in enumerate(pooled):
         tracks = fast[(side + 1) % len(fast)]
         back = None if spared is None else spared.t()
-        losses.append(half(playlists, tracks, own, temperature, spared))
-        losses.append(half(tracks, playlists, own, temperature, back))
+        losses.append(half(playlists, tracks, diagonal, temperature, spared))
+        losses.append(half(tracks, playlists, diagonal, temperature, back))
     return torch.stack(losses).mean()

@@ -1,15 +1,15 @@
-"""LARP: tracks and playlists that nobody has played, from sound and captions (`larp`).
+"""LARP: continues playlists of tracks without plays, from audio and captions (`larp`).
 
 Salganik, Liu, Ma, Kang and Chua, "LARP: Language Audio Relational Pre-training for Cold-Start
-Playlist Continuation" (KDD 2024). A side that hears and a side that reads are trained to agree on
-each track (WTC), on tracks of a playlist (TTC) and on playlists and their tracks (TPC); losses in
-`larp.losses`, networks in `larp.network`, stages in `larp.training`. Answering needs none of these:
+Playlist Continuation" (KDD 2024). Training makes an audio encoder and a text encoder agree on
+each track (WTC), on tracks of a playlist (TTC) and on playlists and their tracks (TPC): see
+`larp.losses`, `larp.network` and `larp.training`. Inference needs none of these:
 
-    e_s = mean of what the sides tell of track s        the content of every track
-    e_p = mean of e_s over the tracks of the query, or what `larp.pooling` makes of them
-    score(p, s) = q(e_p) · v(e_s)                       q and v by the top (`larp.heads.base`)
+    e_s = mean of the encoders' vectors of track s      the content of every track
+    e_p = mean of e_s over the tracks of the query, or the output of `larp.pooling`
+    score(p, s) = q(e_p) · v(e_s)                       q and v by the head (`larp.heads.base`)
 
-`docs/development/papers/larp.md` says what is published and what is ours.
+`docs/development/papers/larp.md` separates published parts from ours.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from segue.models.base.cold_start import ContentModel
 from segue.models.base.recommender import TrainingOptions
 from segue.models.base.scoring import EmbeddingModel
 from segue.models.larp.config import LARPConfig
-from segue.models.larp.encoders.contract import Encoder, sides_of
-from segue.models.larp.fit import ItemsByEncoder, learn_sides, needed
+from segue.models.larp.encoders.contract import Encoder, encoders_of
+from segue.models.larp.fit import ItemsByEncoder, needed, train_encoders
 from segue.models.larp.heads.base import HEADS, Head
 from segue.models.larp.heads.nearest import Nearest
 from segue.models.larp.pooling import Pooling
@@ -47,32 +47,32 @@ from segue.text.captions import captions
 
 
 class LARP(EmbeddingModel, ContentModel):
-    """Content of all tracks, aligned by playlists, and a top that answers from it."""
+    """Content of all tracks, aligned by playlists, and a head that ranks by it."""
 
     name: ClassVar[str] = "larp"
     Config = LARPConfig
     config: LARPConfig
     content: Float32
-    """e_s; zeros where nothing is known. (tracks, d)"""
+    """e_s; zeros for unknown content. (tracks, d)"""
     length: float
-    """Mean length of e_s where all sides know a track."""
-    learned: dict[str, dict[str, npt.NDArray[Any]]]
-    """Arrays of each side; none where sides are taken as they are."""
+    """Mean length of e_s of tracks that all encoders know."""
+    encoder_arrays: dict[str, dict[str, npt.NDArray[Any]]]
+    """Arrays of each encoder; empty for frozen encoders."""
     pooling: Pooling | None
-    """What makes a query of its tracks; None: the mean."""
+    """Aggregator of a query's tracks; None: the mean."""
     top: Head
-    told: dict[str, tuple[Int64, Float32]]
-    """After `fit`: by side, rows of the tracks that it knows and their vectors of length 1."""
+    encoder_vectors: dict[str, tuple[Int64, Float32]]
+    """After `fit`: rows of the known tracks and their vectors of length 1, by encoder."""
     held: Int64 | None
-    """After `fit`: tracks that no stage has learned from."""
+    """After `fit`: tracks that all stages held out."""
     lists: Int64 | None
-    """After `fit`: rows of its plays that no stage has learned from."""
+    """After `fit`: rows of its plays that all stages held out."""
 
     def __init__(self, /, **settings: Any) -> None:
         super().__init__(**settings)
-        self.sides: dict[str, Encoder] = sides_of(self.config)
+        self.encoders: dict[str, Encoder] = encoders_of(self.config)
         stages = self.config.stages
-        if not self.sides:
+        if not self.encoders:
             raise ConfigError("neither sound nor text is known", where="LarpConfig")
         if list(stages) != sorted(set(stages), key=("wtc", "ttc", "tpc").index):
             raise ConfigError(
@@ -80,14 +80,14 @@ class LARP(EmbeddingModel, ContentModel):
                 where="LarpConfig",
                 do='name each once, in the order "wtc", "ttc", "tpc"',
             )
-        if len(self.sides) == 1 and "wtc" in stages:
+        if len(self.encoders) == 1 and "wtc" in stages:
             raise ConfigError(
                 'stage "wtc" needs two sides',
                 where="LarpConfig.stages",
                 do='take "ttc" and "tpc", or another side',
             )
-        trained = [name for name, side in self.sides.items() if side.trainable]
-        if len(self.sides) > 1 and not stages:
+        trained = [name for name, side in self.encoders.items() if side.trainable]
+        if len(self.encoders) > 1 and not stages:
             raise ConfigError(
                 "nothing brings the two sides together",
                 where="LarpConfig.stages",
@@ -112,115 +112,117 @@ class LARP(EmbeddingModel, ContentModel):
 
     def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         if self.config.stages:
-            needed(self.sides)  # what is missing is said before hours of listening
+            needed(self.encoders)  # report a missing requirement before hours of audio analysis
         known = self._known(dataset, run)
-        self.learned, self.pooling = {}, None
+        self.encoder_arrays, self.pooling = {}, None
         self.held = self.lists = None
         if self.config.stages:
-            found = learn_sides(self.sides, known, dataset, self.config, run)
-            vectors, self.held, self.lists = found.vectors, found.held, found.lists
-            self.learned, self.pooling = found.arrays, found.pooling
+            trained = train_encoders(self.encoders, known, dataset, self.config, run)
+            vectors, self.held, self.lists = trained.vectors, trained.held, trained.lists
+            self.encoder_arrays, self.pooling = trained.arrays, trained.pooling
         else:
             vectors = {name: _stacked(items) for name, (_, items) in known.items()}
-        self.told = {name: (rows, vectors[name]) for name, (rows, _) in known.items()}
-        content, sides = self._mean(self.told, len(self.catalog))
-        whole = np.linalg.norm(content[sides == len(self.sides)], axis=1)
-        self.length = float(np.float32(whole.mean()))  # as a bundle keeps it
-        self.content = self._evened(content, sides)
+        self.encoder_vectors = {name: (rows, vectors[name]) for name, (rows, _) in known.items()}
+        content, known_counts = self._mean(self.encoder_vectors, len(self.catalog))
+        whole = np.linalg.norm(content[known_counts == len(self.encoders)], axis=1)
+        self.length = float(np.float32(whole.mean()))  # float32, as in a bundle
+        self.content = self._evened(content, known_counts)
         self._learn_top(plays, run)
 
     def _learn_top(self, plays: Any, run: TrainingOptions) -> None:
-        """Let a top learn from the content; held tracks tell when it has."""
+        """Train the head on the content, with early stopping by held-out tracks."""
         top = HEADS[self.config.top]
         if top is Nearest and self.lists is not None:
-            # Tracks of playlists that content has learned from lie nearer than those of new ones.
+            # The encoders' training moved tracks of its playlists closer than those of new ones.
             plays = plays[self.lists]
         self.top = top.learn(self.content, plays, self._top_settings, run.part("top"), self.held)
         self.vectors = self._tracks(self.content)
 
     def with_top(self, top: str, plays: Any, run: TrainingOptions) -> LARP:
-        """The same content, answered from by another top, right after `fit`."""
+        """A model with the same content and another head; call it right after `fit`."""
         other = copy.copy(self)
         other.config = msgspec.structs.replace(self.config, top=top)
         other._learn_top(plays, run)
         return other
 
     def _known(self, dataset: Dataset, run: TrainingOptions) -> ItemsByEncoder:
-        """Rows of the tracks that each side knows, and their items.
+        """Rows of the known tracks and their items, by encoder.
 
         Raises:
-            DataError: a side knows of no track.
+            DataError: an encoder knows no track.
         """
         known: ItemsByEncoder = {}
-        if "text" in self.sides:  # first: what is wrong is found in no time
+        if "text" in self.encoders:  # first, because errors show at once
             known["text"] = self._read(self.catalog.table)
             if not len(known["text"][0]):
                 raise DataError(
                     "no track has a title, an artist or an album",
                     where=dataset.path,
-                    do='take text = "none"' if len(self.sides) > 1 else "give tracks titles",
+                    do='take text = "none"' if len(self.encoders) > 1 else "give tracks titles",
                 )
-        if "sound" in self.sides:
+        if "sound" in self.encoders:
             sounds = audio_features.extracted(dataset, self.sound, run)
             known["sound"] = (
                 sounds.tracks.astype(np.int64),
-                self.sides["sound"].items(sounds.arrays),
+                self.encoders["sound"].items(sounds.arrays),
             )
-        return {name: known[name] for name in self.sides}
+        return {name: known[name] for name in self.encoders}
 
     def _read(self, tracks: pa.Table) -> tuple[Int64, Arrays]:
-        """Rows of the tracks that have captions, and their items."""
-        told = captions(tracks, self.config.template)
-        rows = np.flatnonzero([caption is not None for caption in told])
-        return rows, self.sides["text"].items([told[row] for row in rows])
+        """Rows of the tracks with captions, and their items."""
+        caption_texts = captions(tracks, self.config.template)
+        rows = np.flatnonzero([caption is not None for caption in caption_texts])
+        return rows, self.encoders["text"].items([caption_texts[row] for row in rows])
 
     # Content
 
-    def _mean(self, told: Mapping[str, tuple[Int64, Float32]], count: int) -> tuple[Float32, Int64]:
-        """Mean over all sides, one that does not know a track giving zeros; and how many do.
+    def _mean(
+        self, encoder_vectors: Mapping[str, tuple[Int64, Float32]], count: int
+    ) -> tuple[Float32, Int64]:
+        """Mean over encoders, zeros for unknown tracks; and the number of encoders that know each.
 
         Args:
-            told: by side, rows and their vectors of length 1.
-            count: tracks.
+            encoder_vectors: rows and their vectors of length 1, by encoder.
+            count: number of tracks.
         """
-        width = next(iter(told.values()))[1].shape[1]
-        content, sides = np.zeros((count, width), np.float32), np.zeros(count, np.int64)
-        for rows, vectors in told.values():
-            content[rows] += vectors / np.float32(len(self.sides))
-            sides[rows] += 1
-        return content, sides
+        width = next(iter(encoder_vectors.values()))[1].shape[1]
+        content, known_counts = np.zeros((count, width), np.float32), np.zeros(count, np.int64)
+        for rows, vectors in encoder_vectors.values():
+            content[rows] += vectors / np.float32(len(self.encoders))
+            known_counts[rows] += 1
+        return content, known_counts
 
-    def _evened(self, content: Float32, sides: Int64) -> Float32:
-        """e_s of `_mean`: where one side alone knows a track, as long as of both."""
-        few = (sides > 0) & (sides < len(self.sides))
-        content[few] *= np.float32(self.length * len(self.sides))
+    def _evened(self, content: Float32, known_counts: Int64) -> Float32:
+        """e_s of `_mean`, rescaled for tracks that only one encoder knows."""
+        few = (known_counts > 0) & (known_counts < len(self.encoders))
+        content[few] *= np.float32(self.length * len(self.encoders))
         return content
 
     def _tracks(self, content: Float32) -> Float32:
-        """v(e_s); zeros where nothing is known."""
+        """v(e_s); zeros for unknown content."""
         vectors = self.top.tracks(content)
         vectors[~content.any(axis=1)] = 0
         return vectors
 
     def _placed(self, sounds: Arrays, tracks: pa.Table) -> Float32:
-        """Content of new tracks, from which `with_tracks` makes the rest."""
+        """Content of new tracks, for `with_tracks`."""
         known: ItemsByEncoder = {}
-        if "sound" in self.sides:
-            known["sound"] = np.arange(len(tracks)), self.sides["sound"].items(sounds)
-        if "text" in self.sides:
+        if "sound" in self.encoders:
+            known["sound"] = np.arange(len(tracks)), self.encoders["sound"].items(sounds)
+        if "text" in self.encoders:
             known["text"] = self._read(tracks)
-        told = {}
+        encoder_vectors = {}
         for name, (rows, items) in known.items():
             if self.config.stages:
-                side, d = self.sides[name], self.config.dimensions
-                told[name] = rows, units(side.embed(self.learned[name], items, d))
+                side, d = self.encoders[name], self.config.dimensions
+                encoder_vectors[name] = rows, units(side.embed(self.encoder_arrays[name], items, d))
             else:
-                told[name] = rows, _stacked(items) if len(rows) else self.content[:0]
-        return self._evened(*self._mean(told, len(tracks)))
+                encoder_vectors[name] = rows, _stacked(items) if len(rows) else self.content[:0]
+        return self._evened(*self._mean(encoder_vectors, len(tracks)))
 
     @property
     def placed_by(self) -> int:
-        """Numbers of content."""
+        """Dimensions of content."""
         return int(self.content.shape[1])
 
     def _extend(self, tracks: int) -> None:
@@ -246,7 +248,7 @@ class LARP(EmbeddingModel, ContentModel):
 
     @property
     def _pools(self) -> bool:
-        """Whether an aggregator makes queries; other tops have learned from means."""
+        """Whether an aggregator makes queries; other heads were trained on means."""
         return self.pooling is not None and self.config.top == "item-knn"
 
     def query_vectors(self, queries: Queries) -> Float32:
@@ -278,14 +280,14 @@ class LARP(EmbeddingModel, ContentModel):
         return super().score_candidates(queries, candidates)
 
     def _parts(self, seeds: Int32) -> Float32:
-        """What each track of a history adds to e_p. (seeds, d)"""
+        """Addend of each track of a history to e_p. (seeds, d)"""
         if self._pools:
             assert self.pooling is not None
             return self.pooling.parts(self.content[seeds])
         return self.content[seeds] / np.float32(max(1, len(seeds)))
 
     def _explain(self, query: Query, tracks: Int32) -> list[list[Reason]]:
-        """Each track of the history's part; of tops that learn only their sum."""
+        """The part of each history track; only the sum for trained heads."""
         queries = Queries.of([query])
         seeds = self._known_seeds(queries).values
         if isinstance(self.top, Nearest):
@@ -297,8 +299,11 @@ class LARP(EmbeddingModel, ContentModel):
             scores = self._products(vectors, Ragged.of_lists([tracks]))
             return [[Reason("rest", None, float(score))] for score in scores]
         return [
-            [Reason("track", int(seed), float(part)) for seed, part in zip(seeds, own, strict=True)]
-            for own in parts.T
+            [
+                Reason("track", int(seed), float(part))
+                for seed, part in zip(seeds, track_parts, strict=True)
+            ]
+            for track_parts in parts.T
         ]
 
     # Bundles
@@ -311,7 +316,7 @@ class LARP(EmbeddingModel, ContentModel):
         }
         if self.pooling is not None:
             tensors |= self.pooling.tensors("pooling.")
-        parts = {**self.learned, "top": self.top.arrays}
+        parts = {**self.encoder_arrays, "top": self.top.arrays}
         for prefix, part in parts.items():
             tensors |= {f"{prefix}.{name}": tensor for name, tensor in part.items()}
         return tensors
@@ -325,18 +330,18 @@ class LARP(EmbeddingModel, ContentModel):
         self.vectors = expect(tensors, "vectors", np.float32, count, self.top.outputs(c))
         self.length = float(expect(tensors, "length", np.float32, 1)[0])
         config = self.config
-        self.learned, self.pooling = {}, None
+        self.encoder_arrays, self.pooling = {}, None
         if "tpc" in config.stages and "mean" not in (config.aggregator, config.pooling):
             self.pooling = Pooling.restore(
-                tensors, "pooling.", config.aggregator, len(self.sides), c, config.seeds
+                tensors, "pooling.", config.aggregator, len(self.encoders), c, config.seeds
             )
         if self.config.stages:
-            self.learned = {
+            self.encoder_arrays = {
                 name: side.restore(tensors, f"{name}.", self.config.dimensions)
-                for name, side in self.sides.items()
+                for name, side in self.encoders.items()
             }
 
 
 def _stacked(items: Arrays) -> Float32:
-    """Items that are vectors already, of length 1. (n, numbers)"""
+    """Vectors of a frozen encoder, scaled to length 1. (n, numbers)"""
     return units(np.stack([items[i] for i in range(len(items))]))

@@ -1,4 +1,4 @@
-"""What LARP trains, in torch: a network for each side, their slow copies, queues, aggregators.
+"""LARP's networks in torch: an encoder for audio and text, slow copies, queues, aggregators.
 
 Salganik et al., KDD 2024, section 4; the slow copies and queues are those of He et al. 2020 (MoCo)
 and Li et al. 2021 (ALBEF).
@@ -23,16 +23,16 @@ from segue.nn.tower_network import TowerLayers
 from segue.numeric.arrays import Float32
 
 _COLDEST, _WARMEST = 0.001, 0.5
-"""Bounds of a temperature that is learned."""
+"""Bounds of a trained temperature."""
 
 
 class Mean(nn.Module):
     """a_p: the mean of the seeds."""
 
-    def forward(self, seeds: Tensor, there: Tensor) -> Tensor:
-        """Seeds (rows, most, d), which of them are there (rows, most), to (rows, d)."""
-        some = seeds * there[:, :, None]
-        return some.sum(1) / there.sum(1, keepdim=True).clamp(min=1)
+    def forward(self, seeds: Tensor, valid: Tensor) -> Tensor:
+        """Seeds (rows, most, d) and their mask (rows, most) to (rows, d)."""
+        masked = seeds * valid[:, :, None]
+        return masked.sum(1) / valid.sum(1, keepdim=True).clamp(min=1)
 
 
 class Fusion(Mean):
@@ -48,11 +48,11 @@ class Fusion(Mean):
             nn.init.xavier_normal_(layer.weight)
         nn.init.eye_(self.value.weight)
 
-    def forward(self, seeds: Tensor, there: Tensor) -> Tensor:
+    def forward(self, seeds: Tensor, valid: Tensor) -> Tensor:
         """As `Mean`."""
         logits = self.query(seeds) @ self.key(seeds).transpose(1, 2) / math.sqrt(seeds.shape[2])
-        attention = logits.masked_fill(~there[:, None, :], -1e9).softmax(2)
-        return super().forward(attention @ self.value(seeds), there)
+        attention = logits.masked_fill(~valid[:, None, :], -1e9).softmax(2)
+        return super().forward(attention @ self.value(seeds), valid)
 
 
 class Transformer(Mean):
@@ -64,22 +64,22 @@ class Transformer(Mean):
             d, HEADS, 2 * d, dropout=0.0, batch_first=True, norm_first=True
         )
 
-    def forward(self, seeds: Tensor, there: Tensor) -> Tensor:
+    def forward(self, seeds: Tensor, valid: Tensor) -> Tensor:
         """As `Mean`."""
-        return super().forward(self.layer(seeds, src_key_padding_mask=~there), there)
+        return super().forward(self.layer(seeds, src_key_padding_mask=~valid), valid)
 
 
 class Ordered(Transformer):
-    """The same, told where in the playlist each seed stands, counted back from the last; ours."""
+    """The same with positions, counted back from the last seed; ours."""
 
     def __init__(self, d: int, most: int) -> None:
         super().__init__(d, most)
         self.positions = nn.Parameter(torch.randn(most, d) * 0.02)
 
-    def forward(self, seeds: Tensor, there: Tensor) -> Tensor:
+    def forward(self, seeds: Tensor, valid: Tensor) -> Tensor:
         """As `Mean`."""
-        back = there.sum(1, keepdim=True) - 1 - torch.arange(seeds.shape[1], device=seeds.device)
-        return super().forward(seeds + self.positions[back.clamp(min=0)], there)
+        back = valid.sum(1, keepdim=True) - 1 - torch.arange(seeds.shape[1], device=seeds.device)
+        return super().forward(seeds + self.positions[back.clamp(min=0)], valid)
 
 
 AGGREGATORS: dict[str, Callable[[int, int], Mean]] = {
@@ -91,12 +91,12 @@ AGGREGATORS: dict[str, Callable[[int, int], Mean]] = {
 
 
 class TowerNetwork(TowerLayers):
-    """A tower as a side of LARP (see `larp.encoders.contract.Side`).
+    """A tower as a network of LARP (see `larp.encoders.contract.Encoder`).
 
     Args:
         form, levels, dropout: as for `TowerLayers`.
-        frames: that a step hears of each clip, from anywhere in it; 0: items are vectors.
-        half: whether training convolves in bfloat16.
+        frames: frames of the random crop of each clip in a step; 0: items are vectors.
+        half: whether convolutions in training use bfloat16.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class TowerNetwork(TowerLayers):
     def collate(
         self, items: Sequence[Array], rng: np.random.Generator | None
     ) -> tuple[Tensor, ...]:
-        """Items side by side: crops; or, where nothing is drawn, whole clips and their lengths."""
+        """A batch of items: random crops; or, without `rng`, whole clips and their lengths."""
         if not self.frames:
             return (torch.from_numpy(np.stack(items).astype(np.float32)),)
         if rng is not None:
@@ -125,79 +125,79 @@ class TowerNetwork(TowerLayers):
 
         Args:
             sounds: vectors (tracks, inputs), or clips (tracks, frames, inputs).
-            lengths: frames of each clip, where they are not all. (tracks,)
+            lengths: frames of each padded clip; None: no padding. (tracks,)
         """
         if lengths is None:
-            return self._told(sounds)
-        told = sounds.new_empty(len(sounds), self.form.outputs)
+            return self._outputs(sounds)
+        outputs = sounds.new_empty(len(sounds), self.form.outputs)
         for length in sorted(set(lengths.tolist())):
             at = lengths == length
-            told[at] = self._told(sounds[at, :length])
-        return told
+            outputs[at] = self._outputs(sounds[at, :length])
+        return outputs
 
-    def _told(self, sounds: Tensor) -> Tensor:
+    def _outputs(self, sounds: Tensor) -> Tensor:
         half = self.halved and self.training
         with torch.autocast(sounds.device.type, torch.bfloat16, enabled=half):
             return super().forward(sounds, sounds.new_zeros(len(sounds), 0)).float()
 
 
 class LarpNetwork(nn.Module):
-    """Everything that a stage changes.
+    """All trainable state of a stage.
 
     Args:
-        sides: a network for each side (see `larp.encoders.contract.Side`).
-        tracks: that are learned from.
+        networks: network of each encoder (see `larp.encoders.contract.Encoder`).
+        tracks: number of training tracks.
         config: settings.
     """
 
     tau: Tensor
     """τ."""
     queues: Tensor
-    """Slow features of each side. (sides, queue, d)"""
+    """Slow features by encoder. (encoders, queue, d)"""
     queued: Tensor
-    """Whose they are; -1 is nobody. (queue,)"""
+    """Track of each entry; -1 for an empty one. (queue,)"""
     at: Tensor
-    """Where the oldest of them stand. ()"""
+    """Index of the oldest entry. ()"""
     tables: Tensor
-    """A and T. (sides, tracks, d)"""
+    """A and T. (encoders, tracks, d)"""
 
-    def __init__(self, sides: Sequence[nn.Module], tracks: int, config: LARPConfig) -> None:
+    def __init__(self, networks: Sequence[nn.Module], tracks: int, config: LARPConfig) -> None:
         super().__init__()
         self.config = config
-        d, count = config.dimensions, len(sides)
-        self.fast = nn.ModuleList(sides)
-        # Without momentum they are the fast ones; copies would only cost time and memory.
-        self.slow = nn.ModuleList(copy.deepcopy(side) for side in sides if config.momentum)
+        d, count = config.dimensions, len(networks)
+        self.fast = nn.ModuleList(networks)
+        # Without momentum the fast networks serve as slow ones, without copies.
+        self.slow = nn.ModuleList(copy.deepcopy(side) for side in networks if config.momentum)
         self.slow.requires_grad_(False)
-        self.aggregators = nn.ModuleList()  # until the stage that has playlists
-        told = torch.tensor(float(config.temperature))
+        self.aggregators = nn.ModuleList()  # empty until the stage with playlists
+        start = torch.tensor(float(config.temperature))
         if config.learned_temperature:
-            self.register_parameter("tau", nn.Parameter(told))
+            self.register_parameter("tau", nn.Parameter(start))
         else:
-            self.register_buffer("tau", told)
+            self.register_buffer("tau", start)
         queues = functional.normalize(torch.randn(count, config.queue, d), dim=2)
         self.register_buffer("queues", queues)
-        self.register_buffer("queued", torch.full((config.queue,), -1))  # nobody's
+        self.register_buffer("queued", torch.full((config.queue,), -1))  # empty
         self.register_buffer("at", torch.tensor(0))
         self.register_buffer("tables", torch.zeros(count, tracks, d))
 
     def aggregate(self) -> None:
-        """Begin to make playlists of tracks."""
+        """Add the aggregators."""
         kind, config = AGGREGATORS[self.config.aggregator], self.config
         device = self.tau.device
         self.aggregators.extend(kind(config.dimensions, config.seeds).to(device) for _ in self.fast)
 
     @torch.no_grad()
     def bound(self) -> None:
-        """Take a learned τ back into its bounds, where gradients reach it still."""
+        """Clamp a trained τ to its bounds."""
         self.tau.clamp_(_COLDEST, _WARMEST)
 
-    def learned(self) -> Iterator[nn.Parameter]:
-        """What gradients reach."""
+    def trainable(self) -> Iterator[nn.Parameter]:
+        """Parameters with gradients."""
         return (p for p in self.parameters() if p.requires_grad)
 
     def features(self, batches: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-        """By each side, of length 1. (rows, d) each"""
+        """Features by encoder, of length 1. (rows, d) each"""
         return [
             functional.normalize(side(*batch), dim=1)
             for side, batch in zip(self.fast, batches, strict=True)
@@ -205,7 +205,7 @@ class LarpNetwork(nn.Module):
 
     @torch.no_grad()
     def slow_features(self, batches: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-        """The same by the slow networks."""
+        """Features by the slow networks."""
         return [
             functional.normalize(side(*batch), dim=1)
             for side, batch in zip(self.slow or self.fast, batches, strict=True)
@@ -213,7 +213,7 @@ class LarpNetwork(nn.Module):
 
     @torch.no_grad()
     def follow(self) -> None:
-        """Slow networks come nearer: θ' = m θ' + (1 − m) θ; running levels are taken over."""
+        """Update the slow networks: θ' = m θ' + (1 − m) θ; running statistics are copied."""
         if not self.slow:
             return
         for slow, fast in zip(self.slow.parameters(), self.fast.parameters(), strict=True):
@@ -223,11 +223,11 @@ class LarpNetwork(nn.Module):
 
     @torch.no_grad()
     def enqueue(self, slow: Sequence[Tensor], tracks: Tensor) -> None:
-        """The newest slow features take the places of the oldest.
+        """Replace the oldest slow features by the newest.
 
         Args:
-            slow: by each side. (rows, d) each
-            tracks: whose they are. (rows,)
+            slow: slow features by encoder. (rows, d) each
+            tracks: track of each row. (rows,)
         """
         size = len(self.queued)
         if not size:
@@ -241,30 +241,30 @@ class LarpNetwork(nn.Module):
 
     @torch.no_grad()
     def remember(self, fast: Sequence[Tensor], tracks: Tensor) -> None:
-        """The tables A and T hold the latest features of every track."""
+        """Store the latest features of tracks in the tables A and T."""
         for table, features in zip(self.tables, fast, strict=True):
             table[tracks] = features.detach().to(table.dtype)
 
-    def pooled(self, tracks: Tensor, there: Tensor) -> list[Tensor]:
+    def pooled(self, tracks: Tensor, valid: Tensor) -> list[Tensor]:
         """a_p and t_p, of length 1, from the tables. (rows, d) each
 
         Args:
             tracks: seeds. (rows, most)
-            there: which of them are. (rows, most)
+            valid: mask of the seeds. (rows, most)
         """
         return [
-            functional.normalize(pool(table[tracks], there), dim=1)
+            functional.normalize(pool(table[tracks], valid), dim=1)
             for pool, table in zip(self.aggregators, self.tables, strict=True)
         ]
 
 
 def pooling_of(network: LarpNetwork) -> Pooling | None:
-    """The aggregators of a network, where queries are made by them."""
+    """The aggregators of a network; None if queries are means."""
     config = network.config
     if config.pooling == "mean" or config.aggregator == "mean" or not len(network.aggregators):
         return None
-    sides = [
+    arrays = [
         {name: value.detach().cpu().numpy() for name, value in pool.state_dict().items()}
         for pool in network.aggregators
     ]
-    return Pooling(config.aggregator, sides, config.seeds)
+    return Pooling(config.aggregator, arrays, config.seeds)

@@ -1,12 +1,12 @@
-"""What makes a query of its tracks, by an aggregator that training has learned. Numpy alone.
+"""Trained aggregators that make a query vector of its tracks, in numpy.
 
 The aggregators of `larp.network`, with A the content of the tracks, of length 1 (n, d):
 
     fusion        F = softmax( A W_Qᵀ (A W_Kᵀ)ᵀ / √d ) A W_Vᵀ
     transformer   F = a layer of a transformer over A
-    ordered       the same over the last tracks, told how far from the last each stands
+    ordered       the same over the last tracks, with positions counted from the last
 
-    e_p = mean over the sides of  F̄ / |F̄|,   F̄ the mean of the rows of F
+    e_p = mean over the encoders of  F̄ / |F̄|,   F̄ the mean of the rows of F
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from segue.numeric.arrays import Float32
 from segue.numeric.tensors import expect
 
 HEADS = 4
-"""Of a transformer."""
+"""Attention heads of the transformer."""
 _EPSILON = 1e-5
 
 
@@ -45,16 +45,16 @@ def shapes_of(kind: str, d: int, most: int) -> dict[str, tuple[int, ...]]:
 
 
 class Pooling:
-    """Aggregators of all sides.
+    """Aggregators of all encoders.
 
     Args:
         kind: "fusion", "transformer" or "ordered".
-        sides: arrays of each, float32.
+        encoders: arrays of each encoder's aggregator, float32.
         most: |J|.
     """
 
-    def __init__(self, kind: str, sides: Sequence[Mapping[str, Float32]], most: int) -> None:
-        self.kind, self.sides, self.most = kind, sides, most
+    def __init__(self, kind: str, encoders: Sequence[Mapping[str, Float32]], most: int) -> None:
+        self.kind, self.encoders, self.most = kind, encoders, most
 
     @classmethod
     def restore(
@@ -62,49 +62,51 @@ class Pooling:
         tensors: Mapping[str, npt.NDArray[Any]],
         prefix: str,
         kind: str,
-        sides: int,
+        encoders: int,
         d: int,
         most: int,
     ) -> Self:
-        """From tensors named by prefix, side and array.
+        """Restore from tensors named by prefix, encoder and array.
 
         Raises:
             BundleError: one is missing or does not fit.
         """
         shapes = shapes_of(kind, d, most)
-        found = [
+        arrays = [
             {n: expect(tensors, f"{prefix}{i}.{n}", np.float32, *s) for n, s in shapes.items()}
-            for i in range(sides)
+            for i in range(encoders)
         ]
-        return cls(kind, found, most)
+        return cls(kind, arrays, most)
 
     def tensors(self, prefix: str) -> dict[str, Float32]:
-        """As `restore` takes them."""
+        """Tensors for `restore`."""
         return {
-            f"{prefix}{i}.{n}": a for i, arrays in enumerate(self.sides) for n, a in arrays.items()
+            f"{prefix}{i}.{n}": a
+            for i, arrays in enumerate(self.encoders)
+            for n, a in arrays.items()
         }
 
     def parts(self, content: Float32) -> Float32:
-        """What each track of a query adds to e_p; their sum is e_p.
+        """Addend of each track of a query to e_p; their sum is e_p.
 
         Args:
-            content: of the tracks in their order, none of them zeros. (n, d), n > 0
+            content: content of the tracks in order, none of them zeros. (n, d), n > 0
 
         Returns:
-            (n, d); of tracks that are too far back for "ordered", zeros
+            (n, d); zeros for tracks that are too far back for "ordered"
         """
         lengths = np.linalg.norm(content, axis=1, keepdims=True)
         units: Float32 = (content / lengths).astype(np.float32)
         parts: Float32 = np.zeros_like(units)
         first = max(0, len(units) - self.most) if self.kind == "ordered" else 0
-        for arrays in self.sides:
+        for arrays in self.encoders:
             rows = self._rows(units[first:], arrays)
             length = max(float(np.linalg.norm(rows.sum(axis=0))), 1e-12)
-            parts[first:] += rows / np.float32(length * len(self.sides))
+            parts[first:] += rows / np.float32(length * len(self.encoders))
         return parts
 
     def _rows(self, x: Float32, a: Mapping[str, Float32]) -> Float32:
-        """Rows that add up to n F̄, by the track that they come from."""
+        """Rows that add up to n F̄, one for each track."""
         if self.kind == "fusion":
             logits = (x @ a["query.weight"].T) @ (x @ a["key.weight"].T).T
             logits /= np.float32(np.sqrt(x.shape[1]))

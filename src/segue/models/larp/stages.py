@@ -30,35 +30,35 @@ class TrainingStages:
     """All stages, one after the other, on the same network.
 
     Args:
-        sides: what hears and reads.
-        learned: to learn from.
-        held: to stop by.
+        encoders: encoders of audio and text.
+        examples: training examples.
+        held: held-out playlists for early stopping.
         config: settings.
-        run: facts of the run.
-        fingerprint: of the dataset, whose sounds and captions the items are.
+        run: options of the run.
+        fingerprint: fingerprint of the dataset.
     """
 
     def __init__(
         self,
-        sides: Sequence[Encoder],
-        learned: TrainingExamples,
+        encoders: Sequence[Encoder],
+        examples: TrainingExamples,
         held: HeldOutPlaylists,
         config: LARPConfig,
         run: TrainingOptions,
         fingerprint: str = "",
     ) -> None:
-        self.learned, self.held, self.config, self.run = learned, held, config, run
+        self.examples, self.held, self.config, self.run = examples, held, config, run
         self.fingerprint = fingerprint
         with torch.random.fork_rng():
             torch.manual_seed(run.seed)
             networks = [
                 side.network(items, config.dimensions, config.dropout)
-                for side, items in zip(sides, learned.items, strict=True)
+                for side, items in zip(encoders, examples.items, strict=True)
             ]
-            self.network = LarpNetwork(networks, len(learned), config)
+            self.network = LarpNetwork(networks, len(examples), config)
 
     def train(self) -> None:
-        """Leave in the network the best epoch of the last stage.
+        """Train the network; it ends with the best epoch of the last stage.
 
         Raises:
             ConfigError: it diverged.
@@ -71,7 +71,7 @@ class TrainingStages:
             ):
                 training = StageTraining(
                     self.network,
-                    self.learned,
+                    self.examples,
                     self.held,
                     self.config,
                     self.config.stages[:number],
@@ -88,31 +88,31 @@ class TrainingStages:
         note(f"larp {stage} {line}", show=self.run.progress)
 
     def _identity(self, number: int) -> str:
-        """Of the first stages: what they depend on, so that others may go on from them."""
+        """Hash of all that the first stages depend on, so that other runs may resume from them."""
         config = msgspec.structs.replace(self.config, stages=self.config.stages[:number])
-        told = msgspec.structs.asdict(config)
+        settings = msgspec.structs.asdict(config)
         later = {"dropoutnet", "clcrec"}
-        if config.top != "nearest":  # which tells when a stage ends
+        if config.top != "nearest":  # which decides when a stage ends
             later |= {"top", "nearest"}
         if "tpc" not in config.stages:
             later |= {"aggregator", "pooling", "seeds"}
-        shown = {name: value for name, value in told.items() if name not in later}
+        shown = {name: value for name, value in settings.items() if name not in later}
         digest = hashlib.sha256(repr((shown, self.run.seed, self.fingerprint)).encode())
-        for part in (self.learned, self.held.material):
+        for part in (self.examples, self.held.examples):
             shared = part.playlists
             for array in (part.tracks, shared.offsets, shared.tracks):
                 digest.update(array.tobytes())
         return digest.hexdigest()
 
     def arrays(self) -> list[dict[str, npt.NDArray[np.generic]]]:
-        """Arrays of each side's network."""
-        sides: list[Any] = list(self.network.fast)
-        return [side.arrays() for side in sides]
+        """Arrays of each encoder's network."""
+        encoders: list[Any] = list(self.network.fast)
+        return [side.arrays() for side in encoders]
 
     def pooling(self) -> Pooling | None:
-        """What makes a query of its tracks; None: the mean."""
+        """Aggregator of a query's tracks; None: the mean."""
         return pooling_of(self.network)
 
     def embedded(self, side: int, items: Arrays) -> Float32:
-        """What a side tells of some tracks, of length 1. (n, d)"""
+        """Vectors of tracks by one encoder, of length 1. (n, d)"""
         return embedded(self.network.fast[side], items)

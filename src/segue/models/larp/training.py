@@ -1,4 +1,4 @@
-"""Training of LARP with torch: a stage after the other, each with its epochs and checkpoint."""
+"""Training of LARP with torch, one stage at a time, each with epochs and a checkpoint."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ from segue.numeric.arrays import Float32, Int64
 from segue.numeric.vectors import units
 
 _SOFTENED = 2
-"""Epochs in which α rises to its value."""
+"""Epochs of the linear rise of α."""
 _LAST = 0.02
-"""Share of the largest step that is left at the end of a stage."""
+"""Share of the largest step size at the end of a stage."""
 _AT_ONCE = 64
 
 
 class HeldOutPlaylists(NamedTuple):
-    """Playlists of tracks that training never sees; they tell when a stage ends.
+    """Held-out playlists and tracks, for early stopping.
 
     Attributes:
-        material: the tracks.
-        shown, wanted: places of its tracks for each playlist: seeds, and what they should find.
+        examples: the tracks.
+        shown, targets: indexes of each playlist's seeds, and of the tracks to find.
     """
 
-    material: TrainingExamples
+    examples: TrainingExamples
     shown: list[Int64]
-    wanted: list[Int64]
+    targets: list[Int64]
 
 
 @torch.no_grad()
 def embedded(side: Any, items: Arrays) -> Float32:
-    """What a trained side tells of some tracks, of length 1. (n, d)"""
+    """Vectors of tracks by a trained network, of length 1. (n, d)"""
     side.train(False)
     device = next(side.parameters()).device
     parts = []
     for start in range(0, len(items), _AT_ONCE):
-        some = [items[i] for i in range(start, min(start + _AT_ONCE, len(items)))]
-        batch = [tensor.to(device) for tensor in side.collate(some, None)]
+        batch_items = [items[i] for i in range(start, min(start + _AT_ONCE, len(items)))]
+        batch = [tensor.to(device) for tensor in side.collate(batch_items, None)]
         parts.append(nn.functional.normalize(side(*batch).float(), dim=1).cpu())
     return torch.cat(parts).numpy()
 
@@ -60,12 +60,12 @@ class StageTraining(Training):
     """One stage.
 
     Args:
-        network: that earlier stages have changed.
-        learned, held: what is learned from and stopped by.
+        network: network after the earlier stages.
+        examples, held: training examples, and held-out playlists for early stopping.
         config: settings.
-        stages: whose losses are added up, this one's last.
-        seed: of everything random.
-        identity: of the stage and all before it.
+        stages: stages whose losses add up, this one last.
+        seed: random seed.
+        identity: hash of this stage and all before it.
     """
 
     network: LarpNetwork
@@ -73,7 +73,7 @@ class StageTraining(Training):
     def __init__(
         self,
         network: LarpNetwork,
-        learned: TrainingExamples,
+        examples: TrainingExamples,
         held: HeldOutPlaylists,
         config: LARPConfig,
         stages: Sequence[Stage],
@@ -85,10 +85,10 @@ class StageTraining(Training):
         if stages[-1] == "tpc":
             torch.manual_seed(self.seed)
             network.aggregate()
-        self.learned, self.held, self.config, self.stages = learned, held, config, stages
+        self.examples, self.held, self.config, self.stages = examples, held, config, stages
         self.identity = identity
         self.optimiser = RowAdamW(
-            network.learned(),
+            network.trainable(),
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
             betas=(0.9, 0.99),
@@ -99,10 +99,10 @@ class StageTraining(Training):
     def steps(self, rng: np.random.Generator) -> Iterator[tuple[Tensor, float]]:
         if not self.epoch and self.stages[-1] == "tpc":
             self._fill_tables()
-        # Without "wtc" a track that shares no playlist has no loss.
-        some = np.arange(len(self.learned))
+        # Without "wtc" only tracks that share a playlist have a loss.
+        indexes = np.arange(len(self.examples))
         order = rng.permutation(
-            some if "wtc" in self.stages else self.learned.playlists.partnered()
+            indexes if "wtc" in self.stages else self.examples.playlists.partnered()
         )
         steps = max(1, round(len(order) / self.config.batch))
         for step, at in enumerate(np.array_split(order, steps)):
@@ -112,13 +112,14 @@ class StageTraining(Training):
             soft = self.config.soft * min(1.0, (self.epoch + step / steps) / _SOFTENED)
             yield self._step(at, soft, rng), 1 / steps
 
-    def descend(self, loss: Tensor) -> None:
-        super().descend(loss)
+    def descend(self, loss: Tensor) -> bool:
+        stepped = super().descend(loss)
         self.network.bound()
+        return stepped
 
     def _step(self, at: Int64, soft: float, rng: np.random.Generator) -> Tensor:
-        """A step of the optimiser on some tracks and, from "ttc" on, a partner of each."""
-        network, playlists = self.network, self.learned.playlists
+        """An optimiser step on tracks and, from "ttc" on, on a partner of each."""
+        network, playlists = self.network, self.examples.playlists
         entries = np.zeros((2, 0), np.int64)
         if self.stages[-1] != "wtc":
             shared = np.diff(playlists.starts)[at] > 0
@@ -152,34 +153,34 @@ class StageTraining(Training):
         return loss
 
     def _within(self, batch: _Batch) -> Tensor:
-        """WTC of all rows. A track that is twice among the candidates is no negative of itself."""
-        own = np.arange(len(batch.tracks))
+        """WTC of all rows. Other copies of a track among the candidates are no negatives."""
+        diagonal = np.arange(len(batch.tracks))
         same = batch.candidates == batch.tracks[:, None] if self.config.spare else None
-        return self._across(batch, own, own, same)
+        return self._across(batch, diagonal, diagonal, same)
 
     def _tracks(self, batch: _Batch, rows: Int64, entries: Int64) -> Tensor:
-        """TTC of the rows that have a partner: those of `rows[0]` with those of `rows[1]`."""
-        playlists = self.learned.playlists
+        """TTC of the rows with a partner: `rows[0]` with `rows[1]`."""
+        playlists = self.examples.playlists
         at = rows.ravel()
         spared = None
         if self.config.spare:
             spared = self._inside(playlists.owners[entries.ravel()], batch.candidates)
-        elif len(batch.fast) == 1:  # its own features would be the hardest negative of all
+        elif len(batch.fast) == 1:  # the track itself would be the hardest negative
             spared = batch.candidates == batch.tracks[at][:, None]
         return self._across(batch, at, rows[::-1].ravel(), spared)
 
     def _playlists(
         self, batch: _Batch, rows: Int64, entries: Int64, rng: np.random.Generator
     ) -> Tensor:
-        """TPC of both tracks of each pair, each with playlists of their own."""
+        """TPC of both tracks of each pair, each with a playlist."""
         ordered = self.config.aggregator == "ordered"
         losses = []
-        for at, own in zip(rows, entries, strict=True):
-            seeds = self.learned.playlists.seeds(own, self.config.seeds, rng, ordered=ordered)
-            pooled = self.network.pooled(self._on(seeds.tracks), self._on(seeds.there))
+        for at, anchors in zip(rows, entries, strict=True):
+            seeds = self.examples.playlists.seeds(anchors, self.config.seeds, rng, ordered=ordered)
+            pooled = self.network.pooled(self._on(seeds.tracks), self._on(seeds.valid))
             spared = None
             if self.config.spare:
-                spared = self._inside(self.learned.playlists.owners[own], batch.tracks[at])
+                spared = self._inside(self.examples.playlists.owners[anchors], batch.tracks[at])
             fast = [features[self._on(at)] for features in batch.fast]
             losses.append(track_playlist(pooled, fast, self.network.tau, self._maybe(spared)))
         return torch.stack(losses).mean()
@@ -197,18 +198,18 @@ class StageTraining(Training):
         )
 
     def _inside(self, playlists: Int64, tracks: Int64) -> Bools:
-        """Which of some tracks, -1 is none, each playlist has."""
+        """Mask of the tracks in each playlist; a track of -1 is in none."""
         known = np.maximum(tracks, 0)
-        found = self.learned.playlists.inside(playlists, known, len(self.learned))
-        return found & (tracks >= 0)
+        mask = self.examples.playlists.inside(playlists, known, len(self.examples))
+        return mask & (tracks >= 0)
 
     def _batch(
         self, side: int, tracks: Int64, rng: np.random.Generator | None
     ) -> tuple[Tensor, ...]:
-        items = self.learned.items[side]
-        some = [items[int(i)] for i in tracks]
+        items = self.examples.items[side]
+        batch_items = [items[int(i)] for i in tracks]
         network: Any = self.network.fast[side]
-        return tuple(tensor.to(self.device) for tensor in network.collate(some, rng))
+        return tuple(tensor.to(self.device) for tensor in network.collate(batch_items, rng))
 
     def _on(self, array: npt.NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
@@ -217,9 +218,9 @@ class StageTraining(Training):
         return None if array is None else self._on(array)
 
     def _fill_tables(self) -> None:
-        """The latest features of every track, before the first playlist is made of them."""
+        """Fill the tables with the features of every track, before the first aggregation."""
         for side, (network, items) in enumerate(
-            zip(self.network.fast, self.learned.items, strict=True)
+            zip(self.network.fast, self.examples.items, strict=True)
         ):
             self.network.tables[side] = self._on(embedded(network, items))
         self.network.train()
@@ -227,50 +228,51 @@ class StageTraining(Training):
     # Validation
 
     def validate(self) -> tuple[float, str] | None:
-        """Recall@10 of the held playlists' other tracks, among all held tracks.
+        """Recall@10 of the held-out playlists' targets among all held-out tracks.
 
-        By what answers where that is "nearest"; else by products, since other tops learn later.
+        The head "nearest" ranks by its own scores; else products rank, because other heads train
+        later.
         """
         if not self.held.shown:
             return None
         content = np.mean(
             [
                 embedded(side, items)
-                for side, items in zip(self.network.fast, self.held.material.items, strict=True)
+                for side, items in zip(self.network.fast, self.held.examples.items, strict=True)
             ],
             axis=0,
         )
         if self.config.top == "nearest":
-            told = self.config.nearest.temperature
-            choices = CHOICES if told is None else (told,)
-            recalls = recalls_by(choices, units(content), self.held.shown, self.held.wanted)
-            found = float(recalls.max())
+            temperature = self.config.nearest.temperature
+            choices = CHOICES if temperature is None else (temperature,)
+            recalls = recalls_by(choices, units(content), self.held.shown, self.held.targets)
+            quality = float(recalls.max())
         else:
-            found = self._recall(content)
-        return found, f"recall@{HITS} {found:.4f}"
+            quality = self._recall(content)
+        return quality, f"recall@{HITS} {quality:.4f}"
 
     def _recall(self, content: Float32) -> float:
-        """By products of queries and tracks."""
+        """Mean recall by products of queries and tracks."""
         recalls = []
         pooling = pooling_of(self.network)
-        for shown, wanted in zip(self.held.shown, self.held.wanted, strict=True):
+        for shown, targets in zip(self.held.shown, self.held.targets, strict=True):
             seeds = content[shown]
             query = seeds.mean(axis=0) if pooling is None else pooling.parts(seeds).sum(axis=0)
-            recalls.append(recall(content @ query, shown, wanted))
+            recalls.append(recall(content @ query, shown, targets))
         return float(np.mean(recalls))
 
     def arrays(self, state: dict[str, Tensor]) -> dict[str, Float32]:
-        """Leaves the state in the network, for the next stage."""
+        """Load the state into the network, for the next stage."""
         self.network.load_state_dict(state)
         return {}
 
 
 class _Batch(NamedTuple):
-    """A step: what is in it, and its features by each side."""
+    """Tracks of a step, and their features by encoder."""
 
     tracks: Int64
     candidates: Int64
-    """Tracks of the batch and of the queue, -1 where it holds nobody's features yet."""
+    """Tracks of the batch and of the queue; -1 for an empty entry of the queue."""
     fast: list[Tensor]
     slow: list[Tensor]
     slow_candidates: list[Tensor]
@@ -278,7 +280,7 @@ class _Batch(NamedTuple):
 
 
 def _step_size(done: float, warm_up: float) -> float:
-    """How large a step is, after a share of the stage: it grows, and falls as a cosine does."""
+    """Step size after a share of the stage: linear warm-up, then cosine decay."""
     if done < warm_up:
         return max(done / warm_up, _LAST)
     part = (done - warm_up) / (1 - warm_up)

@@ -60,22 +60,22 @@ class Windows:
         window = (np.cumsum(pieces) - pieces)[owners] + piece
         lengths = np.bincount(window, minlength=int(pieces.sum()))
         column = np.arange(len(window)) - (np.cumsum(lengths) - lengths)[window]
-        kept_windows = lengths > 1
-        row = (np.cumsum(kept_windows) - 1)[window]
-        in_window = kept_windows[window]
-        shape = (int(kept_windows.sum()), length)
+        long_enough = lengths > 1
+        row = (np.cumsum(long_enough) - 1)[window]
+        in_window = long_enough[window]
+        shape = (int(long_enough.sum()), length)
         grid, negative_grid = np.zeros(shape, np.int32), np.zeros(shape, np.bool_)
         grid[row[in_window], column[in_window]] = tracks[in_window]
         negative_grid[row[in_window], column[in_window]] = negative[in_window]
-        lengths = lengths[kept_windows].astype(np.int64)
+        lengths = lengths[long_enough].astype(np.int64)
         spans, long_term = sessions.pasts(MAX_PAST)
         spans = np.concatenate([spans, np.zeros((dataset.playlist_count, 2), np.int64)])
         return cls(
             grid,
             negative_grid,
             lengths,
-            np.repeat(starts, pieces)[kept_windows],
-            np.repeat(spans, pieces, axis=0)[kept_windows],
+            np.repeat(starts, pieces)[long_enough],
+            np.repeat(spans, pieces, axis=0)[long_enough],
             long_term,
         )
 
@@ -102,6 +102,19 @@ class Windows:
     @property
     def _places(self) -> Int64:
         return np.arange(self.tracks.shape[1])
+
+    def with_targets(self, config: SequenceConfig) -> Windows:
+        """The windows that hold something to predict: a track that differs from those before it."""
+        positive = self.valid & ~self.negative
+        read = positive if config.history == "positive" else self.valid
+        tracks = np.sort(np.where(read, self.tracks, -1), axis=1)
+        distinct = (tracks[:, :1] >= 0).sum(axis=1) + (
+            (tracks[:, 1:] > tracks[:, :-1]) & (tracks[:, 1:] >= 0)
+        ).sum(axis=1)
+        keep = distinct > 1
+        if config.targets == "next-positive":
+            keep &= positive[:, 1:].any(axis=1)
+        return self.take(np.flatnonzero(keep))
 
     def parted(self, rng: np.random.Generator) -> tuple[Windows, Windows]:
         """Training windows, and validation windows for early stopping: the latest, else any."""

@@ -11,87 +11,85 @@ from segue.errors import ConfigError
 
 
 class SequenceConfig(Config, frozen=True):
-    """Settings that all sequence models have."""
+    """Common settings of the sequence models."""
 
     factors: Annotated[
         int,
         Meta(ge=1, le=4096, description="length of a track's vector"),
         Search(choices=(32, 64, 128, 256)),
     ] = 64
-    blocks: Annotated[
-        int, Meta(ge=1, le=32, description="layers, one after another"), Search(1, 3)
-    ] = 2
+    blocks: Annotated[int, Meta(ge=1, le=32, description="number of layers"), Search(1, 3)] = 2
     length: Annotated[
         int,
-        Meta(ge=2, le=1000, description="tracks of a history that are read, the last ones"),
+        Meta(ge=2, le=1000, description="maximum number of input tracks, the last of a history"),
         Search(10, 100, log=True),
     ] = 20
-    dropout: Annotated[
-        float, Meta(ge=0, lt=1, description="share of numbers left out"), Search(0, 0.6)
-    ] = 0.2
+    dropout: Annotated[float, Meta(ge=0, lt=1, description="dropout rate"), Search(0, 0.6)] = 0.2
     history: Annotated[
         Literal["all", "positive"],
-        Meta(description='"positive": skipped and disliked tracks are neither read nor learned'),
+        Meta(description='"positive": without skipped and disliked tracks'),
     ] = "all"
     read_skips: Annotated[
-        bool, Meta(description="whether the model is told which tracks of a history were skipped")
+        bool, Meta(description="whether inputs mark the skipped tracks of a history")
     ] = False
     read_past: Annotated[
         bool,
-        Meta(description="whether what a listener played in earlier sessions may be ranked higher"),
+        Meta(description="whether tracks of the listener's earlier sessions may rank higher"),
     ] = True
     half_life: Annotated[
         float,
-        Meta(gt=0, le=1e6, description="listens after which a play of the past counts half"),
+        Meta(gt=0, le=1e6, description="listens after which an earlier play counts half"),
         Search(10, 1000, log=True),
     ] = 100.0
     targets: Annotated[
         Literal["next", "next-positive"],
-        Meta(description="what is learned to come next: any track, or the next one not skipped"),
+        Meta(description="training target: the next track, or the next one not skipped"),
     ] = "next"
     loss: Annotated[
         Literal["sampled", "full"],
-        Meta(description="softmax over drawn tracks and the right one, or over the whole catalog"),
+        Meta(description="softmax over the target and sampled negatives, or over the catalog"),
     ] = "sampled"
     negatives: Annotated[
         int,
-        Meta(ge=1, le=1_000_000, description="tracks drawn for a step, evenly"),
+        Meta(ge=1, le=1_000_000, description="uniformly sampled negatives of a step"),
         Search(64, 4096, log=True),
     ] = 512
     redraw: Annotated[
-        Literal["batch", "epoch"], Meta(description="how often they are drawn anew")
+        Literal["batch", "epoch"], Meta(description="how often negatives are sampled")
     ] = "batch"
     in_batch: Annotated[
-        bool, Meta(description="whether the other targets of a step count as drawn, too")
+        bool, Meta(description="whether the other targets of a step are negatives, too")
     ] = False
     log_q: Annotated[
         bool,
-        Meta(
-            description="whether scores of drawn tracks are corrected by their chance to be drawn"
-        ),
+        Meta(description="whether scores of negatives are corrected by their sampling probability"),
     ] = False
     skip_weight: Annotated[
         float, Meta(ge=0, description="weight of the skip-informed loss"), Search(0.03, 3, log=True)
     ] = 0.0
     skip_context: Annotated[
         Literal["hidden", "item"],
-        Meta(description="what skipped tracks are moved away from: state, or current track"),
+        Meta(description="vector that skipped tracks move away from: state, or current track"),
     ] = "hidden"
-    temperature: Annotated[float, Meta(gt=0, description="of the skip-informed loss")] = 0.1
+    temperature: Annotated[
+        float, Meta(gt=0, description="temperature of the skip-informed loss")
+    ] = 0.1
     feedback_weight: Annotated[
         float,
-        Meta(ge=0, description="weight of a head that tells whether a track will be skipped"),
+        Meta(ge=0, description="weight of a head that predicts skips"),
         Search(0.03, 3, log=True),
     ] = 0.0
     twin_weight: Annotated[
         float,
-        Meta(ge=0, description="weight of an encoder of the skipped tracks alone (PNFRec)"),
+        Meta(ge=0, description="weight of a second encoder of the skipped tracks only (PNFRec)"),
         Search(0.03, 3, log=True),
     ] = 0.0
-    epochs: Annotated[int, Meta(ge=1, description="passes over the sessions, at most")] = 20
+    epochs: Annotated[int, Meta(ge=1, description="maximum number of passes over the sessions")] = (
+        20
+    )
     patience: Annotated[
         int,
-        Meta(ge=0, description="epochs without gain on validation before it stops; 0: never"),
+        Meta(ge=0, description="epochs without gain on validation before training ends; 0: never"),
     ] = 2
     batch: Annotated[
         int,
@@ -100,13 +98,13 @@ class SequenceConfig(Config, frozen=True):
     ] = 128
     precision: Annotated[
         Literal["float32", "bfloat16"],
-        Meta(description="of products in training; bfloat16 pays on large models and devices"),
+        Meta(description="precision of training; bfloat16 pays on large models and devices"),
     ] = "float32"
     learning_rate: Annotated[
-        float, Meta(gt=0, description="size of a step"), Search(5e-4, 0.03, log=True)
+        float, Meta(gt=0, description="step size"), Search(5e-4, 0.03, log=True)
     ] = 0.005
     mask_share: Annotated[
-        float, Meta(ge=0, le=1, description="share of tracks that bert4rec hides besides the last")
+        float, Meta(ge=0, le=1, description="share of tracks that bert4rec masks besides the last")
     ] = 0.15
 
 
@@ -114,9 +112,13 @@ class TransformerConfig(SequenceConfig, frozen=True):
     """Settings of `sasrec` and `bert4rec`."""
 
     heads: Annotated[
-        int, Meta(ge=1, description="of attention; divide factors"), Search(choices=(1, 2, 4))
+        int,
+        Meta(ge=1, description="attention heads; they divide factors"),
+        Search(choices=(1, 2, 4)),
     ] = 2
-    width: Annotated[int, Meta(ge=1, le=65536, description="of the layer between, in factors")] = 2
+    width: Annotated[
+        int, Meta(ge=1, le=65536, description="width of the inner layer, in factors")
+    ] = 2
 
     def __post_init__(self) -> None:
         if self.factors % self.heads:
@@ -143,7 +145,9 @@ class BERT4RecConfig(TransformerConfig, frozen=True):
 class CaserConfig(SequenceConfig, frozen=True):
     """Settings of `caser`."""
 
-    window: Annotated[int, Meta(ge=1, le=100, description="tracks that a filter sees, at most")] = 5
+    window: Annotated[
+        int, Meta(ge=1, le=100, description="maximum height of a filter, in tracks")
+    ] = 5
     horizontal: Annotated[
         int, Meta(ge=1, le=1024, description="filters of each height from 1 to `window`")
     ] = 16

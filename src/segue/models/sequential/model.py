@@ -73,7 +73,7 @@ class SequenceRecommender(LongTermHistoryModel):
         except ImportError as error:
             raise needs("training", "deep", where=self.name, cause=error) from error
         config = self.config
-        windows = Windows.of(dataset, config.length)
+        windows = Windows.of(dataset, config.length).with_targets(config)
         quality = None
         if config.patience:
             windows, held = windows.parted(np.random.default_rng([run.seed, 1]))
@@ -81,7 +81,8 @@ class SequenceRecommender(LongTermHistoryModel):
             quality = (lambda arrays: self._quality(arrays, queries, truth)) if truth.size else None
         if not len(windows):
             raise DataError(
-                "has no session or playlist with two tracks",
+                "has no session or playlist with two different tracks"
+                + (" that were not skipped" if "positive" in config.history else ""),
                 where=dataset.path,
                 do=f"{self.name} learns from what comes after what",
             )

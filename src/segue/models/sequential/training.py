@@ -205,8 +205,8 @@ class SequenceTrainer(Training):
             log_q = None if self.log_q is None else self.log_q[batch.rows].to(e.device)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=not precise):
                 loss = self.network.losses(batch, e, log_q)
-            self.descend(loss)
-            self.table.step(at, e, config.learning_rate)
+            if self.descend(loss):
+                self.table.step(at, e, config.learning_rate)
             yield loss, 1 / self.batches.steps
 
     def validate(self) -> tuple[float, str] | None:

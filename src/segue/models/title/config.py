@@ -23,21 +23,21 @@ class TitleConfig(Config, frozen=True):
     ] = 64
     sharpness: Annotated[
         float,
-        Meta(gt=0, description="(words) more listens to the most similar titles only"),
+        Meta(gt=0, description="(words) larger: only the most similar titles count"),
         Search(0.5, 10, log=True),
     ] = 3.0
     artists: Annotated[
         float,
-        Meta(ge=0, description="(words) weight of artists' names beside titles"),
+        Meta(ge=0, description="(words) weight of artists' names against titles"),
         Search(0.5, 50, log=True),
     ] = 6.0
     smoothing: Annotated[
         float,
-        Meta(ge=0, description="(words) weight of tracks that share playlists with voted"),
+        Meta(ge=0, description="(words) weight of tracks that share playlists with voted tracks"),
         Search(0.5, 50, log=True),
     ] = 4.0
     popularity: Annotated[
         float,
-        Meta(ge=0, description="(words) votes that the most popular track starts with"),
+        Meta(ge=0, description="(words) initial votes of the most popular track"),
         Search(0.03, 3, log=True),
     ] = 0.3

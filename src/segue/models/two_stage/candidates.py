@@ -13,6 +13,7 @@ from typing import NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
+from segue.metrics.ranking import ndcg
 from segue.models.base.recommender import Recommender
 from segue.models.two_stage.config import TwoStageConfig
 from segue.models.wrmf.model import WRMF
@@ -222,10 +223,8 @@ def _ndcg(
 ) -> float:
     if not weights.any():
         return -1.0
-    gains = 1 / np.log2(np.arange(2, _CUT_OFF + 2))
-    values = []
-    for pool, label in zip(pools, labels, strict=True):
-        hits = label[top_n(pool.scores @ weights, min(_CUT_OFF, len(label)))]
-        ideal = gains[: min(_CUT_OFF, int(label.sum()))].sum()
-        values.append((gains[: len(hits)] * hits).sum() / ideal if ideal else 0.0)
-    return float(np.mean(values))
+    hits = np.zeros((len(pools), _CUT_OFF), np.bool_)
+    for row, pool, label in zip(hits, pools, labels, strict=True):
+        best = top_n(pool.scores @ weights, min(_CUT_OFF, len(label)))
+        row[: len(best)] = label[best]
+    return float(ndcg(hits, [label.sum() for label in labels]).mean())

@@ -20,26 +20,28 @@ class WRMFConfig(Config, frozen=True):
     ] = 512
     confidence: Annotated[
         Literal["linear", "log"],
-        Meta(description='how plays become confidence: "linear" 1 + αr, "log" 1 + α log(1 + r/ε)'),
+        Meta(description='confidence of r plays: "linear" 1 + αr, "log" 1 + α log(1 + r/ε)'),
     ] = "linear"
     alpha: Annotated[
-        float, Meta(gt=0, description="α: how much a play weighs"), Search(1, 400, log=True)
+        float, Meta(gt=0, description="α: weight of a play"), Search(1, 400, log=True)
     ] = 50.0
     skip_confidence: Annotated[
         float,
-        Meta(ge=0, description="β: how much a skip weighs, as α a play; 0 = not at all"),
+        Meta(ge=0, description="β: weight of a skip; 0: none"),
         Search(1, 400, log=True),
     ] = 0.0
     skip_rate_weight: Annotated[
         float,
-        Meta(ge=0, description="what a track's score falls by if all its listens are skipped"),
+        Meta(ge=0, description="decrease of a track's score if all its listens are skips"),
     ] = 0.0
     rows: Annotated[
-        RowKind, Meta(description='what a row of listens is: "listeners" or their "sessions"')
+        RowKind, Meta(description='rows of the matrix: "listeners" or their "sessions"')
     ] = "listeners"
     epsilon: Annotated[float, Meta(gt=0, description="ε of the log confidence")] = 1.0
     regularisation: Annotated[
-        float, Meta(gt=0, description="λ: pull of the factors to zero"), Search(1e-4, 0.1, log=True)
+        float,
+        Meta(gt=0, description="λ: regularisation of the factors"),
+        Search(1e-4, 0.1, log=True),
     ] = 0.005
     frequency_exponent: Annotated[
         float,
@@ -52,23 +54,25 @@ class WRMFConfig(Config, frozen=True):
     ] = 3
     fold_in_exponent: Annotated[
         float,
-        Meta(ge=0, le=2, description="κ: a query of n tracks is pulled by λ (16/n)^κ; 0 = by λ"),
+        Meta(ge=0, le=2, description="κ: regularisation λ (16/n)^κ of a query of n tracks; 0: λ"),
         Search(0, 1.5),
     ] = 0.6
     artist_weight: Annotated[
         float,
-        Meta(ge=0, description="plays that a play of an artist's track is for the artist"),
+        Meta(ge=0, description="weight of a play for the track's artist, in plays"),
         Search(0.03, 3, log=True),
     ] = 0.0
     album_weight: Annotated[
-        float, Meta(ge=0, description="the same for its album"), Search(0.03, 3, log=True)
+        float,
+        Meta(ge=0, description="weight of a play for the track's album, in plays"),
+        Search(0.03, 3, log=True),
     ] = 0.0
     title_weight: Annotated[
         float,
-        Meta(ge=0, description="plays that a word of the title counts as"),
+        Meta(ge=0, description="weight of a word of the title, in plays"),
         Search(0.03, 3, log=True),
     ] = 0.0
     company_share: Annotated[
         float,
-        Meta(ge=0, description="how much of its artist's and album's vectors a track's takes"),
+        Meta(ge=0, description="share of artist's and album's vectors in a track's vector"),
     ] = 0.1

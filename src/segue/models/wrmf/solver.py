@@ -80,7 +80,7 @@ class Weighted(NamedTuple):
 
     @classmethod
     def of(cls, plays: sp.csr_matrix, shape: Callable[[Float32], Float32]) -> Weighted:
-        """From play counts r (float32) and the function that gives their c − 1.
+        """Make it from play counts r (float32) and a function that returns their c − 1.
 
         A count below 0 is of skips: its p is 0.
         """

@@ -184,7 +184,7 @@ class UploadResponse(Response, frozen=True, kw_only=True):
 
     version: str
     new: Annotated[bool, Meta(description="false if the catalog has this recording")]
-    placed_from: Annotated[
+    vector_source: Annotated[
         Literal["audio", "text"] | None,
         Meta(description="source of its vector: sound, or artist; null for a known track"),
     ] = msgspec.field(name="door")

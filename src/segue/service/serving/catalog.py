@@ -52,7 +52,11 @@ class CatalogLookup:
         """Tracks by words of their names, or by uri."""
         live = self._bundles.live
         row = live.rows.get(text)
-        rows = [row] if row is not None else await run_in_threadpool(live.catalog.names.search, text, n)
+        rows = (
+            [row]
+            if row is not None
+            else await run_in_threadpool(live.catalog.names.search, text, n)
+        )
         return wire.SearchResponse(
             version=live.version, tracks=[wire_track(live, row, self._sounds) for row in rows]
         )

@@ -134,7 +134,7 @@ class UploadIntake:
     ) -> wire.UploadResponse:
         track = wire_track(live, row, self.sounds)
         return wire.UploadResponse(
-            version=live.version, new=source is not None, placed_from=source, track=track
+            version=live.version, new=source is not None, vector_source=source, track=track
         )
 
     def with_uploads(self, live: LiveBundle) -> LiveBundle:

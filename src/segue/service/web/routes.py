@@ -254,7 +254,9 @@ async def upload(request: Request) -> Response:
         path = await receive(service, UploadFile(file.file, filename=file.filename))
         labels["file"] = file.filename
     response = await service.uploads.add(path, labels)
-    return _to(f"/tracks/{quote(response.track.uri, safe='')}", new=response.placed_from or "known")
+    return _to(
+        f"/tracks/{quote(response.track.uri, safe='')}", new=response.vector_source or "known"
+    )
 
 
 # Health

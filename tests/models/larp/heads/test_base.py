@@ -76,11 +76,11 @@ def recall(top: object, content: np.ndarray, asked: list[np.ndarray]) -> float:
     cold = np.unique(np.concatenate(asked))
     found = []
     for own in asked:
-        seeds, wanted = own[:6], own[6:]
+        seeds, targets = own[:6], own[6:]
         query = top.queries(content[seeds].mean(axis=0, keepdims=True))
         scores = (top.tracks(content[cold]) @ query.T)[:, 0]
         scores[np.isin(cold, seeds)] = -np.inf
-        found.append(np.isin(cold[np.argsort(-scores)[:10]], wanted).sum() / len(wanted))
+        found.append(np.isin(cold[np.argsort(-scores)[:10]], targets).sum() / len(targets))
     return float(np.mean(found))
 
 
@@ -112,9 +112,9 @@ def test_numpy_gives_what_torch_gives(kind):
         layers(torch.from_numpy(known), torch.randn(40, 4))
     layers.eval()
     with torch.no_grad():
-        wanted = layers(torch.from_numpy(known)).numpy()
+        targets = layers(torch.from_numpy(known)).numpy()
     dense = Dense(layers.arrays(), hidden=2 if kind == "leaky" else 1)
-    assert dense(known) == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+    assert dense(known) == pytest.approx(targets, rel=1e-4, abs=1e-5)
 
 
 # Losses
@@ -122,21 +122,21 @@ def test_numpy_gives_what_torch_gives(kind):
 
 def test_the_loss_of_dropoutnet_by_hand():
     scores = torch.tensor([[0.5, 2.0, -1.0]])
-    wanted, others = torch.tensor([[0.5, 0.5, 0.0]]), torch.tensor([[False, False, True]])
-    loss = squared(scores, torch.ones(1, 3), torch.zeros(1, 3), wanted, others)
+    targets, others = torch.tensor([[0.5, 0.5, 0.0]]), torch.tensor([[False, False, True]])
+    loss = squared(scores, torch.ones(1, 3), torch.zeros(1, 3), targets, others)
     assert float(loss) == pytest.approx(0.5 * 0.25 + 0.5 * 1.0 + 1.0)
 
 
 def test_the_loss_of_clcrec_by_hand():
     x = torch.tensor([[1.0, 0.0, 2.0]])
-    wanted, others = torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[False, True, True]])
+    targets, others = torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[False, True, True]])
     share = np.exp(1) / (np.exp(1) + np.exp(0) + np.exp(2))
-    assert float(contrast(x, wanted, others)) == pytest.approx(-np.log(share), rel=1e-6)
+    assert float(contrast(x, targets, others)) == pytest.approx(-np.log(share), rel=1e-6)
 
 
 def test_a_wanted_track_is_not_against_another_wanted_one():
-    x, wanted = torch.tensor([[1.0, 50.0, 2.0]]), torch.tensor([[1.0, 0.0, 0.0]])
-    one = contrast(x, wanted, torch.tensor([[False, False, True]]))
+    x, targets = torch.tensor([[1.0, 50.0, 2.0]]), torch.tensor([[1.0, 0.0, 0.0]])
+    one = contrast(x, targets, torch.tensor([[False, False, True]]))
     assert float(one) == pytest.approx(np.log1p(np.e), rel=1e-6)
 
 
@@ -158,42 +158,42 @@ def test_a_step_shows_a_half_and_wants_of_the_other(seed):
     sizes = rng.integers(2, tracks + 1, size=9)
     lists = [rng.choice(tracks, size, replace=False) for size in sizes]
     content = np.eye(tracks, dtype=np.float32)  # so that a mean tells whose it is
-    drawing = RowSampler(
+    sampler = RowSampler(
         content, matrix(lists, tracks), HeadConfig(positives=3, negatives=20), seed
     )
-    assert drawing.held is None  # there are too few playlists
-    step = drawing.step(np.arange(len(lists)), rng)
-    for row, own in enumerate(drawing.lists):
+    assert sampler.held is None  # there are too few playlists
+    step = sampler.step(np.arange(len(lists)), rng)
+    for row, own in enumerate(sampler.lists):
         shown = np.flatnonzero(step.seeds[row])
-        wanted = step.tracks[step.wanted[row] > 0]
+        targets = step.tracks[step.targets[row] > 0]
         assert np.isin(shown, own).all()
         assert len(shown) == round(len(own) / 2)
-        assert np.isin(wanted, own).all()
-        assert not np.isin(wanted, shown).any()
-        assert len(wanted) == min(3, len(own) - len(shown))
-        assert step.wanted[row].sum() == pytest.approx(1)
+        assert np.isin(targets, own).all()
+        assert not np.isin(targets, shown).any()
+        assert len(targets) == min(3, len(own) - len(shown))
+        assert step.targets[row].sum() == pytest.approx(1)
         assert not np.isin(step.tracks[step.others[row]], own).any()
-        assert np.isin(step.tracks[step.others[row]], drawing.tracks).all()
+        assert np.isin(step.tracks[step.others[row]], sampler.tracks).all()
 
 
 def test_an_epoch_takes_every_playlist_once():
     _, plays, _ = planted(0, playlists=70)
-    drawing = RowSampler(np.ones((600, 2), np.float32), plays, HeadConfig(batch=16), 0)
-    parts = drawing.epoch(np.random.default_rng(0))
-    assert sorted(np.concatenate(parts)) == list(range(len(drawing.lists)))
-    assert len(parts) == round(len(drawing.lists) / 16)
+    sampler = RowSampler(np.ones((600, 2), np.float32), plays, HeadConfig(batch=16), 0)
+    parts = sampler.epoch(np.random.default_rng(0))
+    assert sorted(np.concatenate(parts)) == list(range(len(sampler.lists)))
+    assert len(parts) == round(len(sampler.lists) / 16)
 
 
 @pytest.mark.parametrize("given", [True, False])
 def test_what_is_kept_aside_is_not_learned_from(given):
     content, plays, _ = planted(0, playlists=3000)
     held = np.arange(0, 600, 7) if given else None
-    drawing = RowSampler(content, plays, HeadConfig(), 0, held)
-    assert drawing.held is not None
-    kept = drawing.held.tracks
-    assert not np.isin(kept, drawing.tracks).any()
-    assert drawing.held.wanted.any(axis=1).all()
-    assert len(drawing.lists) + len(drawing.held.seeds) == plays.shape[0]
+    sampler = RowSampler(content, plays, HeadConfig(), 0, held)
+    assert sampler.held is not None
+    kept = sampler.held.tracks
+    assert not np.isin(kept, sampler.tracks).any()
+    assert sampler.held.targets.any(axis=1).all()
+    assert len(sampler.lists) + len(sampler.held.seeds) == plays.shape[0]
     if given:
         assert np.isin(kept, held).all()
 

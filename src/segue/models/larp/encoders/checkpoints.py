@@ -1,4 +1,4 @@
-"""Published weights on this machine: found, compared with the settings, read; never downloaded."""
+"""Published weights on this machine: finds, checks and reads them; never downloads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from segue.numeric.arrays import Float32
 
 _CONFIG, _WEIGHTS, _PICKLED = "config.json", "model.safetensors", "pytorch_model.bin"
 _OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
-"""Of the first checkpoints of BERT, which came from TensorFlow."""
+"""Names in the first checkpoints of BERT, which came from TensorFlow."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Checkpoint:
 
     @classmethod
     def find(cls, name: str) -> Self:
-        """From the path of a folder, or a name in the cache of Hugging Face.
+        """Find a folder by its path, or by a name in the cache of Hugging Face.
 
         Raises:
             ConfigError: it is not on this machine.
@@ -38,15 +38,15 @@ class Checkpoint:
         from huggingface_hub import try_to_load_from_cache
 
         try:
-            found = try_to_load_from_cache(name, _CONFIG)
-        except ValueError:  # what cannot be a name
-            found = None
-        if not isinstance(found, str):
+            config_path = try_to_load_from_cache(name, _CONFIG)
+        except ValueError:  # an invalid name
+            config_path = None
+        if not isinstance(config_path, str):
             raise ConfigError(
                 f"no folder and no checkpoint in the cache of Hugging Face is called {name!r}",
                 do=f"where there is a network: hf download {name}",
             )
-        return cls(Path(found).parent)
+        return cls(Path(config_path).parent)
 
     def file(self, name: str) -> Path:
         """The path of one of its files.
@@ -68,14 +68,14 @@ class Checkpoint:
         return path
 
     def check(self, kinds: Sequence[str], form: Mapping[str, Any]) -> None:
-        """Compare its config with what the settings say, and look whether it has weights.
+        """Compare its config with the settings, and check that it has weights.
 
         Args:
-            kinds: model types that are meant; for a pair with one of them inside, its own first.
-            form: sizes by the library's names; what the config leaves out is as it is here.
+            kinds: accepted model types; for a model inside a pair, the pair's type first.
+            form: sizes by the library's names; they are the defaults of the config.
 
         Raises:
-            ConfigError: it is another kind of model, of another size, or a file is not there.
+            ConfigError: another kind of model, another size, or a missing file.
         """
         path = self.file(_CONFIG)
         try:
@@ -91,18 +91,18 @@ class Checkpoint:
             )
         inner = facts.get("audio_config")
         facts = inner if isinstance(inner, dict) else facts
-        for name, wanted in form.items():
-            found = facts.get(name, wanted)
-            if found != wanted:
+        for name, expected in form.items():
+            value = facts.get(name, expected)
+            if value != expected:
                 raise ConfigError(
-                    f"{name} is {found}, the settings make it {wanted}",
+                    f"{name} is {value}, the settings make it {expected}",
                     where=path,
                     do="change the settings, or take another checkpoint",
                 )
         self.file(_WEIGHTS)
 
     def weights(self, prefix: str) -> dict[str, Float32]:
-        """Its weights, those below a prefix without it.
+        """Its weights; names lose the prefix.
 
         Raises:
             ConfigError: they cannot be read.

@@ -1,7 +1,7 @@
-"""The two sides of LARP: what hears a track, and what reads its caption.
+"""The two encoders of LARP: one for the audio of a track, one for its caption.
 
-A side turns what is known of tracks into items, gives a network that is trained on them, and tells
-vectors of items from what that has learned, without it. Other encoders drop in by doing the same.
+An encoder turns features or captions into items, makes a network to train on them, and embeds items
+with the trained arrays, without the network. Other encoders drop in by doing the same.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from segue.numeric.arrays import Float32
 from segue.numeric.tensors import expect
 
 _CLIP_SECONDS = 10.0
-"""That a step hears of each track, from anywhere in it."""
+"""Length of the random crop of each track in a step."""
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 
 
 class Encoder(Protocol):
-    """A side of LARP."""
+    """An encoder of LARP."""
 
     @property
     def trainable(self) -> bool:
-        """False where items are vectors of something fixed, which say something as they are."""
+        """False if items are vectors of a frozen model, which need no training."""
 
     def check(self) -> None:
-        """Look whether all that training needs is there, before hours of listening.
+        """Check the requirements of training, before hours of audio analysis.
 
         Raises:
-            ConfigError: something is not.
+            ConfigError: a requirement is missing.
         """
 
     def items(self, known: Any) -> Arrays:
-        """Items of tracks, of their features (Arrays) or of their captions (texts)."""
+        """Items of tracks, from their features (Arrays) or their captions (texts)."""
 
     def network(self, items: Arrays, outputs: int, dropout: float) -> Any:
         """A torch module to train on such items.
@@ -51,23 +51,23 @@ class Encoder(Protocol):
         """
 
     def restore(self, tensors: Tensors, prefix: str, outputs: int) -> dict[str, npt.NDArray[Any]]:
-        """Arrays of a network out of the tensors of a bundle.
+        """Arrays of a network, from the tensors of a bundle.
 
         Raises:
             BundleError: one is missing or does not fit.
         """
 
     def embed(self, arrays: Tensors, items: Arrays, outputs: int) -> Float32:
-        """What the network tells of items, not of length 1. (tracks, outputs)"""
+        """Vectors of items, not normalised. (tracks, outputs)"""
 
 
 class TowerEncoder:
-    """A tower (`nn.tower`) over frames, or over vectors of something fixed.
+    """A tower (`nn.tower`) over frames, or over vectors of a frozen model.
 
     Args:
         hidden: outputs of each hidden layer.
-        channels: of the first two convolutions; 0: items are vectors.
-        precision: of convolutions in training.
+        channels: channels of the first two convolutions; 0: items are vectors.
+        precision: precision of convolutions in training.
     """
 
     def __init__(
@@ -93,10 +93,10 @@ class TowerEncoder:
     def network(self, items: Arrays, outputs: int, dropout: float) -> Any:
         from segue.models.larp.network import TowerNetwork
 
-        told = levels(items, alike=False)
-        form = self._form(len(told["shift"]), outputs)
+        input_stats = levels(items, alike=False)
+        form = self._form(len(input_stats["shift"]), outputs)
         frames = round(_CLIP_SECONDS * BLOG.rate / BLOG.hop) if self.convolutions else 0
-        return TowerNetwork(form, told, dropout, frames, half=self.precision == "bfloat16")
+        return TowerNetwork(form, input_stats, dropout, frames, half=self.precision == "bfloat16")
 
     def restore(self, tensors: Tensors, prefix: str, outputs: int) -> dict[str, npt.NDArray[Any]]:
         inputs = len(expect(tensors, f"{prefix}shift", np.float32, None))
@@ -112,7 +112,7 @@ class TowerEncoder:
 
 
 class SentenceEncoder(TowerEncoder):
-    """A tower over what a frozen sentence encoder says of captions (`sentences`)."""
+    """A tower over a frozen sentence encoder's vectors of captions."""
 
     def items(self, known: Sequence[str | None]) -> Arrays:  # type: ignore[override]
         from segue.text.sentence_encoder import Sentences
@@ -120,28 +120,28 @@ class SentenceEncoder(TowerEncoder):
         return Sentences()([caption or "" for caption in known])
 
 
-def sides_of(config: LARPConfig) -> dict[str, Encoder]:
-    """The sides that a configuration has, "sound" before "text"."""
-    sides: dict[str, Encoder] = {}
+def encoders_of(config: LARPConfig) -> dict[str, Encoder]:
+    """The encoders of a configuration, "sound" before "text"."""
+    encoders: dict[str, Encoder] = {}
     if config.sound == "clap":
         from segue.models.larp.encoders.transformers import HtsatEncoder
 
-        sides["sound"] = HtsatEncoder(config.htsat)
+        encoders["sound"] = HtsatEncoder(config.htsat)
     elif config.sound != "none":
         channels = config.channels if config.sound == "mel" else 0
-        sides["sound"] = TowerEncoder(config.hidden, channels, config.precision)
+        encoders["sound"] = TowerEncoder(config.hidden, channels, config.precision)
     if config.text == "bert":
         from segue.models.larp.encoders.transformers import BertEncoder
 
-        sides["text"] = BertEncoder(config.bert)
+        encoders["text"] = BertEncoder(config.bert)
     elif config.text == "minilm":
-        sides["text"] = SentenceEncoder(config.hidden)
+        encoders["text"] = SentenceEncoder(config.hidden)
     elif config.text == "names":
         from segue.models.larp.encoders.names import NamesEncoder
 
-        sides["text"] = NamesEncoder()
+        encoders["text"] = NamesEncoder()
     elif config.text == "words":
         from segue.models.larp.encoders.words import WordsEncoder
 
-        sides["text"] = WordsEncoder()
-    return sides
+        encoders["text"] = WordsEncoder()
+    return encoders

@@ -1,12 +1,12 @@
-"""The side of LARP that reads captions by their names: a weighted sum over words and pairs.
+"""The names encoder of captions: a weighted sum over words and pairs.
 
-Without order and attention, as in fastText (Joulin et al. 2016, "Bag of Tricks"): a caption's
+It has no order and no attention, as in fastText (Joulin et al. 2016, "Bag of Tricks"): a caption's
 vector is the sum of those of its words, of its words with the next one, and of the artist and the
 artist's album as a whole, each hashed to a bucket.
 
 A vector's length at the start is its feature's inverse document frequency (Spärck Jones 1972), so
-that rare names outweigh common words before anything is learned: in real captions most of what
-tells which playlists a track is in is who made it.
+that rare names outweigh common words before training: in real captions the artist tells most about
+the playlists of a track.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ _WORDS = 32
 _CHARACTERS = 32
 _LONGEST = _WORDS * (_CHARACTERS + 1)
 _AT_ONCE = 256
-"""Captions that are read together."""
+"""Captions of a batch."""
 
 Features = dict[str, npt.NDArray[np.float16]]
-"""Vectors of all buckets, as "features"; in half precision, which is all that bundles keep."""
+"""Vectors of all buckets, as "features"; in half precision, as in bundles."""
 
 
 class NamesEncoder:
-    """Sums over the features of captions. Numpy alone answers."""
+    """Sums over the features of captions. Inference needs only numpy."""
 
     trainable = True
 
     def check(self) -> None:
-        """Nothing is needed but torch."""
+        """Training needs only torch."""
 
     def items(self, captions: Sequence[str | None]) -> list[npt.NDArray[np.uint32]]:
         """Buckets of the features of captions, (features,) of each; none of one without words."""
@@ -56,18 +56,18 @@ class NamesEncoder:
         words = _words(caption)
         pairs = [f"{a} {b}" for a, b in pairwise(words)]
         artist, album = (" ".join(_words(name)) for name in by_and_on(caption))
-        # Signs that no word has.
+        # The colon and comma occur in no word.
         whole = [f"by: {artist}"] * bool(artist) + [f"on: {album}, by: {artist}"] * bool(album)
         return np.array([hashed(feature) % BUCKETS for feature in words + pairs + whole], np.uint32)
 
     def network(self, items: Arrays, outputs: int, dropout: float) -> NamesNetwork:
-        """The same in torch, with weights to be trained; see there."""
+        """The network in torch, for training."""
         from segue.models.larp.encoders.names_network import NamesNetwork
 
         return NamesNetwork(rarity(items), outputs, dropout)
 
     def restore(self, tensors: Mapping[str, Any], prefix: str, outputs: int) -> Features:
-        """The arrays of a network out of the tensors of a bundle.
+        """Arrays of a network, from the tensors of a bundle.
 
         Raises:
             BundleError: one is missing or does not fit.
@@ -83,12 +83,12 @@ class NamesEncoder:
         """
         out = np.zeros((len(items), outputs), np.float32)
         for first in range(0, len(items), _AT_ONCE):
-            some = [items[i] for i in range(first, min(len(items), first + _AT_ONCE))]
-            buckets, starts = end_to_end(some)
-            there = np.flatnonzero([len(item) for item in some])
-            if len(there):
+            batch = [items[i] for i in range(first, min(len(items), first + _AT_ONCE))]
+            buckets, starts = end_to_end(batch)
+            with_words = np.flatnonzero([len(item) for item in batch])
+            if len(with_words):
                 rows = arrays["features"][buckets].astype(np.float32)
-                out[first + there] = np.add.reduceat(rows, starts[there], axis=0)
+                out[first + with_words] = np.add.reduceat(rows, starts[with_words], axis=0)
         return out
 
 
@@ -97,7 +97,7 @@ def _words(text: str) -> list[str]:
 
 
 def rarity(items: Arrays) -> Float32:
-    """log(captions / captions with a feature), as a share of the most there can be. (buckets,)"""
+    """log(captions / captions with a feature), as a share of the maximum. (buckets,)"""
     counts = np.zeros(BUCKETS, np.int64)
     for i in range(len(items)):
         counts[np.unique(items[i])] += 1

@@ -21,7 +21,7 @@ class NamesNetwork(nn.Module):
     Args:
         rarity: lengths of the vectors at the start, before a common factor. (buckets,)
         outputs: length of a caption's vector.
-        dropout: share of a caption's features that is left out.
+        dropout: dropout rate of a caption's features.
     """
 
     def __init__(self, rarity: Float32, outputs: int, dropout: float) -> None:
@@ -33,26 +33,26 @@ class NamesNetwork(nn.Module):
     def collate(
         self, items: Sequence[Array], rng: np.random.Generator | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Items of captions to what `forward` takes; with `rng`, some features are left out."""
+        """Inputs of `forward` from items; with `rng`, dropout removes features."""
         buckets, starts = end_to_end(items)
-        kept = np.ones(len(buckets), np.float32)
+        weights = np.ones(len(buckets), np.float32)
         if rng is not None and self.dropout:
-            kept = (rng.random(len(buckets)) >= self.dropout).astype(np.float32)
-        return torch.from_numpy(buckets), torch.from_numpy(starts), torch.from_numpy(kept)
+            weights = (rng.random(len(buckets)) >= self.dropout).astype(np.float32)
+        return torch.from_numpy(buckets), torch.from_numpy(starts), torch.from_numpy(weights)
 
-    def forward(self, buckets: Tensor, starts: Tensor, kept: Tensor) -> Tensor:
+    def forward(self, buckets: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
         """Vectors of captions, not normalised; zeros for one without words.
 
         Args:
-            buckets: of the features of all captions. (features,)
-            starts: where those of each caption start. (captions,)
-            kept: 1, or 0 for features that are left out. (features,)
+            buckets: buckets of the features of all captions. (features,)
+            starts: start of each caption's features. (captions,)
+            weights: 1, or 0 for dropped features. (features,)
 
         Returns:
             (captions, outputs) float32
         """
         return functional.embedding_bag(
-            buckets, self.features, starts, mode="sum", per_sample_weights=kept, sparse=True
+            buckets, self.features, starts, mode="sum", per_sample_weights=weights, sparse=True
         )
 
     def arrays(self) -> dict[str, npt.NDArray[np.float16]]:

@@ -1,7 +1,7 @@
-"""Sides of full size: HTS-AT hears a track, BERT reads its caption; torch is loaded when one works.
+"""Encoders of full size: HTS-AT for audio, BERT for captions; both import torch only in use.
 
 LARP (Salganik et al., KDD 2024, section 4) pairs HTS-AT (Chen et al., ICASSP 2022) with BERT
-(Devlin et al., NAACL 2019). What either tells is one linear layer of its 768 numbers: the mean of
+(Devlin et al., NAACL 2019). The output of either is one linear layer of 768 numbers: the mean of
 the last patches of the sound, or the vector of the token [CLS]. The layers are those of the library
 transformers: `ClapAudioModel`, which is HTS-AT, and `BertModel`. They start at random, or from a
 checkpoint on this machine.
@@ -31,24 +31,24 @@ if TYPE_CHECKING:
 VOCABULARY = "vocabulary"
 """Array with the bytes of a tokenizer.json."""
 _MODEL = "model."
-"""What the names of the library's weights begin with."""
+"""Prefix of the library's weights."""
 _TABLES = {
     "vocab_size": "word_embeddings",
     "max_position_embeddings": "position_embeddings",
     "type_vocab_size": "token_type_embeddings",
 }
-"""Sizes of BERT that no setting says, and the tables that have them."""
+"""Sizes of BERT without a setting, and the tables that have them."""
 _LONGEST_TOKEN = 32
-"""Characters, so that endless captions take no time."""
+"""Maximum length of a token in characters, so that endless captions take no time."""
 _AT_ONCE = 4_096
-"""Captions that are split into tokens together."""
+"""Captions of a tokenizer batch."""
 
 
 class TransformerEncoder(ABC):
-    """What both have in common.
+    """Base class of both encoders.
 
     Attributes:
-        trainable: that there is more to train than what stands behind fixed vectors.
+        trainable: True, because training changes the layers.
     """
 
     trainable: ClassVar[bool] = True
@@ -56,44 +56,44 @@ class TransformerEncoder(ABC):
     _kinds: ClassVar[tuple[str, ...]]
     """Model types of checkpoints."""
     _prefix: ClassVar[str]
-    """Of the names of the weights in checkpoints of larger models."""
+    """Prefix of the weights in checkpoints of larger models."""
 
     def __init__(self) -> None:
         self._ready: tuple[Mapping[str, Array], PretrainedEncoder] | None = None
 
     def check(self) -> None:
-        """Look for the libraries and the checkpoint.
+        """Check the libraries and the checkpoint.
 
         Raises:
-            ConfigError: one is not there, or the checkpoint does not fit.
+            ConfigError: one is missing, or the checkpoint does not fit.
         """
         _layers()
         self._checkpoint()
 
     def _checkpoint(self) -> Checkpoint | None:
-        """What to start from, compared with the settings; None: at random."""
+        """The checkpoint to start from, checked; None: random weights."""
         if not self.config.checkpoint:
             return None
-        found = Checkpoint.find(self.config.checkpoint)
-        found.check(self._kinds, self.config.form)
-        return found
+        checkpoint = Checkpoint.find(self.config.checkpoint)
+        checkpoint.check(self._kinds, self.config.form)
+        return checkpoint
 
     def network(self, items: Arrays, outputs: int, dropout: float) -> PretrainedEncoder:
-        """What is trained; where it starts at random, by the seed of torch.
+        """The network to train; random weights come from torch's seed.
 
         Args:
-            items: not looked at.
-            outputs: numbers that it tells.
-            dropout: share of layers' outputs that is left out.
+            items: unused.
+            outputs: length of the vectors.
+            dropout: dropout rate of layer outputs.
 
         Raises:
-            ConfigError: the checkpoint is not there or does not fit, or a library is not there.
+            ConfigError: the checkpoint is missing or does not fit, or a library is missing.
         """
         layers, checkpoint = _layers(), self._checkpoint()
         weights: dict[str, Array] = {}
         if checkpoint is not None:
-            found = checkpoint.weights(self._prefix)
-            weights = {f"{_MODEL}{name}": weight for name, weight in found.items()}
+            loaded = checkpoint.weights(self._prefix)
+            weights = {f"{_MODEL}{name}": weight for name, weight in loaded.items()}
         network = self._network(layers, weights, outputs, dropout)
         if checkpoint is not None and (trouble := network.take(weights, _MODEL)):
             raise ConfigError(trouble, where=checkpoint.folder, do="take another checkpoint")
@@ -101,19 +101,19 @@ class TransformerEncoder(ABC):
         return network
 
     def embed(self, arrays: Mapping[str, Array], items: Arrays, outputs: int) -> Float32:
-        """What a trained side tells of some tracks, of any length; by a GPU where there is one.
+        """Vectors of tracks by a trained network, not normalised; on a GPU if there is one.
 
         Args:
-            arrays: of its network, or of a bundle.
-            items: of each track.
-            outputs: numbers that it tells.
+            arrays: arrays of the network or of a bundle.
+            items: items of the tracks.
+            outputs: length of the vectors.
 
         Returns:
             (n, outputs) float32
 
         Raises:
             BundleError: the arrays do not fit the settings.
-            ConfigError: a library is not there.
+            ConfigError: a library is missing.
         """
         if self._ready is None or self._ready[0] is not arrays:
             layers = _layers()
@@ -121,14 +121,14 @@ class TransformerEncoder(ABC):
                 network = self._network(layers, arrays, outputs, 0.0)
             if trouble := network.take(arrays):
                 raise BundleError(trouble, do="train again, or with the library of that time")
-            self._ready = arrays, network  # to build it takes longer than to hear a track
+            self._ready = arrays, network  # building it takes longer than embedding a track
         return self._ready[1].embed(items)
 
     def restore(self, tensors: Mapping[str, Array], prefix: str, outputs: int) -> dict[str, Array]:
-        """Arrays of a network out of the tensors of a bundle.
+        """Arrays of a network, from the tensors of a bundle.
 
-        Only torch knows the shapes of all of them, and answering does not need it: `embed` compares
-        those within the model.
+        Only torch knows all shapes, and loading does not need torch: `embed` checks the shapes
+        within the model.
 
         Raises:
             BundleError: one is missing or does not fit.
@@ -138,17 +138,17 @@ class TransformerEncoder(ABC):
         expect(tensors, f"{prefix}projection.bias", np.float32, outputs)
         arrays = {}
         for name, tensor in tensors.items():
-            own = name.removeprefix(prefix)
+            short_name = name.removeprefix(prefix)
             if name.startswith(prefix):
-                dtype = np.uint8 if own == VOCABULARY else np.float32
-                arrays[own] = expect(tensors, name, dtype, *[None] * tensor.ndim)
+                dtype = np.uint8 if short_name == VOCABULARY else np.float32
+                arrays[short_name] = expect(tensors, name, dtype, *[None] * tensor.ndim)
         return arrays
 
     @abstractmethod
     def _network(
         self, layers: Any, weights: Mapping[str, Array], outputs: int, dropout: float
     ) -> PretrainedEncoder:
-        """The network in the size of some weights, which it does not take."""
+        """A network of the size of the weights, without their values."""
 
 
 class HtsatEncoder(TransformerEncoder):
@@ -163,7 +163,7 @@ class HtsatEncoder(TransformerEncoder):
         self._form = config.form
 
     def items(self, known: Arrays) -> Arrays:
-        """Features are heard as they are."""
+        """Features are the items."""
         return known
 
     def _network(
@@ -189,10 +189,10 @@ class BertEncoder(TransformerEncoder):
         self._tokenizer: Any = None
 
     def items(self, known: Sequence[str | None]) -> Arrays:
-        """Tokens of captions, from [CLS] to [SEP]; None is read as no words.
+        """Tokens of captions, from [CLS] to [SEP]; None counts as no words.
 
         Raises:
-            ConfigError: the checkpoint or a package is not there.
+            ConfigError: the checkpoint or a package is missing.
         """
         longest = _LONGEST_TOKEN * self.config.tokens
         captions = [(caption or "")[:longest] for caption in known]
@@ -212,14 +212,16 @@ class BertEncoder(TransformerEncoder):
         """Bytes of a tokenizer.json: of the bundle, of the checkpoint, or of bert-base-uncased."""
         if self._vocabulary is None:
             if self.config.checkpoint:
-                found = Checkpoint.find(self.config.checkpoint)
+                checkpoint = Checkpoint.find(self.config.checkpoint)
             else:
-                found = Checkpoint(sentences.weights_folder())  # whose words are the same
-            self._vocabulary = np.frombuffer(found.file("tokenizer.json").read_bytes(), np.uint8)
+                checkpoint = Checkpoint(sentences.weights_folder())  # it has the same vocabulary
+            self._vocabulary = np.frombuffer(
+                checkpoint.file("tokenizer.json").read_bytes(), np.uint8
+            )
         return self._vocabulary
 
     def _reader(self) -> Any:
-        """What splits captions into tokens."""
+        """The tokenizer."""
         if self._tokenizer is None:
             try:
                 from tokenizers import Tokenizer
@@ -269,7 +271,7 @@ def _layers() -> ModuleType:
     try:
         from segue.models.larp.encoders import transformers_network as larp_transformers_network
     except ImportError as error:
-        # Of two extras: torch is the one that the other needs as well.
+        # Name deep first: larp needs torch, too.
         extra, library = ("larp", "transformers") if EXTRAS["deep"].installed else ("deep", "torch")
         raise needs("HTS-AT or BERT", extra, library, where="larp", cause=error) from error
     return larp_transformers_network

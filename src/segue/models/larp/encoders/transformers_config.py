@@ -1,4 +1,4 @@
-"""Settings of the sides of full size, and the sizes that follow from them."""
+"""Settings of the encoders of full size, and the sizes that follow from them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from segue.config import Config
 from segue.errors import ConfigError
 
 _PATCH, _WINDOW = 4, 8
-"""Of HTS-AT: height and width of a patch, and of a window of patches that attend to each other."""
+"""Height and width of a patch of HTS-AT, and of an attention window in patches."""
 _CLIP = 1_001
 """Frames of ten seconds."""
 
 Checkpoints = Annotated[
     str,
     Meta(
-        description="to start from: a folder, or a name in this machine's cache of Hugging Face; "
-        "empty: start at random"
+        description="checkpoint to start from: a folder, or a name in this machine's cache of "
+        "Hugging Face; empty: random weights"
     ),
 ]
-Frozen = Annotated[int, Meta(ge=0, description="lowest layers that training leaves as they are")]
+Frozen = Annotated[int, Meta(ge=0, description="number of frozen layers, from the lowest up")]
 Layers = Annotated[int, Meta(ge=1, le=64)]
 Heads = Annotated[int, Meta(ge=1, le=256)]
 
@@ -34,10 +34,11 @@ class HtsatConfig(Config, frozen=True):
     frozen_layers: Frozen = 0
     picture: Annotated[
         Literal[64, 128, 256],
-        Meta(description="height and width of what the frames of a clip are folded into"),
+        Meta(description="height and width of the picture that holds the frames of a clip"),
     ] = 256
     width: Annotated[
-        int, Meta(ge=1, le=4096, description="numbers of a patch; each later group has twice")
+        int,
+        Meta(ge=1, le=4096, description="length of a patch's vector; it doubles with each group"),
     ] = 96
     depths: Annotated[
         tuple[Layers, ...],
@@ -45,20 +46,20 @@ class HtsatConfig(Config, frozen=True):
     ] = (2, 2, 6, 2)
     heads: Annotated[
         tuple[Heads, ...],
-        Meta(min_length=1, max_length=4, description="of attention in each group"),
+        Meta(min_length=1, max_length=4, description="attention heads of each group"),
     ] = (4, 8, 16, 32)
 
     @property
     def clip(self) -> int:
-        """Frames that are heard at once, of 10 ms: ten seconds or what the picture holds."""
+        """Frames of a clip, of 10 ms: ten seconds, or as many as the picture holds."""
         return min(_CLIP, self.picture**2 // CLAP.bands)
 
     @property
     def form(self) -> dict[str, Any]:
-        """What the library calls these settings, and those that are as published.
+        """These and the fixed settings under the library's names.
 
         Raises:
-            ConfigError: they do not fit each other.
+            ConfigError: the settings do not fit each other.
         """
         groups = len(self.depths)
         if len(self.heads) != groups:
@@ -96,16 +97,16 @@ class BertConfig(Config, frozen=True):
 
     checkpoint: Checkpoints = ""
     frozen_layers: Frozen = 0
-    width: Annotated[int, Meta(ge=1, le=4096, description="numbers of a token")] = 768
-    layers: Annotated[Layers, Meta(description="of attention")] = 12
-    heads: Annotated[Heads, Meta(description="of attention in each layer")] = 12
+    width: Annotated[int, Meta(ge=1, le=4096, description="length of a token's vector")] = 768
+    layers: Annotated[Layers, Meta(description="number of layers")] = 12
+    heads: Annotated[Heads, Meta(description="attention heads of each layer")] = 12
     tokens: Annotated[
-        int, Meta(ge=3, le=512, description="of a caption that are read, the first ones")
+        int, Meta(ge=3, le=512, description="maximum number of tokens of a caption")
     ] = 30
 
     @property
     def form(self) -> dict[str, Any]:
-        """As `HtsatConfig.form`."""
+        """These and the fixed settings under the library's names; raises as `HtsatConfig.form`."""
         _check_heads(self.heads, self.width, "bert")
         _check_frozen(self.frozen_layers, self.layers, "bert")
         return {

@@ -1,4 +1,4 @@
-"""HTS-AT and BERT in torch, each with one linear layer to the space that sides share."""
+"""HTS-AT and BERT in torch, each with one linear layer to the shared space."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _AT_ONCE = 32
 
 @contextmanager
 def undrawn() -> Iterator[None]:
-    """Layers whose weights come from elsewhere leave torch's random state as it was."""
+    """Restore torch's random state after layers whose weights come from elsewhere."""
     with torch.random.fork_rng(devices=[]):
         yield
 
 
 class PretrainedEncoder(nn.Module, ABC):
-    """Layers of the library, and what of their outputs is told.
+    """Layers of the library with a projection.
 
     Args:
-        model: of the library.
-        width: numbers of its outputs.
-        outputs: numbers that are told.
+        model: model of the library.
+        width: length of its outputs.
+        outputs: length of the vectors.
     """
 
     def __init__(self, model: Any, width: int, outputs: int) -> None:
@@ -46,15 +46,15 @@ class PretrainedEncoder(nn.Module, ABC):
     def collate(
         self, items: Sequence[Array], rng: np.random.Generator | None
     ) -> tuple[Tensor, ...]:
-        """What `forward` takes, of some items; rng None: nothing is left to chance."""
+        """Inputs of `forward` from items; without `rng`, nothing is random."""
 
     @property
     @abstractmethod
     def lower(self) -> list[list[nn.Module]]:
-        """From the bottom up: what stands below all layers, and then each layer."""
+        """Parts from the bottom up: the input part, then each layer."""
 
     def freeze(self, layers: int) -> None:
-        """Leave some of the lowest layers as they are, and what stands below them."""
+        """Freeze the lowest layers and the input part."""
         if layers:
             self._frozen = [part for parts in self.lower[: layers + 1] for part in parts]
         for part in self._frozen:
@@ -62,14 +62,14 @@ class PretrainedEncoder(nn.Module, ABC):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
-        """As of any module; frozen layers leave nothing out, and keep their running levels."""
+        """As of any module; frozen layers have no dropout and keep their running statistics."""
         super().train(mode)
         for part in self._frozen:
             part.train(False)
         return self
 
     def arrays(self) -> dict[str, Array]:
-        """All that `embed` of the side needs: weights and running levels, float32."""
+        """Weights and running statistics for `embed`, float32."""
         return {
             name: np.array(value.cpu().numpy())
             for name, value in self.state_dict().items()
@@ -77,24 +77,24 @@ class PretrainedEncoder(nn.Module, ABC):
         }
 
     def take(self, weights: Mapping[str, Array], part: str = "") -> str | None:
-        """Take weights as `arrays` gives them, without a copy.
+        """Load weights as `arrays` gives them, without a copy.
 
         Args:
-            weights: by name; others are passed over.
-            part: what names begin with that are meant.
+            weights: weights by name; unknown names do not count.
+            part: prefix of the parameters to load.
 
         Returns:
-            What does not fit, or None where all does.
+            The first mismatch, or None.
         """
         taken = {}
-        for name, own in self.state_dict().items():
-            if not (name.startswith(part) and own.is_floating_point()):
+        for name, parameter in self.state_dict().items():
+            if not (name.startswith(part) and parameter.is_floating_point()):
                 continue
             if name not in weights:
                 return f"tensor {name} is missing"
             weight = np.require(weights[name], np.float32, ["C", "W"])
-            if weight.shape != tuple(own.shape):
-                have, need = ("x".join(map(str, s)) for s in (weight.shape, own.shape))
+            if weight.shape != tuple(parameter.shape):
+                have, need = ("x".join(map(str, s)) for s in (weight.shape, parameter.shape))
                 return f"tensor {name} is {have}, needs {need}"
             taken[name] = torch.from_numpy(weight)
         self.load_state_dict(taken, strict=False, assign=True)
@@ -102,7 +102,7 @@ class PretrainedEncoder(nn.Module, ABC):
 
     @torch.no_grad()
     def embed(self, items: Arrays) -> Float32:
-        """What is told of some items, as they are when nothing is left to chance. (n, outputs)"""
+        """Vectors of items, without randomness. (n, outputs)"""
         self.train(False).to(device())
         out = np.empty((len(items), self.projection.out_features), np.float32)
         for start in range(0, len(items), _AT_ONCE):
@@ -117,9 +117,9 @@ class HtsatNetwork(PretrainedEncoder):
 
     Args:
         form: see `larp.encoders.transformers.HtsatConfig.form`.
-        clip: frames that are heard at once.
-        outputs: numbers that are told.
-        dropout: share of layers' outputs that is left out.
+        clip: frames of a clip.
+        outputs: length of the vectors.
+        dropout: dropout rate of layer outputs.
     """
 
     def __init__(self, form: Mapping[str, Any], clip: int, outputs: int, dropout: float) -> None:
@@ -130,17 +130,17 @@ class HtsatNetwork(PretrainedEncoder):
     def collate(
         self, items: Sequence[Array], rng: np.random.Generator | None
     ) -> tuple[Tensor, ...]:
-        """Clips from anywhere in the frames, or from their middle. ((n, 1, clip, bands),)"""
+        """Random clips of the frames, or middle clips without `rng`. ((n, 1, clip, bands),)"""
         return (torch.from_numpy(cropped(items, self.clip, rng))[:, None],)
 
     def forward(self, clips: Tensor) -> Tensor:
         """(n, 1, clip, bands) to (n, outputs)."""
-        told: Tensor = self.projection(self.model(input_features=clips).pooler_output)
-        return told.float()
+        projected: Tensor = self.projection(self.model(input_features=clips).pooler_output)
+        return projected.float()
 
     @property
     def lower(self) -> list[list[nn.Module]]:
-        """A group's way to the next belongs to its last layer."""
+        """Patch embedding, then layers; downsampling belongs to the last layer of its group."""
         encoder = self.model.audio_encoder
         parts: list[list[nn.Module]] = [[encoder.batch_norm, encoder.patch_embed]]
         for group in encoder.layers:
@@ -155,9 +155,9 @@ class BertNetwork(PretrainedEncoder):
 
     Args:
         form: see `larp.encoders.transformers.BertConfig.form`, with the rows of its tables.
-        vocabulary: bytes of a tokenizer.json, kept beside the weights.
-        outputs: numbers that are told.
-        dropout: share of layers' outputs, and of attention, that is left out.
+        vocabulary: bytes of a tokenizer.json, stored with the weights.
+        outputs: length of the vectors.
+        dropout: dropout rate of layer outputs and of attention.
     """
 
     def __init__(
@@ -173,19 +173,19 @@ class BertNetwork(PretrainedEncoder):
     def collate(
         self, items: Sequence[Array], rng: np.random.Generator | None
     ) -> tuple[Tensor, ...]:
-        """Tokens and where they are, of the longest caption's length. ((n, tokens), (n, tokens))"""
+        """Padded tokens and their mask. ((n, tokens), (n, tokens))"""
         tokens = np.zeros((len(items), max(map(len, items))), np.int64)
-        there = np.zeros_like(tokens)
+        attention_mask = np.zeros_like(tokens)
         for row, item in enumerate(items):
             tokens[row, : len(item)] = item
-            there[row, : len(item)] = 1
-        return torch.from_numpy(tokens), torch.from_numpy(there)
+            attention_mask[row, : len(item)] = 1
+        return torch.from_numpy(tokens), torch.from_numpy(attention_mask)
 
-    def forward(self, tokens: Tensor, there: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, attention_mask: Tensor) -> Tensor:
         """(n, tokens) each, to (n, outputs) of [CLS]."""
-        read = self.model(input_ids=tokens, attention_mask=there).last_hidden_state
-        told: Tensor = self.projection(read[:, 0])
-        return told.float()
+        read = self.model(input_ids=tokens, attention_mask=attention_mask).last_hidden_state
+        projected: Tensor = self.projection(read[:, 0])
+        return projected.float()
 
     @property
     def lower(self) -> list[list[nn.Module]]:
@@ -193,5 +193,5 @@ class BertNetwork(PretrainedEncoder):
         return [[self.model.embeddings], *([layer] for layer in self.model.encoder.layer)]
 
     def arrays(self) -> dict[str, Array]:
-        """Also the vocabulary."""
+        """Weights, running statistics and the vocabulary."""
         return {**super().arrays(), "vocabulary": self.vocabulary}

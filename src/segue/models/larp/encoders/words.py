@@ -1,8 +1,8 @@
-"""The small text side of LARP: a transformer over the words of a caption. Numpy alone answers.
+"""The small text encoder: a transformer over the words of a caption. Inference needs only numpy.
 
-A word is what it is made of: the word itself and its runs of 3 to 6 characters, edges marked, each
-hashed to a bucket that has a vector (Bojanowski et al. 2017, "fastText"); so a word that nobody has
-seen is read by its parts.
+The vector of a word is the mean over the word and its runs of 3 to 6 characters, edges marked, each
+hashed to a bucket with a vector (Bojanowski et al. 2017, "fastText"); so an unknown word has a
+vector from its parts.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from segue.models.larp.encoders.words_network import WordsNetwork
 
 _CHARACTERS = 32
-"""Of a word that are read, the first ones."""
+"""Maximum number of characters of a word."""
 _LONGEST = WORDS * (_CHARACTERS + 1)
-"""Characters of a caption that are looked at, so that endless ones take no time."""
+"""Maximum number of characters of a caption, so that endless ones take no time."""
 _GRAMS = (3, 4, 5, 6)
 _AT_ONCE = 2048
-"""Words whose layers are computed together."""
+"""Words of a batch."""
 
 
 class WordsEncoder:
-    """The side of LARP that reads captions by a small transformer.
+    """The encoder of captions by a small transformer.
 
     Args:
         form: sizes.
@@ -46,7 +46,7 @@ class WordsEncoder:
         self.form = form or WordsForm()
 
     def check(self) -> None:
-        """Nothing is needed."""
+        """Training needs only torch."""
 
     def items(self, captions: Sequence[str | None]) -> list[npt.NDArray[np.uint16]]:
         """Features of the words of captions, in order.
@@ -61,18 +61,21 @@ class WordsEncoder:
         words = words_in_order(caption[:_LONGEST])[:WORDS]
         if not words:
             return np.zeros((0, 2), np.uint16)
-        found = [_buckets(word[:_CHARACTERS], self.form.buckets) for word in words]
-        places = np.repeat(np.arange(len(words), dtype=np.uint16), [len(some) for some in found])
-        return np.stack([places, np.concatenate(found)], axis=1)
+        buckets_of_words = [_buckets(word[:_CHARACTERS], self.form.buckets) for word in words]
+        places = np.repeat(
+            np.arange(len(words), dtype=np.uint16),
+            [len(word_buckets) for word_buckets in buckets_of_words],
+        )
+        return np.stack([places, np.concatenate(buckets_of_words)], axis=1)
 
     def network(self, items: Arrays, outputs: int, dropout: float) -> WordsNetwork:
-        """The same in torch, with weights to be trained; see there."""
+        """The network in torch, for training."""
         from segue.models.larp.encoders.words_network import WordsNetwork
 
         return WordsNetwork(self.form, outputs, dropout)
 
     def restore(self, tensors: Mapping[str, Any], prefix: str, outputs: int) -> dict[str, Float32]:
-        """The arrays of a network out of the tensors of a bundle.
+        """Arrays of a network, from the tensors of a bundle.
 
         Raises:
             BundleError: one is missing or does not fit.
@@ -87,8 +90,8 @@ class WordsEncoder:
         """Vectors of captions, not normalised.
 
         Args:
-            arrays: of a network.
-            items: as `items` gives them.
+            arrays: arrays of a network.
+            items: items from `items`.
             outputs: length of a vector.
 
         Returns:
@@ -99,8 +102,8 @@ class WordsEncoder:
         vectors = np.zeros((len(given), outputs), np.float32)
         for rows in of_one_length(lengths, _AT_ONCE):
             if lengths[rows[0]]:
-                some = laid([given[row] for row in rows])
-                vectors[rows] = embedded(self.form, arrays, some)
+                batch = laid([given[row] for row in rows])
+                vectors[rows] = embedded(self.form, arrays, batch)
         return vectors
 
 

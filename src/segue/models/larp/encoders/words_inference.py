@@ -1,4 +1,4 @@
-"""The transformer that reads captions for LARP: its sizes, and its arithmetic in numpy.
+"""The transformer over captions: its sizes, and its forward pass in numpy.
 
 With F(w) the features of a word (see `larp.encoders.words`), each a row of E,
 
@@ -20,9 +20,9 @@ from segue.nn.layers import attended, normed
 from segue.numeric.arrays import Float32, Int64
 
 WORDS = 32
-"""Of a caption that are read, the first ones."""
+"""Maximum number of words of a caption."""
 EPSILON = 1e-5
-"""Of layer normalisation."""
+"""Epsilon of layer normalisation."""
 
 
 class WordsForm(NamedTuple):
@@ -31,8 +31,8 @@ class WordsForm(NamedTuple):
     Attributes:
         buckets: rows of E; at most 65536.
         d: length of a word's vector.
-        layers: of attention and of two linear layers.
-        heads: of attention; divide d.
+        layers: number of blocks of attention and two linear layers.
+        heads: number of attention heads; divides d.
         width: numbers between the two linear layers.
     """
 
@@ -68,9 +68,9 @@ class PackedText(NamedTuple):
     """Captions side by side.
 
     Attributes:
-        buckets: of the features of all words. (features,)
-        starts: where the features of each word start. (words,)
-        lengths: words of each caption. (captions,)
+        buckets: buckets of the features of all words. (features,)
+        starts: start of each word's features. (words,)
+        lengths: number of words of each caption. (captions,)
     """
 
     buckets: Int64
@@ -96,8 +96,8 @@ def embedded(form: WordsForm, a: Mapping[str, Float32], captions: PackedText) ->
     x = normed(sums / counts, a["first"], EPSILON) + np.tile(a["places"][:length], (size, 1))
     for i in range(form.layers):
         n = normed(x, a["norms"][i, 0], EPSILON)
-        heard = attended(n @ a["qkv"][i] + a["qkv_bias"][i], size, form.heads)
-        x = x + (heard @ a["out"][i] + a["out_bias"][i])
+        attention = attended(n @ a["qkv"][i] + a["qkv_bias"][i], size, form.heads)
+        x = x + (attention @ a["out"][i] + a["out_bias"][i])
         n = normed(x, a["norms"][i, 1], EPSILON)
         inner = np.maximum(n @ a["up"][i] + a["up_bias"][i], 0)
         x = x + (inner @ a["down"][i] + a["down_bias"][i])

@@ -16,7 +16,7 @@ from segue.nn.items import Array
 from segue.numeric.arrays import Float32
 
 _PLACES = 0.1
-"""Size of what tells a word's place, at the start; that of a word is 1."""
+"""Initial length of a position vector; a word's is 1."""
 
 
 class WordsNetwork(nn.Module):
@@ -25,7 +25,7 @@ class WordsNetwork(nn.Module):
     Args:
         form: sizes.
         outputs: length of a caption's vector.
-        dropout: share of the outputs of layers, and of words' numbers, that is left out.
+        dropout: dropout rate of layer outputs and of word vectors.
     """
 
     def __init__(self, form: WordsForm, outputs: int, dropout: float) -> None:
@@ -43,7 +43,7 @@ class WordsNetwork(nn.Module):
             return start
         if name in ("features", "places"):
             return torch.randn(shape) * _PLACES
-        layers = 2 * self.form.layers if name in ("out", "down") else 1  # what they give is added
+        layers = 2 * self.form.layers if name in ("out", "down") else 1  # their outputs add up
         return torch.randn(shape) / math.sqrt(shape[-2] * layers)
 
     def __getattr__(self, name: str) -> Any:
@@ -52,7 +52,7 @@ class WordsNetwork(nn.Module):
     def collate(
         self, items: Sequence[Array], rng: np.random.Generator | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Items of captions to what `forward` takes; nothing is drawn."""
+        """Inputs of `forward` from items; nothing is random."""
         buckets, starts, lengths = (torch.from_numpy(part) for part in laid(items))
         return buckets, starts, lengths
 
@@ -60,20 +60,20 @@ class WordsNetwork(nn.Module):
         """Vectors of captions, not normalised; zeros for one without words.
 
         Args:
-            buckets: of the features of all words. (features,)
-            starts: where those of each word start. (words,)
-            lengths: words of each caption. (captions,)
+            buckets: buckets of the features of all words. (features,)
+            starts: start of each word's features. (words,)
+            lengths: number of words of each caption. (captions,)
 
         Returns:
             (captions, outputs) float32
         """
         device, d = buckets.device, self.form.d
         captions, most = len(lengths), max(1, int(lengths.max()))
-        # Linear layers have words side by side; attention has a caption a row, filled up.
+        # Linear layers take packed words; attention takes a padded row per caption.
         owners = torch.repeat_interleave(torch.arange(captions, device=device), lengths)
         places = torch.arange(len(starts), device=device) - (lengths.cumsum(0) - lengths)[owners]
         cells = owners * most + places
-        there = torch.arange(most, device=device) < lengths.clamp(min=1)[:, None]
+        valid = torch.arange(most, device=device) < lengths.clamp(min=1)[:, None]
 
         x = functional.embedding_bag(buckets, self.features, starts, mode="mean")
         x = _normed(x, self.first)
@@ -83,9 +83,9 @@ class WordsNetwork(nn.Module):
             qkv = _linear(n, self.qkv[i], self.qkv_bias[i])
             rows = qkv.new_zeros(captions * most, 3 * d).index_copy(0, cells, qkv)
             q, k, v = rows.view(captions, most, 3, self.form.heads, -1).permute(2, 0, 3, 1, 4)
-            heard = functional.scaled_dot_product_attention(q, k, v, there[:, None, None, :])
-            heard = heard.transpose(1, 2).reshape(captions * most, d)[cells]
-            x = x + self._dropped(_linear(heard, self.out[i], self.out_bias[i]))
+            attention = functional.scaled_dot_product_attention(q, k, v, valid[:, None, None, :])
+            attention = attention.transpose(1, 2).reshape(captions * most, d)[cells]
+            x = x + self._dropped(_linear(attention, self.out[i], self.out_bias[i]))
             n = _normed(x, self.norms[i, 1])
             inner = functional.relu(_linear(n, self.up[i], self.up_bias[i]))
             x = x + self._dropped(_linear(inner, self.down[i], self.down_bias[i]))

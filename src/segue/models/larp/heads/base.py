@@ -1,7 +1,7 @@
-"""Tops of `larp`: what is made of the content of tracks to continue a playlist with it.
+"""Heads of `larp`: models that rank tracks by their content.
 
-Every top scores by a product, score(p, s) = q_p · v_s, of what it makes of e_p, the mean content of
-the seeds, and of e_s, the content of a track. Nobody needs to have played either.
+Every head scores by a product, score(p, s) = q_p · v_s, of its functions of e_p, the mean content
+of the seeds, and of e_s, the content of a track. Neither needs plays.
 
     item-knn      q_p = e_p,        v_s = e_s
     nearest       see `larp.heads.nearest`: no product
@@ -9,7 +9,7 @@ the seeds, and of e_s, the content of a track. Nobody needs to have played eithe
     clcrec        q_p = f(e_p),     v_s = f(e_s)        Wei et al. 2021
 
 f are dense layers, the last one linear, after the others tanh ("dropoutnet") or a leaky rectifier
-("clcrec"). `larp.heads.training` says how they are learned; answering needs numpy alone.
+("clcrec"). `larp.heads.training` trains them; inference needs only numpy.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from segue.system.extras import needs
 
 
 class Head(Protocol):
-    """What answers from content."""
+    """A model that ranks tracks by content."""
 
     name: ClassVar[str]
 
     @property
     def arrays(self) -> dict[str, Float32]:
-        """All that has been learned."""
+        """The trained arrays, by name."""
 
     def outputs(self, c: int) -> int:
         """Length of q and v, for content of c numbers."""
@@ -57,26 +57,26 @@ class Head(Protocol):
         run: TrainingOptions,
         held: Int64 | None = None,
     ) -> Self:
-        """Learn to continue the playlists of a training side.
+        """Train to continue playlists.
 
         Args:
-            content: of every track; zeros where nothing is known. (tracks, c)
+            content: content of every track; zeros for unknown content. (tracks, c)
             plays: (playlists, tracks)
-            config: settings of this top; None for "item-knn", which has none.
-            run: facts of the run.
-            held: tracks that tell when training ends: those that what gives content has not
-                learned from. None: a tenth is drawn.
+            config: settings of this head; None for "item-knn", which has none.
+            run: options of the run.
+            held: held-out tracks for early stopping, which the encoders did not train on; None: a
+                random tenth.
 
         Raises:
-            DataError: no playlist has two tracks whose content is known.
-            ConfigError: torch is needed and not there, or training diverged.
+            DataError: no playlist has two tracks with content.
+            ConfigError: torch is missing, or training diverged.
         """
 
     @classmethod
     def restore(
         cls, tensors: Mapping[str, npt.NDArray[Any]], prefix: str, c: int, config: Any
     ) -> Self:
-        """From `arrays` under names that begin with `prefix`, for content of c numbers.
+        """Restore from tensors under names with a prefix, for content of c numbers.
 
         Raises:
             BundleError: one is missing or does not fit.
@@ -120,7 +120,7 @@ class ItemKNNHead:
 
 
 class DropoutNet:
-    """f_p and f_s, for a preference that nobody knows."""
+    """f_p and f_s, for unknown preferences."""
 
     name: ClassVar[str] = "dropoutnet"
 
@@ -129,8 +129,8 @@ class DropoutNet:
 
     @property
     def arrays(self) -> dict[str, Float32]:
-        sides = {"playlist": self.playlist, "track": self.track}
-        return {f"{side}.{n}": a for side, f in sides.items() for n, a in f.arrays.items()}
+        networks = {"playlist": self.playlist, "track": self.track}
+        return {f"{side}.{n}": a for side, f in networks.items() for n, a in f.arrays.items()}
 
     def outputs(self, c: int) -> int:
         return self.track.outputs
@@ -211,13 +211,13 @@ class ClcRec:
 
 
 def _training() -> ModuleType:
-    """`larp.heads.training`, which needs torch."""
+    """Import `larp.heads.training`, which needs torch."""
     try:
-        from segue.models.larp.heads import training as larp_tops_training
+        from segue.models.larp.heads import training as head_training
     except ImportError as error:
         raise needs("training", "deep", where="larp.top", cause=error) from error
-    return larp_tops_training
+    return head_training
 
 
 HEADS: dict[str, type[Head]] = {top.name: top for top in (ItemKNNHead, Nearest, DropoutNet, ClcRec)}
-"""Every top by name."""
+"""Every head by name."""

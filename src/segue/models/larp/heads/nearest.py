@@ -1,12 +1,11 @@
-"""The top "nearest" of `larp`: tracks that are very like one seed, rather than all a little.
+"""The head "nearest" of `larp`: it prefers tracks very similar to one seed.
 
     score(p, s) = sum over the seeds j of exp( (cos(e_j, e_s) − 1) / θ )
 
-A mean of seeds, which the other tops take, is near to what all of them have in common. Where a
-playlist has several artists, what tells one from another is lost in it; here each seed finds its
-own neighbours. This is item-knn (Deshpande and Karypis 2004) whose neighbours fade out by θ instead
-of ending after k. How far cosines lie apart is another matter for every encoder, so that θ, where
-it is not given, is what continues playlists of tracks best that the encoder has not learned from.
+The other heads take the mean of the seeds, which loses the differences between the artists of a
+playlist; here each seed has neighbours. This is item-knn (Deshpande and Karypis 2004) with
+neighbours that fade out by θ instead of ending after k. The spread of cosines differs between
+encoders, so the default θ is the one that continues held-out playlists best.
 """
 
 from __future__ import annotations
@@ -34,14 +33,14 @@ from segue.retrieval.topk_kernels import near
 from segue.system.progress import note
 
 _BLOCK_BYTES = 64 << 20
-"""Of scores that are held at a time."""
+"""Maximum size of a block of scores."""
 _CHUNK = 256
 CHOICES = (0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5)
-"""θ to choose from."""
+"""Choices of θ."""
 _HELD = 0.1
-"""Share of the tracks that choose, where none are held."""
+"""Share of tracks for the choice of θ, if none are held out."""
 _MOST = 500
-"""Playlists that choose, at most."""
+"""Maximum number of playlists for the choice of θ."""
 
 
 @njit(cache=True)
@@ -55,7 +54,7 @@ def _near_to(content, seeds, row, temperature):  # type: ignore[no-untyped-def]
 
 @parallel(cache=True)
 def _add_near(content, offsets, seeds, temperature, out):  # type: ignore[no-untyped-def]
-    """Parts of the scores, summed. Rows of `content` have length 1, or are zeros."""
+    """Scores of all tracks. Rows of `content` have length 1, or are zeros."""
     for chunk in prange((len(content) + _CHUNK - 1) // _CHUNK):
         for s in range(chunk * _CHUNK, min(len(content), (chunk + 1) * _CHUNK)):
             row = content[s]
@@ -64,12 +63,12 @@ def _add_near(content, offsets, seeds, temperature, out):  # type: ignore[no-unt
 
 
 @parallel(cache=True)
-def _near_some(content, offsets, seeds, ends, tracks, temperature, out):  # type: ignore[no-untyped-def]
-    """The same for the tracks from ends[q] to ends[q + 1] alone."""
+def _near_tracks(content, offsets, seeds, ends, tracks, temperature, out):  # type: ignore[no-untyped-def]
+    """Scores of the tracks from ends[q] to ends[q + 1] only."""
     for q in range(len(offsets) - 1):
-        own = seeds[offsets[q] : offsets[q + 1]]
+        query_seeds = seeds[offsets[q] : offsets[q + 1]]
         for i in prange(ends[q], ends[q + 1]):
-            out[i] = _near_to(content, own, content[tracks[i]], temperature)
+            out[i] = _near_to(content, query_seeds, content[tracks[i]], temperature)
 
 
 class Nearest:
@@ -82,7 +81,7 @@ class Nearest:
     name: ClassVar[str] = "nearest"
 
     def __init__(self, temperature: float) -> None:
-        self.temperature = float(np.float32(temperature))  # as a bundle keeps it
+        self.temperature = float(np.float32(temperature))  # float32, as in a bundle
 
     @property
     def arrays(self) -> dict[str, Float32]:
@@ -92,33 +91,33 @@ class Nearest:
         return c
 
     def tracks(self, content: Float32) -> Float32:
-        """Content of length 1, but for zeros."""
+        """Content scaled to length 1; zeros stay zeros."""
         return units(content)
 
     def queries(self, content: Float32) -> Float32:
         return self.tracks(content)
 
     def parts(self, units: Float32, seeds: Int32, tracks: Int32) -> Float32:
-        """What each seed adds to the score of each track. (tracks, seeds)"""
+        """Addend of each seed to the score of each track. (tracks, seeds)"""
         each = Ragged(np.arange(len(seeds) + 1), seeds)
         scores = self.values(units, each, Ragged.repeat(tracks, len(seeds)))
         return scores.reshape(len(seeds), len(tracks)).T
 
     def best(self, units: Float32, seeds: Ragged, excluded: Ragged, n: int) -> Best:
-        """As `best_of_scores` gives them.
+        """The best tracks of each query, as from `best_of_scores`.
 
         Args:
-            units: of all tracks, as `tracks` gives them.
-            seeds: of each query.
+            units: vectors of all tracks, from `tracks`.
+            seeds: seeds of each query.
         """
-        found = [
+        blocks = [
             best_of_scores(scores, excluded[rows], n) for rows, scores in self._blocks(units, seeds)
         ]
-        tracks, values, counts = (np.concatenate(part) for part in zip(*found, strict=True))
+        tracks, values, counts = (np.concatenate(part) for part in zip(*blocks, strict=True))
         return tracks, values, counts
 
     def ranks(self, units: Float32, seeds: Ragged, excluded: Ragged, targets: Ragged) -> Int64:
-        """As `ranks_of_scores` gives them."""
+        """Ranks of the targets, as from `ranks_of_scores`."""
         out = np.empty(len(targets.values), np.int64)
         for rows, scores in self._blocks(units, seeds):
             out[targets.span(rows)] = ranks_of_scores(scores, excluded[rows], targets[rows])
@@ -136,7 +135,7 @@ class Nearest:
         out = np.empty(len(tracks), np.float32)
         units, seeds, rows = fixed(units, np.float32), seeds.fixed(), candidates.fixed()
         ends = (seeds.offsets, seeds.values, rows.offsets, rows.values)
-        _near_some(units, *ends, self.temperature, out)
+        _near_tracks(units, *ends, self.temperature, out)
         return out
 
     def _blocks(self, units: Float32, seeds: Ragged) -> Iterator[tuple[slice, Float32]]:
@@ -173,7 +172,7 @@ class Nearest:
 def _chosen(
     units: Float32, plays: sp.csr_matrix, held: Int64 | None, run: TrainingOptions
 ) -> float:
-    """θ by which held tracks of playlists find the others of the same playlist best."""
+    """The θ with the best recall of held-out tracks from others of their playlist."""
     rng = np.random.default_rng([run.seed, 7])
     known = np.flatnonzero(units.any(axis=1))
     if held is None:
@@ -181,13 +180,13 @@ def _chosen(
     among = np.intersect1d(held, known)
     lists = sp.csr_matrix(plays[:, among])
     lists = lists[rng.permutation(np.flatnonzero(np.diff(lists.indptr) >= LEAST))[:_MOST]]
-    shown, wanted = halves(lists.indptr, lists.indices, rng)
+    shown, targets = halves(lists.indptr, lists.indices, rng)
     if not shown:
         middle = CHOICES[len(CHOICES) // 2]
         note(f"larp: too little to choose θ by: {middle}", show=run.progress)
         return middle
-    recalls = recalls_by(CHOICES, units[among], shown, wanted)
+    recalls = recalls_by(CHOICES, units[among], shown, targets)
     chosen = CHOICES[int(np.argmax(recalls))]
-    told = f"larp: θ {chosen}, recall@{HITS} {recalls.max():.4f} of held tracks"
-    note(told, show=run.progress)
+    message = f"larp: θ {chosen}, recall@{HITS} {recalls.max():.4f} of held tracks"
+    note(message, show=run.progress)
     return chosen

@@ -1,4 +1,4 @@
-"""What tops of `larp` learn from: halves of playlists, and tracks and playlists kept aside."""
+"""Training examples of `larp`'s heads: halves of playlists, and held-out tracks and playlists."""
 
 from __future__ import annotations
 
@@ -9,73 +9,72 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from segue.errors import DataError
+from segue.metrics.ranking import ndcg
 from segue.models.larp.heads.config import HeadConfig
 from segue.numeric.arrays import Float32, Int64, offsets_of
 
 _HELD = 0.1
 _MOST_HELD = 500
 _LEAST_HELD = 100
-"""Playlists below which the kept ones say too little to choose an epoch by."""
+"""Minimum number of held-out playlists for early stopping."""
 
 Bools = npt.NDArray[np.bool_]
 
 
 class SampledStep(NamedTuple):
-    """What a step learns from.
+    """Training examples of one step.
 
     Attributes:
         playlists: numbers of playlists. (p,)
-        seeds: mean content of the half of each that is shown. (p, c)
-        tracks: that are scored, rising. (t,)
-        wanted: 1/n for each of the n tracks that a playlist wants, else 0. (p, t)
-        others: which tracks were drawn for all playlists and are not in this one. (p, t)
+        seeds: mean content of the seed half of each. (p, c)
+        tracks: scored tracks, rising. (t,)
+        targets: 1/n for each of the n targets of a playlist, else 0. (p, t)
+        others: mask of sampled negatives outside the playlist. (p, t)
     """
 
     playlists: Int64
     seeds: Float32
     tracks: Int64
-    wanted: Float32
+    targets: Float32
     others: Bools
 
 
 class HeldOutRows(NamedTuple):
-    """Playlists and tracks that training never sees; they tell when it ends.
+    """Held-out playlists and tracks, for early stopping.
 
     Attributes:
         seeds: mean content of the other tracks of each playlist. (p, c)
-        tracks: kept aside, rising. (t,)
-        wanted: which of these each playlist has, at least one. (p, t)
+        tracks: held-out tracks, rising. (t,)
+        targets: mask of these in each playlist, at least one. (p, t)
     """
 
     seeds: Float32
     tracks: Int64
-    wanted: Bools
+    targets: Bools
 
     def ndcg(self, scores: Float32) -> float:
-        """Of the whole ranking of the tracks, its mean over playlists. scores: (p, t)"""
+        """Mean NDCG of the full ranking of the tracks. scores: (p, t)"""
         order = np.argsort(-scores, axis=1, kind="stable")
-        hits = np.take_along_axis(self.wanted, order, axis=1)
-        discounts = 1 / np.log2(np.arange(hits.shape[1]) + 2)
-        best = np.cumsum(discounts)[hits.sum(axis=1) - 1]
-        return float((hits @ discounts / best).mean())
+        hits = np.take_along_axis(self.targets, order, axis=1)
+        return float(ndcg(hits, self.targets.sum(axis=1)).mean())
 
 
 class RowSampler:
-    """Playlists of at least two tracks, and what is drawn from them for a step.
+    """Samples training steps from playlists of at least two tracks.
 
     Args:
-        content: of every track; zeros where nothing is known. (tracks, c)
+        content: content of every track; zeros for unknown content. (tracks, c)
         plays: (playlists, tracks)
-        config: of the top.
-        seed: of what is kept aside.
-        held: tracks to keep aside; None: a tenth is drawn.
+        config: settings of the head.
+        seed: seed of the holdout.
+        held: tracks to hold out; None: a random tenth.
 
     Raises:
-        DataError: no playlist has two tracks whose content is known.
+        DataError: no playlist has two tracks with content.
     """
 
     held: HeldOutRows | None
-    """None where too few playlists could be kept aside."""
+    """None if there are too few playlists to hold out."""
 
     def __init__(
         self,
@@ -89,18 +88,20 @@ class RowSampler:
         self.config = config
         rng = np.random.default_rng([seed, 3])
         lists = _distinct(plays, self.content)
-        aside = np.zeros(len(content), np.bool_)
+        held_mask = np.zeros(len(content), np.bool_)
         if held is None:
-            some = np.unique(np.concatenate(lists)) if lists else np.zeros(0, np.int64)
-            held = rng.permutation(some)[: round(_HELD * len(some))]
-        aside[held] = True
+            known_tracks = np.unique(np.concatenate(lists)) if lists else np.zeros(0, np.int64)
+            held = rng.permutation(known_tracks)[: round(_HELD * len(known_tracks))]
+        held_mask[held] = True
         drawn = rng.permutation(len(lists))[: min(_MOST_HELD, round(_HELD * len(lists)))]
-        asked = [p for p in np.sort(drawn) if 0 < aside[lists[p]].sum() < len(lists[p])]
+        held_playlists = [
+            p for p in np.sort(drawn) if 0 < held_mask[lists[p]].sum() < len(lists[p])
+        ]
         self.held = None
-        if len(asked) >= _LEAST_HELD:
-            self.held = self._asked([lists[p] for p in asked], aside)
-            left = np.setdiff1d(np.arange(len(lists)), asked)
-            lists = [lists[p][~aside[lists[p]]] for p in left]
+        if len(held_playlists) >= _LEAST_HELD:
+            self.held = self._held_out([lists[p] for p in held_playlists], held_mask)
+            left = np.setdiff1d(np.arange(len(lists)), held_playlists)
+            lists = [lists[p][~held_mask[lists[p]]] for p in left]
         self.lists = [tracks for tracks in lists if len(tracks) > 1]
         if not self.lists:
             raise DataError(
@@ -111,22 +112,26 @@ class RowSampler:
         self.tracks = np.unique(np.concatenate(self.lists))
         self._column = np.full(len(content), -1)
 
-    def _asked(self, lists: list[Int64], aside: Bools) -> HeldOutRows:
+    def _held_out(self, lists: list[Int64], held_mask: Bools) -> HeldOutRows:
         tracks = np.unique(np.concatenate(lists))
-        tracks = tracks[aside[tracks]]
-        seeds = np.stack([self.content[own[~aside[own]]].mean(axis=0) for own in lists])
-        return HeldOutRows(seeds, tracks, np.stack([np.isin(tracks, own) for own in lists]))
+        tracks = tracks[held_mask[tracks]]
+        seeds = np.stack(
+            [self.content[playlist[~held_mask[playlist]]].mean(axis=0) for playlist in lists]
+        )
+        return HeldOutRows(
+            seeds, tracks, np.stack([np.isin(tracks, playlist) for playlist in lists])
+        )
 
     def matrix(self) -> sp.csr_matrix:
         """1 where a playlist has a track. (playlists, tracks) float32"""
-        offsets = offsets_of([len(own) for own in self.lists])
+        offsets = offsets_of([len(tracks) for tracks in self.lists])
         entries = np.concatenate(self.lists)
         shape = len(self.lists), len(self.content)
         return sp.csr_matrix((np.ones(len(entries), np.float32), entries, offsets), shape)
 
     def means(self) -> Float32:
         """Mean content of each playlist. (playlists, c)"""
-        return np.stack([self.content[own].mean(axis=0) for own in self.lists])
+        return np.stack([self.content[tracks].mean(axis=0) for tracks in self.lists])
 
     def epoch(self, rng: np.random.Generator) -> list[Int64]:
         """Numbers of the playlists of each step."""
@@ -134,29 +139,29 @@ class RowSampler:
         return np.array_split(rng.permutation(len(self.lists)), steps)
 
     def step(self, playlists: Int64, rng: np.random.Generator) -> SampledStep:
-        """Show a drawn half of each playlist; want `positives` of the rest."""
-        seeds, wanted = [], []
+        """Draw a half of each playlist as seeds, and `positives` of the rest as targets."""
+        seeds, targets = [], []
         for p in playlists:
             tracks = rng.permutation(self.lists[p])
             half = round(len(tracks) / 2)
             seeds.append(self.content[tracks[:half]].mean(axis=0))
-            wanted.append(tracks[half:][: self.config.positives])
+            targets.append(tracks[half:][: self.config.positives])
         drawn = self.tracks[rng.integers(len(self.tracks), size=self.config.negatives)]
-        scored = np.unique(np.concatenate([*wanted, drawn]))
+        scored = np.unique(np.concatenate([*targets, drawn]))
         self._column[scored] = np.arange(len(scored))
         weights = np.zeros((len(playlists), len(scored)), np.float32)
         others = np.zeros(weights.shape, np.bool_)
         others[:, self._column[drawn]] = True
         for row, p in enumerate(playlists):
-            weights[row, self._column[wanted[row]]] = 1 / len(wanted[row])
-            own = self._column[self.lists[p]]
-            others[row, own[own >= 0]] = False
+            weights[row, self._column[targets[row]]] = 1 / len(targets[row])
+            columns = self._column[self.lists[p]]
+            others[row, columns[columns >= 0]] = False
         self._column[scored] = -1
         return SampledStep(playlists, np.stack(seeds), scored, weights, others)
 
 
 def _distinct(plays: sp.csr_matrix, content: Float32) -> list[Int64]:
-    """Tracks of known content of each row that has two."""
+    """Tracks with content of each row that has two."""
     known: Bools = np.any(content, axis=1)
     rows = [
         np.unique(plays.indices[first:end]).astype(np.int64)

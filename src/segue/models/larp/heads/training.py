@@ -1,15 +1,15 @@
-"""Training of the tops of `larp` with torch.
+"""Training of the heads of `larp` with torch.
 
-A step draws playlists and shows a half of each: e_p is the mean content of these tracks. It wants
-tracks s of the other half. N are tracks drawn evenly from all that training knows, without the
-playlist's own. All are scored for all playlists at once.
+A step draws playlists and takes a half of each as seeds: e_p is their mean content. Targets s are
+tracks of the other half. N are uniform samples of the training tracks outside the playlist. A step
+scores all of them for all playlists at once.
 
 DropoutNet, s = f_p(e_p ‖ z_p) · f_s(e_s ‖ z_s) with preferences z, the vectors of WRMF:
 
     mean_s (score − 1)²  +  mean_{n in N} score²                      Salganik et al. 2024, App. B
     mean_s (score − z_p · z_s)²  +  mean_{n in N} (...)²              Volkovs, Yu and Poutanen 2017
 
-In a share of playlists and tracks z is the mean over all of training, which answering always takes.
+In a share of playlists and tracks z is the mean over all of training, as always in inference.
 
 CLCRec, with free vectors z_p and z_s, in a share of playlists and tracks replaced by f(e):
 
@@ -17,11 +17,11 @@ CLCRec, with free vectors z_p and z_s, in a share of playlists and tracks replac
 
     contrast(x) = mean_s −log( e^{x_s} / (e^{x_s} + Σ_n e^{x_n}) )
 
-Ours: the halves, and that N is shared (the published steps are pairs with negatives of their own,
-the same in expectation); contents in units of their spread; AdamW, whose steps rise and fall,
-rather than SGD, and one smaller hidden layer (both published ones are settings); that playlists of
-CLCRec are replaced too, since a new one is known by content alone; and that the best epoch is
-chosen by playlists and tracks kept aside rather than by the test.
+Ours: the halves, and the shared N (the published steps are pairs with separate negatives, the same
+in expectation); contents in units of their spread; AdamW with warm-up and decay, rather than SGD,
+and one smaller hidden layer (both published ones are settings); the replacement of CLCRec's
+playlist vectors, too, because a new playlist has only content; and the choice of the best epoch by
+held-out playlists and tracks instead of the test.
 """
 
 from __future__ import annotations
@@ -50,50 +50,50 @@ from segue.numeric.arrays import Float32, Int64
 from segue.system.progress import note, task
 
 _RISE = 0.05
-"""Share of the training in which steps grow to their full size."""
+"""Share of the training with growing steps."""
 _LAST = 0.02
-"""Share of it that they have fallen to at the end."""
+"""Share of the full step size at the end."""
 _MOMENTUM = 0.9
 _ALPHA, _REGULARISATION, _SWEEPS, _SOLVER_STEPS = 10.0, 0.02, 8, 3
-"""Of WRMF, which see."""
+"""Settings of WRMF."""
 _PARTS = ("rows", "first", "second", "steps")
-"""Of a `Table`, in a checkpoint."""
+"""Parts of a `Table` in a checkpoint."""
 
 
 class HeadTraining(Training):
-    """What trainings of tops have in common."""
+    """Base class of the training of heads."""
 
-    def __init__(self, drawing: RowSampler, config: HeadConfig, seed: int) -> None:
+    def __init__(self, sampler: RowSampler, config: HeadConfig, seed: int) -> None:
         super().__init__("larp.top", seed, config.epochs, config.patience)
-        self.drawing, self.config = drawing, config
-        self.content = torch.from_numpy(drawing.content)
-        told = hashlib.sha256(repr((config, seed)).encode() + drawing.content.tobytes())
-        for tracks in drawing.lists:
-            told.update(tracks.tobytes() + b"|")
-        self.identity = told.hexdigest()
+        self.sampler, self.config = sampler, config
+        self.content = torch.from_numpy(sampler.content)
+        digest = hashlib.sha256(repr((config, seed)).encode() + sampler.content.tobytes())
+        for tracks in sampler.lists:
+            digest.update(tracks.tobytes() + b"|")
+        self.identity = digest.hexdigest()
         self.rate = config.learning_rate
 
     def steps(self, rng: np.random.Generator) -> Iterator[tuple[Tensor, float]]:
-        parts = self.drawing.epoch(rng)
+        parts = self.sampler.epoch(rng)
         for number, playlists in enumerate(parts):
             size = _size((self.epoch + number / len(parts)) / self.epochs)
             self.rate = size * self.config.learning_rate
             for group in self.optimiser.param_groups:
                 group["lr"] = self.rate
-            yield self.step(self.drawing.step(playlists, rng)), 1 / len(parts)
+            yield self.step(self.sampler.step(playlists, rng)), 1 / len(parts)
 
     @abstractmethod
     def step(self, step: SampledStep) -> Tensor:
-        """Take a step; its loss."""
+        """Take a step; returns its loss."""
 
     @abstractmethod
     def vectors(self, seeds: Tensor, tracks: Tensor) -> tuple[Tensor, Tensor]:
-        """q and v of content, for who has no preference."""
+        """q and v of content, without preferences."""
 
     @torch.no_grad()
     def validate(self) -> tuple[float, str] | None:
-        """NDCG on what is kept aside."""
-        held = self.drawing.held
+        """NDCG on held-out playlists."""
+        held = self.sampler.held
         if held is None:
             return None
         self.network.train(False)
@@ -109,7 +109,7 @@ class HeadTraining(Training):
         return self.content[torch.from_numpy(tracks)].to(self.device)
 
     def _mask(self, count: int, share: float) -> Tensor:
-        """1 in a drawn share of the rows. (count, 1)"""
+        """1 in a random share of the rows. (count, 1)"""
         return (torch.rand(count, 1) < share).float().to(self.device)
 
 
@@ -118,18 +118,18 @@ class DropoutNetTraining(HeadTraining):
 
     config: DropoutNetConfig
 
-    def __init__(self, drawing: RowSampler, config: DropoutNetConfig, seed: int) -> None:
-        super().__init__(drawing, config, seed)
-        self.z_p, self.z_s = map(torch.from_numpy, preferences(drawing.matrix(), config, seed))
-        learned = torch.from_numpy(drawing.tracks)
+    def __init__(self, sampler: RowSampler, config: DropoutNetConfig, seed: int) -> None:
+        super().__init__(sampler, config, seed)
+        self.z_p, self.z_s = map(torch.from_numpy, preferences(sampler.matrix(), config, seed))
+        training_tracks = torch.from_numpy(sampler.tracks)
         self.known_p = standard(self.z_p, self.z_p)
-        self.known_s = standard(self.z_s, self.z_s[learned])
-        sides = (drawing.means(), drawing.content[drawing.tracks])
-        self.sides = [
+        self.known_s = standard(self.z_s, self.z_s[training_tracks])
+        networks = (sampler.means(), sampler.content[sampler.tracks])
+        self.networks = [
             DenseLayers(side, config.factors, config, torch.tanh, config.normalised)
-            for side in sides
+            for side in networks
         ]
-        self.network = nn.ModuleList(self.sides).to(self.device)
+        self.network = nn.ModuleList(self.networks).to(self.device)
         weights, rate, decay = self.network.parameters(), config.learning_rate, config.weight_decay
         self.optimiser = (
             torch.optim.SGD(weights, lr=rate, momentum=_MOMENTUM, weight_decay=decay)
@@ -139,38 +139,38 @@ class DropoutNetTraining(HeadTraining):
 
     def step(self, step: SampledStep) -> Tensor:
         p, s = torch.from_numpy(step.playlists), torch.from_numpy(step.tracks)
-        kept = 1 - self.config.dropout
-        z_p = self.known_p[p].to(self.device) * self._mask(len(p), kept)
-        z_s = self.known_s[s].to(self.device) * self._mask(len(s), kept)
-        f_p, f_s = self.sides
+        keep_share = 1 - self.config.dropout
+        z_p = self.known_p[p].to(self.device) * self._mask(len(p), keep_share)
+        z_s = self.known_s[s].to(self.device) * self._mask(len(s), keep_share)
+        f_p, f_s = self.networks
         scores = f_p(self._on(step.seeds), z_p) @ f_s(self._of(step.tracks), z_s).T
         zero = torch.zeros_like(scores)
         target = zero + 1
         if self.config.target == "scores":
             target = zero = (self.z_p[p] @ self.z_s[s].T).to(self.device)
-        loss = squared(scores, target, zero, self._on(step.wanted), self._on(step.others))
+        loss = squared(scores, target, zero, self._on(step.targets), self._on(step.others))
         self.descend(loss)
         return loss
 
     def vectors(self, seeds: Tensor, tracks: Tensor) -> tuple[Tensor, Tensor]:
-        f_p, f_s = self.sides
+        f_p, f_s = self.networks
         return f_p(seeds), f_s(tracks)
 
     def arrays(self, state: dict[str, Tensor]) -> dict[str, Float32]:
         self.restore(state)
-        named = zip(("playlist", "track"), self.sides, strict=True)
+        named = zip(("playlist", "track"), self.networks, strict=True)
         return {f"{side}.{n}": a for side, f in named for n, a in f.arrays().items()}
 
 
 class ClcRecTraining(HeadTraining):
-    """Training of f, and of z beside it."""
+    """Training of f and of z."""
 
     config: ClcRecConfig
     network: DenseLayers
 
-    def __init__(self, drawing: RowSampler, config: ClcRecConfig, seed: int) -> None:
-        super().__init__(drawing, config, seed)
-        known = drawing.content[drawing.tracks]
+    def __init__(self, sampler: RowSampler, config: ClcRecConfig, seed: int) -> None:
+        super().__init__(sampler, config, seed)
+        known = sampler.content[sampler.tracks]
         self.network = DenseLayers(known, 0, config, functional.leaky_relu).to(self.device)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -178,7 +178,7 @@ class ClcRecTraining(HeadTraining):
         length = config.outputs**-0.5
         self.tables = {
             name: Table((torch.randn(count, config.outputs) * length).to(self.device))
-            for name, count in (("p", len(drawing.lists)), ("s", len(drawing.content)))
+            for name, count in (("p", len(sampler.lists)), ("s", len(sampler.content)))
         }
 
     def step(self, step: SampledStep) -> Tensor:
@@ -187,14 +187,14 @@ class ClcRecTraining(HeadTraining):
         z = {name: table.take(at[name]) for name, table in self.tables.items()}
         f_p, f_s = self.network(self._on(step.seeds)), self.network(self._of(step.tracks))
         q, v = (
-            torch.lerp(own, f, self._mask(len(f), config.replaced))
-            for own, f in ((z["p"], f_p), (z["s"], f_s))
+            torch.lerp(free, f, self._mask(len(f), config.replaced))
+            for free, f in ((z["p"], f_p), (z["s"], f_s))
         )
-        wanted, others = self._on(step.wanted), self._on(step.others)
-        loss = (1 - config.mix) * contrast(q @ v.T / config.temperature, wanted, others)
+        targets, others = self._on(step.targets), self._on(step.others)
+        loss = (1 - config.mix) * contrast(q @ v.T / config.temperature, targets, others)
         loss = loss + config.mix * aligned(z["s"], f_s, config.temperature)
-        for own in z.values():
-            loss = loss + config.regularisation * own.norm(dim=1).mean() / 2
+        for free in z.values():
+            loss = loss + config.regularisation * free.norm(dim=1).mean() / 2
         self.descend(loss)
         for name, table in self.tables.items():
             table.step(at[name], z[name], self.rate)
@@ -235,10 +235,10 @@ def preferences(
     )
 
 
-def standard(z: Tensor, learned: Tensor) -> Tensor:
-    """Preferences less the mean of the learned ones, in units of their spread."""
-    centred = learned - learned.mean(0)
-    return (z - learned.mean(0)) / centred.square().mean().sqrt().clamp(min=1e-6)
+def standard(z: Tensor, training_z: Tensor) -> Tensor:
+    """Preferences, standardised by mean and spread of those of the training tracks."""
+    centred = training_z - training_z.mean(0)
+    return (z - training_z.mean(0)) / centred.square().mean().sqrt().clamp(min=1e-6)
 
 
 def learn_dropoutnet(
@@ -267,20 +267,20 @@ def learn_clcrec(
 
 def _learn(
     training: Callable[[RowSampler, Any, int], HeadTraining],
-    drawing: RowSampler,
+    sampler: RowSampler,
     config: HeadConfig,
     run: TrainingOptions,
 ) -> dict[str, Float32]:
-    told = "fitting larp, top", config.epochs, "epochs"
-    with task(*told, show=run.progress) as advance, reproducible(warn_only=True):
+    task_name = "fitting larp, top", config.epochs, "epochs"
+    with task(*task_name, show=run.progress) as advance, reproducible(warn_only=True):
         torch.manual_seed(run.seed)
-        return training(drawing, config, run.seed).run(
+        return training(sampler, config, run.seed).run(
             advance, lambda line: note(f"larp top {line}", show=run.progress), run.checkpoint
         )
 
 
 def _size(done: float) -> float:
-    """How large a step is, after a share of the training: it rises, and falls as a cosine does."""
+    """Step size after a share of the training: linear warm-up, then cosine decay."""
     if done < _RISE:
         return (done + _LAST) / (_RISE + _LAST)
     fallen = (done - _RISE) / (1 - _RISE)

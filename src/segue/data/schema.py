@@ -53,6 +53,10 @@ class Flag(enum.IntFlag):
     SHUFFLE = 64
     OFFLINE = 128
     INCOGNITO = 256
+    LIKED = 512
+    """ListenBrainz: the listener loves the recording."""
+    DISLIKED = 1024
+    """ListenBrainz: the listener hates the recording."""
 
 
 def _column(name: str, kind: pa.DataType, what: str, *, required: bool = False) -> pa.Field:

@@ -123,29 +123,36 @@ def read_plays(
         newest_first: as in `Listens`.
     """
     owners: dict[Path, int] = {}
+    lengths: list[int] = []
     with ExitStack() as stack:
-        wanted = ["listener", "track", "time", *columns]
-        listens = Listens(reading, stack, wanted, newest_first=newest_first)
+        spilled = ["listener", "track", "time", *columns]
+        listens = Listens(reading, stack, spilled, newest_first=newest_first)
         for source in sources:
             listener = owners.setdefault(owner(source), len(owners))
-            rows = plays(source)
-            while batch := list(islice(rows, _BATCH)):
-                _add(batch, listener, wanted, listens, reading)
-        listens.write([f"listener:{number + 1}" for number in range(len(owners))])
+            in_file = plays(source)
+            while batch := list(islice(in_file, _BATCH)):
+                rows = _columns(batch, listener, lengths, listens, reading)
+                listens.add({name: rows[name] for name in spilled})
+        names = [f"listener:{number + 1}" for number in range(len(owners))]
+        listens.write(names, np.array(lengths, np.int32))
 
 
-def _add(
-    batch: list[Play], listener: int, wanted: list[str], listens: Listens, reading: Reading
-) -> None:
+def _columns(
+    batch: list[Play], listener: int, lengths: list[int], listens: Listens, reading: Reading
+) -> Columns:
+    """What `Listens` takes; `lengths` gets those of tracks that are new to the catalog."""
     tracks, times, played, ends, flags = zip(*batch, strict=True)
     uris = [track.uri for track in tracks]
     about = [track[1:] for track in tracks]
-    rows: Columns = {
+    ids = reading.writer.track_ids(uris, about.__getitem__)
+    for track, number in zip(tracks, ids, strict=True):
+        if number == len(lengths):
+            lengths.append(track.duration_ms or -1)
+    return {
         "listener": np.full(len(batch), listener, np.int32),
-        "track": np.array(reading.writer.track_ids(uris, about.__getitem__), np.int32),
+        "track": np.array(ids, np.int32),
         "time": np.array(times, np.int64),
         "ms_played": np.array(played, np.int32),
         "reason_end": listens.reasons(pa.array(ends, pa.string())),
         "flags": np.array(flags, np.int32),
     }
-    listens.add({name: rows[name] for name in wanted})

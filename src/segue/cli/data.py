@@ -69,8 +69,8 @@ def ingest(
 ) -> None:
     """Convert logs, playlists or sound files to a dataset.
 
-    Formats: mpd mssd lfm-1k lfm-2b taste-profile spotify-history scrobbler-log listenbrainz m3u
-    xspf jspf audio csv parquet feedback.
+    Formats: mpd mssd lfm-1k lfm-2b taste-profile spotify-history scrobbler-log listenbrainz
+    scrobbles m3u xspf jspf audio csv parquet feedback.
     """
     columns = {}
     for text in mapping or ():

@@ -305,5 +305,6 @@ RULES: dict[str, type[OutcomeRule]] = {
     "lfm-2b": NextPlayRule,
     "scrobbler-log": ScrobblerLogRule,
     "listenbrainz": ListenBrainzRule,
+    "scrobbles": ScrobbleRule,
 }
 """Rule of each format that has evidence."""

@@ -26,6 +26,7 @@ def test_every_format_says_what_it_reads_in_one_line() -> None:
         *("mpd", "mssd", "lfm-1k", "lfm-2b", "taste-profile", "spotify-history"),
         "scrobbler-log",
         "listenbrainz",
+        "scrobbles",
         *("m3u", "xspf", "jspf", "audio", "csv", "parquet", "feedback"),
     }
     for reader in FORMATS.values():

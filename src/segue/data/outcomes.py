@@ -306,5 +306,6 @@ RULES: dict[str, type[OutcomeRule]] = {
     "scrobbler-log": ScrobblerLogRule,
     "listenbrainz": ListenBrainzRule,
     "scrobbles": ScrobbleRule,
+    "youtube-music": NextPlayRule,
 }
 """Rule of each format that has evidence."""

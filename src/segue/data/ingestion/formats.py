@@ -20,6 +20,7 @@ from segue.data.readers import (
     spotify_history,
     taste_profile,
     xspf,
+    youtube_music,
 )
 
 FORMATS: dict[str, Reader] = {
@@ -32,6 +33,7 @@ FORMATS: dict[str, Reader] = {
     "scrobbler-log": scrobbler_log.READER,
     "listenbrainz": listenbrainz.READER,
     "scrobbles": scrobbles.READER,
+    "youtube-music": youtube_music.READER,
     "m3u": m3u.READER,
     "xspf": xspf.READER,
     "jspf": jspf.READER,

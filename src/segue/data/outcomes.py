@@ -272,6 +272,41 @@ class ListenBrainzRule(OutcomeRule, frozen=True):
         return outcome
 
 
+class AppleMusicRule(OutcomeRule, frozen=True):
+    """Apple Music's Play Activity: as `SpotifyRule`, in the words of Apple.
+
+    A play that the listener left for another is skipped if it was short, or if it is not known how
+    long it was. What the listener banned is disliked.
+    """
+
+    gap_minutes: _Gap = 30.0
+    skip_seconds: Annotated[
+        float, Meta(ge=0, le=3600, description="a play left before this is short")
+    ] = 30.0
+    finished_share: Annotated[
+        float,
+        Meta(gt=0, le=1, description="share of a track that is most of it, where no reason is"),
+    ] = 0.9
+
+    def derive(self, evidence: Evidence) -> Outcomes:
+        """Number of the `Outcome` of each row. (rows,) int8"""
+        untimed = evidence.ms_played < 0
+        short = ~untimed & (evidence.ms_played < self.skip_seconds * 1000)
+        silent = np.asarray(evidence.reason_end.is_null()) | evidence.ended("NOT_APPLICABLE")
+        left = evidence.ended(*APPLE_LEFT)
+        outcome = np.full(len(evidence), int(Outcome.PARTIAL), np.int8)
+        outcome[untimed | short] = Outcome.UNKNOWN
+        outcome[(left & (untimed | short)) | (silent & short)] = Outcome.SKIPPED
+        most = evidence.most(self.finished_share) & ~short
+        outcome[evidence.ended("NATURAL_END_OF_TRACK") | (silent & most)] = Outcome.FINISHED
+        outcome[evidence.ended("TRACK_BANNED")] = Outcome.DISLIKED
+        return outcome
+
+
+APPLE_LEFT = ("TRACK_SKIPPED_FORWARDS", "MANUALLY_SELECTED_PLAYBACK_OF_A_DIFF_ITEM", "QUICK_PLAY")
+"""Reasons of Apple Music that a listener who wants something else makes."""
+
+
 class FeedbackRule(OutcomeRule, frozen=True):
     """Feedback log of a service, where plays and skips are told apart: only a play that does not
     say how it ended is judged, by its length."""
@@ -307,5 +342,6 @@ RULES: dict[str, type[OutcomeRule]] = {
     "listenbrainz": ListenBrainzRule,
     "scrobbles": ScrobbleRule,
     "youtube-music": NextPlayRule,
+    "apple-music": AppleMusicRule,
 }
 """Rule of each format that has evidence."""

@@ -28,6 +28,7 @@ def test_every_format_says_what_it_reads_in_one_line() -> None:
         "listenbrainz",
         "scrobbles",
         "youtube-music",
+        "apple-music",
         *("m3u", "xspf", "jspf", "audio", "csv", "parquet", "feedback"),
     }
     for reader in FORMATS.values():

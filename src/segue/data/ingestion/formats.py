@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from segue.data.ingestion.contract import Reader
 from segue.data.readers import (
+    apple_music,
     audio,
     csv,
     feedback,
@@ -34,6 +35,7 @@ FORMATS: dict[str, Reader] = {
     "listenbrainz": listenbrainz.READER,
     "scrobbles": scrobbles.READER,
     "youtube-music": youtube_music.READER,
+    "apple-music": apple_music.READER,
     "m3u": m3u.READER,
     "xspf": xspf.READER,
     "jspf": jspf.READER,

@@ -50,6 +50,11 @@ def mbid(text: str | None) -> str | None:
     return text.strip().lower() if text and _MBID.fullmatch(text.strip()) else None
 
 
+def length_ms(value: float | None) -> int | None:
+    """A track's length in whole milliseconds; None where no track has such a length."""
+    return int(value) if value and 1 <= value <= _MOST_MS else None
+
+
 def named_track(
     artist: str | None,
     title: str | None,
@@ -83,7 +88,7 @@ def named_track(
         artist,
         artist_uri=f"https://musicbrainz.org/artist/{by}" if by else None,
         album=album,
-        duration_ms=int(duration_ms) if duration_ms and 0 < duration_ms <= _MOST_MS else None,
+        duration_ms=length_ms(duration_ms),
         recording=known,
     )
 

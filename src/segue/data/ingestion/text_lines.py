@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from segue.data.ingestion.limits import Input, Tick
 from segue.data.ingestion.streams import opened
@@ -18,7 +18,7 @@ _BUFFER = 1 << 18
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def lines(source: Input, tick: Tick) -> Iterator[str]:
+def lines(source: Input, tick: Tick) -> Generator[str]:
     """The lines of a text file, without their ends, which may be of any system.
 
     The text is UTF-8, or UTF-16 with a mark.

@@ -29,6 +29,7 @@ def test_every_format_says_what_it_reads_in_one_line() -> None:
         "scrobbles",
         "youtube-music",
         "apple-music",
+        "itunes",
         *("m3u", "xspf", "jspf", "audio", "csv", "parquet", "feedback"),
     }
     for reader in FORMATS.values():

@@ -343,5 +343,6 @@ RULES: dict[str, type[OutcomeRule]] = {
     "scrobbles": ScrobbleRule,
     "youtube-music": NextPlayRule,
     "apple-music": AppleMusicRule,
+    "tidal": ScrobbleRule,
 }
 """Rule of each format that has evidence."""

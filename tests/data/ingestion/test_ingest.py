@@ -30,6 +30,7 @@ def test_every_format_says_what_it_reads_in_one_line() -> None:
         "youtube-music",
         "apple-music",
         "itunes",
+        "tidal",
         *("m3u", "xspf", "jspf", "audio", "csv", "parquet", "feedback"),
     }
     for reader in FORMATS.values():

@@ -21,6 +21,7 @@ from segue.data.readers import (
     scrobbles,
     spotify_history,
     taste_profile,
+    tidal,
     xspf,
     youtube_music,
 )
@@ -38,6 +39,7 @@ FORMATS: dict[str, Reader] = {
     "youtube-music": youtube_music.READER,
     "apple-music": apple_music.READER,
     "itunes": itunes.READER,
+    "tidal": tidal.READER,
     "m3u": m3u.READER,
     "xspf": xspf.READER,
     "jspf": jspf.READER,

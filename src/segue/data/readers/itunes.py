@@ -33,7 +33,7 @@ _NO_MUSIC = {"Podcast": "podcast", "Has Video": "video", "Movie": "video", "TV S
 class _Plist:
     """The values of one track or playlist, as they come."""
 
-    kept: set[str]
+    names: set[str]
     values: dict[str, str] = field(default_factory=dict)
     tracks: list[str] = field(default_factory=list)
     key: str = ""
@@ -42,7 +42,7 @@ class _Plist:
         """Take a key, or the value of the last key."""
         if tag == "key":
             self.key = text
-        elif self.key in self.kept:
+        elif self.key in self.names:
             self.values[self.key] = tag if tag in ("true", "false") else text
 
     def is_true(self, key: str) -> bool:
@@ -121,7 +121,7 @@ def _read_file(source: Input, reading: Reading, library: Library) -> None:
                     _take_track(entry, source, library)
                 except Dropped as dropped:
                     reading.receipt.drop(str(dropped))
-            entry = _Plist(entry.kept)
+            entry = _Plist(entry.names)
 
 
 def _read(sources: list[Input], reading: Reading) -> None:

@@ -70,7 +70,8 @@ def ingest(
     """Convert logs, playlists or sound files to a dataset.
 
     Formats: mpd mssd lfm-1k lfm-2b taste-profile spotify-history scrobbler-log listenbrainz
-    scrobbles youtube-music apple-music itunes tidal m3u xspf jspf audio csv parquet feedback.
+    scrobbles youtube-music apple-music itunes tidal rekordbox traktor m3u xspf jspf audio csv
+    parquet feedback.
     """
     columns = {}
     for text in mapping or ():

@@ -31,6 +31,8 @@ def test_every_format_says_what_it_reads_in_one_line() -> None:
         "apple-music",
         "itunes",
         "tidal",
+        "rekordbox",
+        "traktor",
         *("m3u", "xspf", "jspf", "audio", "csv", "parquet", "feedback"),
     }
     for reader in FORMATS.values():

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.library_cases import counts
 from support.reader_cases import ingested, uris
 
 from segue.data.dataset import Dataset
 from segue.data.ingestion.ingest import ingest
-from segue.data.schema import Outcome
 from segue.errors import DataError
 
 
@@ -37,16 +37,6 @@ def library(path: Path, tracks: list[dict[str, Any]], *playlists: dict[str, Any]
     }
     path.write_bytes(plistlib.dumps(content, sort_keys=False))
     return path
-
-
-def counts(dataset: Dataset) -> list[tuple[int, str, int, str]]:
-    """Listener, uri, plays and outcome of every listen."""
-    names = dataset.tracks["uri"].to_pylist()
-    columns = ["listener", "track", "plays", "outcome"]
-    return [
-        (r["listener"], names[r["track"]], r["plays"], Outcome(r["outcome"]).name.lower())
-        for r in dataset.listens.select(columns).to_pylist()
-    ]
 
 
 def test_counts_become_listens_and_lists_become_playlists(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def library_track(
     return TrackRow(uri, title, artist, album=album, duration_ms=length_ms(duration_ms))
 
 
-class Library:
+class PlayerLibrary:
     """Takes the tracks and playlists of libraries, and writes them at the end.
 
     The receipt of the reading counts tracks; what is left out of playlists is noted.

@@ -32,7 +32,7 @@ class Dropped(Exception):
     """A row that is not kept; the text is the reason that is counted."""
 
 
-class Play(NamedTuple):
+class TimedPlay(NamedTuple):
     """A play as a source tells it."""
 
     track: TrackRow
@@ -113,7 +113,7 @@ def owner(source: Input) -> Path:
 def read_plays(
     sources: Sequence[Input],
     reading: Reading,
-    plays: Callable[[Input], Iterator[Play]],
+    plays: Callable[[Input], Iterator[TimedPlay]],
     columns: Sequence[str] = (),
     *,
     newest_first: bool = False,
@@ -143,7 +143,7 @@ def read_plays(
 
 
 def _columns(
-    batch: list[Play], listener: int, lengths: list[int], listens: Listens, reading: Reading
+    batch: list[TimedPlay], listener: int, lengths: list[int], listens: Listens, reading: Reading
 ) -> Columns:
     """What `Listens` takes; `lengths` gets those of tracks that are new to the catalog."""
     tracks, times, played, ends, flags = zip(*batch, strict=True)

@@ -22,7 +22,7 @@ from segue.data.ingestion.limits import Input
 from segue.data.ingestion.playlists import TrackRow, name_uri
 from segue.data.ingestion.plays import (
     Dropped,
-    Play,
+    TimedPlay,
     checked_time,
     length_ms,
     named_track,
@@ -185,7 +185,7 @@ class _Activity:
         values = (row[places[name]].strip() for name in names if name in places)
         return next((value for value in values if value), "")
 
-    def play(self, row: Sequence[str]) -> Play:
+    def play(self, row: Sequence[str]) -> TimedPlay:
         """The play of a row.
 
         Raises:
@@ -206,7 +206,7 @@ class _Activity:
                 raise Dropped("no time")
             time = end - max(ms, 0)
         reason = self._text(row, "End Reason Type") or None
-        return Play(track, checked_time(time), ms, reason, int(flag))
+        return TimedPlay(track, checked_time(time), ms, reason, int(flag))
 
     def _track(self, row: Sequence[str]) -> TrackRow:
         title, album = self._text(row, *_TITLES), self._text(row, "Album Name") or None
@@ -223,7 +223,7 @@ class _Activity:
         return TrackRow(uri, title, album=album, duration_ms=length_ms(length))
 
 
-def _plays(source: Input, activity: _Activity) -> Iterator[Play]:
+def _plays(source: Input, activity: _Activity) -> Iterator[TimedPlay]:
     for row in _rows(source, activity.reading, activity.header.columns):
         try:
             if isinstance(row, Dropped):

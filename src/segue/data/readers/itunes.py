@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 
 from segue.data.ingestion.contract import Reader, Reading
-from segue.data.ingestion.libraries import Library, count, library_track
+from segue.data.ingestion.libraries import PlayerLibrary, count, library_track
 from segue.data.ingestion.limits import Input
 from segue.data.ingestion.plays import Dropped
 from segue.data.ingestion.xml_elements import elements
@@ -50,7 +50,7 @@ class _Plist:
         return self.values.get(key) == "true"
 
 
-def _take_track(entry: _Plist, source: Input, library: Library) -> None:
+def _take_track(entry: _Plist, source: Input, library: PlayerLibrary) -> None:
     values = entry.values
     for key, what in _NO_MUSIC.items():
         if entry.is_true(key):
@@ -77,7 +77,7 @@ class _Playlists:
 
     source: Input
     reading: Reading
-    library: Library
+    library: PlayerLibrary
     folders: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def take(self, entry: _Plist) -> None:
@@ -95,7 +95,7 @@ class _Playlists:
             self.library.add_playlist(self.source, path, entry.tracks)
 
 
-def _read_file(source: Input, reading: Reading, library: Library) -> None:
+def _read_file(source: Input, reading: Reading, library: PlayerLibrary) -> None:
     library.start()
     playlists = _Playlists(source, reading, library)
     section = ""
@@ -125,7 +125,7 @@ def _read_file(source: Input, reading: Reading, library: Library) -> None:
 
 
 def _read(sources: list[Input], reading: Reading) -> None:
-    library = Library(reading, Outcome.FINISHED)
+    library = PlayerLibrary(reading, Outcome.FINISHED)
     for source in sources:
         _read_file(source, reading, library)
     library.write()

@@ -19,7 +19,7 @@ from segue.data.ingestion.limits import Input
 from segue.data.ingestion.playlists import ending
 from segue.data.ingestion.plays import (
     Dropped,
-    Play,
+    TimedPlay,
     checked_time,
     mbid,
     named_track,
@@ -92,7 +92,7 @@ def _lengths(info: dict[str, Any]) -> tuple[float | None, int]:
     return length, -1 if played is None or played > _MOST_MS else round(played)
 
 
-def _play(line: str, scores: _Scores, by: Path) -> Play:
+def _play(line: str, scores: _Scores, by: Path) -> TimedPlay:
     listen = _listen.decode(line)
     about = listen.track_metadata
     if about is None:
@@ -117,7 +117,7 @@ def _play(line: str, scores: _Scores, by: Path) -> Play:
     names = (recording or "", (about.recording_msid or "").lower())
     score = next((scores[by, name] for name in names if (by, name) in scores), 0)
     flags = int(_SCORES.get(score, 0))
-    return Play(track, checked_time(listen.listened_at * 1000), played, flags=flags)
+    return TimedPlay(track, checked_time(listen.listened_at * 1000), played, flags=flags)
 
 
 def _is_feedback(source: Input) -> bool:
@@ -142,7 +142,7 @@ def _scores(source: Input, reading: Reading, scores: _Scores) -> None:
             reading.note(f"recordings {what}")
 
 
-def _plays(source: Input, reading: Reading, scores: _Scores) -> Iterator[Play]:
+def _plays(source: Input, reading: Reading, scores: _Scores) -> Iterator[TimedPlay]:
     by = owner(source)
     for line in lines(source, reading.tick):
         if not line.strip():

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from segue.data.ingestion.contract import Reader, Reading
 from segue.data.ingestion.limits import Input
-from segue.data.ingestion.plays import Dropped, Play, checked_time, named_track, read_plays
+from segue.data.ingestion.plays import Dropped, TimedPlay, checked_time, named_track, read_plays
 from segue.data.ingestion.text_lines import lines
 from segue.data.outcomes import ScrobblerLogRule
 from segue.data.schema import Flag
@@ -22,7 +22,7 @@ _RATINGS = {"L": Flag.SAID_NOT_SKIPPED, "S": Flag.SAID_SKIPPED}
 _UNTAGGED = "<Untagged>"
 
 
-def _play(line: str) -> Play:
+def _play(line: str) -> TimedPlay:
     row = line.split("\t")
     if len(row) not in _COLUMNS:
         raise Dropped("wrong number of columns")
@@ -43,10 +43,10 @@ def _play(line: str) -> Play:
         duration_ms=int(seconds) * 1000 if re.fullmatch("[0-9]{1,7}", seconds.strip()) else None,
         recording=row[7] if len(row) > 7 else None,
     )
-    return Play(track, checked_time(int(time) * 1000), flags=int(flag))
+    return TimedPlay(track, checked_time(int(time) * 1000), flags=int(flag))
 
 
-def _plays(source: Input, reading: Reading) -> Iterator[Play]:
+def _plays(source: Input, reading: Reading) -> Iterator[TimedPlay]:
     zone = None
     for line in lines(source, reading.tick):
         if line.startswith("#"):

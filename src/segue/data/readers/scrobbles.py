@@ -18,7 +18,7 @@ from segue.data.ingestion.contract import JSON_ERRORS, Reader, Reading, json_err
 from segue.data.ingestion.json_arrays import entries
 from segue.data.ingestion.limits import Input
 from segue.data.ingestion.playlists import ending
-from segue.data.ingestion.plays import Dropped, Play, checked_time, named_track, read_plays
+from segue.data.ingestion.plays import Dropped, TimedPlay, checked_time, named_track, read_plays
 from segue.data.ingestion.streams import opened, read
 from segue.data.ingestion.text_lines import BrokenLine, cells, lines
 from segue.data.ingestion.timestamps import iso_time
@@ -123,7 +123,7 @@ def _table(first: str, source: Input) -> tuple[_Table, bool]:
     )
 
 
-def _row(line: str, table: _Table) -> Play:
+def _row(line: str, table: _Table) -> TimedPlay:
     row = cells(line, table.delimiter)
     if len(row) != table.columns:
         raise Dropped("wrong number of columns")
@@ -142,10 +142,10 @@ def _row(line: str, table: _Table) -> Play:
         recording=value("recording"),
         artist_id=value("artist_id"),
     )
-    return Play(track, _time(value("time")))
+    return TimedPlay(track, _time(value("time")))
 
 
-def _rows(source: Input, reading: Reading) -> Iterator[Play]:
+def _rows(source: Input, reading: Reading) -> Iterator[TimedPlay]:
     table: _Table | None = None
     for line in lines(source, reading.tick):
         if not line.strip():
@@ -196,7 +196,7 @@ class _Document(Struct):
 _scrobble = msgspec.json.Decoder(_Scrobble)
 
 
-def _entry(entry: bytes | Raw) -> Play:
+def _entry(entry: bytes | Raw) -> TimedPlay:
     row = _scrobble.decode(entry)
     if (row.event or "").lower() not in _SCROBBLES:
         raise Dropped("not a scrobble")
@@ -212,7 +212,7 @@ def _entry(entry: bytes | Raw) -> Play:
         )
     else:
         track = named_track(row.artist, row.track, album=row.album, duration_ms=row.length_ms)
-    return Play(track, _time(time))
+    return TimedPlay(track, _time(time))
 
 
 def _document(source: Input, reading: Reading) -> Iterator[Raw]:
@@ -233,7 +233,7 @@ def _json_lines(source: Input, reading: Reading) -> Iterator[bytes]:
 
 def _entries(
     source: Input, reading: Reading, rows: Callable[[Input, Reading], Iterator[bytes | Raw]]
-) -> Iterator[Play]:
+) -> Iterator[TimedPlay]:
     for entry in rows(source, reading):
         try:
             yield _entry(entry)
@@ -249,7 +249,7 @@ def _list(source: Input, reading: Reading) -> Iterator[bytes]:
     return entries(source, reading.tick)
 
 
-def _plays(source: Input, reading: Reading) -> Iterator[Play]:
+def _plays(source: Input, reading: Reading) -> Iterator[TimedPlay]:
     """Plays of a file in whichever form its beginning is."""
     with opened(source) as stream:
         start = (stream.read(_SNIFFED) or b"").removeprefix(b"\xef\xbb\xbf").lstrip()

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from segue.data.ingestion.contract import Reader, Reading
 from segue.data.ingestion.limits import Input
-from segue.data.ingestion.plays import Dropped, Play, checked_time, named_track, read_plays
+from segue.data.ingestion.plays import Dropped, TimedPlay, checked_time, named_track, read_plays
 from segue.data.ingestion.text_lines import BrokenLine, cells, lines
 from segue.data.outcomes import ScrobbleRule
 from segue.errors import DataError
@@ -48,13 +48,13 @@ def _time(date: str, zone: str, reading: Reading) -> int:
         raise Dropped("no time") from None
 
 
-def _play(line: str, header: list[str], reading: Reading) -> Play:
+def _play(line: str, header: list[str], reading: Reading) -> TimedPlay:
     row = cells(line)
     if len(row) != len(header):
         raise Dropped("wrong number of columns")
     values = dict(zip(header, row, strict=True))
     track = named_track(values[_ARTIST], values[_TITLE])
-    return Play(track, _time(values[_DATE], values.get(_ZONE, ""), reading))
+    return TimedPlay(track, _time(values[_DATE], values.get(_ZONE, ""), reading))
 
 
 def _header(line: str) -> list[str] | None:
@@ -66,7 +66,7 @@ def _header(line: str) -> list[str] | None:
     return names if {_ARTIST, _TITLE, _DATE} <= set(names) else None
 
 
-def _plays(source: Input, reading: Reading) -> Iterator[Play]:
+def _plays(source: Input, reading: Reading) -> Iterator[TimedPlay]:
     header = None
     for line in lines(source, reading.tick):
         if header is None:

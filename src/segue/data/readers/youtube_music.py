@@ -14,7 +14,7 @@ from msgspec import Struct
 from segue.data.ingestion.contract import JSON_ERRORS, Reader, Reading, json_error, reason
 from segue.data.ingestion.json_arrays import entries
 from segue.data.ingestion.limits import Input
-from segue.data.ingestion.plays import Dropped, Play, checked_time, named_track, read_plays
+from segue.data.ingestion.plays import Dropped, TimedPlay, checked_time, named_track, read_plays
 from segue.data.ingestion.timestamps import iso_time
 from segue.data.outcomes import NextPlayRule
 
@@ -59,7 +59,7 @@ def _title(text: str, reading: Reading) -> str:
     return text
 
 
-def _play(entry: bytes, reading: Reading) -> Play:
+def _play(entry: bytes, reading: Reading) -> TimedPlay:
     row = _activity.decode(entry)
     if row.header != _HEADER:
         raise Dropped(f"not {_HEADER}")
@@ -77,10 +77,10 @@ def _play(entry: bytes, reading: Reading) -> Play:
     track = named_track(artist.removesuffix(_TOPIC), title)
     if video := _VIDEO.search(row.url or ""):
         track = track._replace(uri=f"https://music.youtube.com/watch?v={video[1]}")
-    return Play(track, checked_time(time))
+    return TimedPlay(track, checked_time(time))
 
 
-def _plays(source: Input, reading: Reading) -> Iterator[Play]:
+def _plays(source: Input, reading: Reading) -> Iterator[TimedPlay]:
     for entry in entries(source, reading.tick):
         try:
             yield _play(entry, reading)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from support.catalogs import catalog
@@ -25,3 +26,16 @@ def test_tracks_are_added_once():
             with_uris(*uris)
     with pytest.raises(UsageError, match="b: is in the catalog already, or twice"):
         with_uris("a", "b", "b")
+
+
+def test_songs_have_one_key_whether_it_is_kept_or_not():
+    known = catalog(("Ann", "One"), ("ANN", "One (feat. Bob)"), ("Ann", "Two"), (None, "One"))
+    tracks = np.arange(4, dtype=np.int32)
+    first = known.song_keys(tracks).tolist()
+    assert first[0] == first[1] != first[2]
+    assert first[3] == 0
+    known.keep_song_keys()
+    assert known.song_keys(tracks).tolist() == first
+    rows = [{"uri": "new", "artist": "Ann", "title": "two"}]
+    more = known.with_tracks(pa.Table.from_pylist(rows, TABLES["tracks"]))
+    assert more.song_keys(np.array([4, 2], np.int32)).tolist() == [first[2]] * 2

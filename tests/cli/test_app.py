@@ -23,6 +23,7 @@ from segue.bundle import Bundle
 from segue.cli import run
 from segue.cli.app import app
 from segue.data.dataset import Dataset
+from segue.system.extras import EXTRAS, Extra, Library
 
 VERBS = [
     *("ingest", "outcomes", "world", "describe", "recipe", "train", "evaluate", "tune", "add"),
@@ -226,6 +227,22 @@ def test_doctor_finds_everything_and_it_works(segue):
     assert {"popularity", "item-knn"} <= set(found["recommenders"])
     assert "challenge" in found["protocols"]
     assert {"python", "segue"} <= set(found["versions"])
+    assert found["recipe_extras"]["wrmf"] == []
+    assert found["recipe_extras"]["sasrec"] == ["deep"]
+    assert found["recipe_extras"]["larp-full"] == ["audio", "deep", "larp"]
+
+
+def test_doctor_names_the_command_that_a_recipe_needs(segue, monkeypatch):
+    for extra in ("deep", "ranker"):
+        gone = Extra(EXTRAS[extra].purpose, (Library("gone", "no_such_module", ("gone",)),))
+        monkeypatch.setitem(EXTRAS, extra, gone)
+    out = segue("doctor").out
+    lines = {line[:20].strip(): line for line in out.splitlines()}
+    assert "wrmf" in lines["recipes to train"]
+    assert "sasrec" not in lines["recipes to train"]
+    assert "sasrec" in lines["needs deep"]
+    assert lines["needs deep"].endswith(": pip install 'segue[deep]'")
+    assert lines["needs deep + ranker"].endswith("vl6: pip install 'segue[deep,ranker]'")
 
 
 # Lists
@@ -410,6 +427,17 @@ def test_the_favourite_of_one_title_is_taken_and_the_others_are_named(segue, son
     assert ran.status == 0
     assert "'mr brightside': taking Killers - Mr. Brightside; others are Cover" in ran.err
     assert segue("similar", songs, "cover mr brightside").err.count("taking") == 0
+
+
+def test_a_playlist_file_is_continued(segue, songs, tmp_path, monkeypatch):
+    text = "#EXTM3U\n#EXTINF:1,Killers - Mr. Brightside\na.mp3\n#EXTINF:1,No - One\nb.mp3\n"
+    (tmp_path / "mine.m3u").write_text(text)
+    ran = segue("continue", songs, "--playlist", tmp_path / "mine.m3u", "--json")
+    assert "1 of 2 tracks are not in the catalog: No - One" in ran.err
+    assert "Killers" not in {track["artist"] for track in ran.json["tracks"]}
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert segue("continue", songs, "--playlist", "-", "--json").json == ran.json
+    assert segue("continue", songs, "--dataset", tmp_path).status == 2
 
 
 def test_on_a_terminal_a_number_picks_the_track(segue, songs, monkeypatch):

@@ -109,6 +109,15 @@ def test_csv_has_the_columns_that_exportify_has():
     ]
 
 
+@pytest.mark.parametrize("sign", "=+-@")
+def test_a_spreadsheet_computes_nothing_that_a_title_says(sign):
+    track = row("a.mp3") | dict.fromkeys(("title", "artist", "album"), f"{sign}cmd()")
+    table = list(csv.DictReader(io.StringIO(PLAYLIST_FORMATS["csv"]("x", [track]))))
+    assert table[0]["Track Name"] == table[0]["Album Name"] == f"'{sign}cmd()"
+    (address,) = csv.DictReader(io.StringIO(PLAYLIST_FORMATS["csv"]("x", [row(f"{sign}a.mp3")])))
+    assert address["Track URI"] == f"%{ord(sign):02X}a.mp3"
+
+
 @pytest.mark.parametrize(
     ("path", "location"),
     [

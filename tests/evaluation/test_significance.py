@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from segue.evaluation.significance import compare, estimate, holm, paired_p
+from segue.evaluation.significance import (
+    Estimate,
+    compare,
+    estimate,
+    holm,
+    paired_p,
+    queries_needed,
+)
 
 
 def test_interval_by_hand() -> None:
@@ -41,6 +48,42 @@ def test_interval_holds_the_mean_in_95_of_100_samples() -> None:
         low, high = estimate(rng.normal(7, 2, size=12)).ci95 or (0, 0)
         held += low <= 7 <= high
     assert 0.935 < held / 2000 < 0.965
+
+
+def test_seven_queries_without_a_hit_do_not_say_zero() -> None:
+    # None of 7: the largest share that shows none with a chance of .025 is 1 - .025^(1/7).
+    assert estimate([0.0] * 7, bounds=(0, 1)).ci95 == pytest.approx((0, 0.4096), abs=1e-4)
+    assert estimate([1.0] * 7, bounds=(0, 1)).ci95 == pytest.approx((0.5904, 1), abs=1e-4)
+    # Differences that are all nought: either way.
+    assert estimate([0.0] * 7, bounds=(-1, 1)).ci95 == pytest.approx((-0.8193, 0.8193), abs=1e-4)
+
+
+def test_where_t_leaves_the_bounds_it_is_wilson() -> None:
+    # 1 of 10: (.1 + z²/20 ± z sqrt(.009 + z²/400)) / (1 + z²/10), z = 1.96.
+    result = estimate([1.0] + [0.0] * 9, bounds=(0, 1))
+    assert result.ci95 == pytest.approx((0.0179, 0.4042), abs=1e-4)
+    clicks = estimate([51.0] + [0.0] * 9, bounds=(0, 51))
+    assert clicks.ci95 == pytest.approx((51 * 0.0179, 51 * 0.4042), abs=1e-2)
+    inside = [0.2, 0.4, 0.6]
+    assert estimate(inside, bounds=(-9, 9)) == estimate(inside)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.5])
+def test_intervals_of_shares_hold_them(share: float) -> None:
+    rng = np.random.default_rng(4)
+    held = 0
+    for _ in range(2000):
+        low, high = estimate(rng.random(30) < share, bounds=(0, 1)).ci95 or (0, 0)
+        held += low <= share <= high
+    assert held / 2000 > 0.93
+
+
+def test_how_many_queries_would_do() -> None:
+    assert queries_needed(Estimate(0.3, (0.26, 0.34)), 500) is None
+    assert queries_needed(Estimate(0.3, (0.2, 0.4)), 50) == 200  # four times as many halve it
+    assert queries_needed(estimate([0.0] * 7, bounds=(0, 1)), 7) == 118  # 7 (.2048 / .05)²
+    assert queries_needed(Estimate(0.5, None), 1) == 100
+    assert queries_needed(Estimate(None, None), 0) is None
 
 
 def test_paired_p_equals_scipy() -> None:

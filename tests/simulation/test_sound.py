@@ -261,7 +261,7 @@ def test_same_sizes_and_seed_give_the_same_sound_from_the_command_line_too(
 
 
 def test_table_says_what_the_files_are(world: Dataset) -> None:
-    table = world._table("audio").to_pydict()
+    table = world.audio.to_pydict()
     assert table["track"] == list(range(200))
     assert table["file"][123] == "audio/000123.flac"
     assert len(set(table["sha256"])) == 200

@@ -16,6 +16,7 @@ from segue.catalog.search import TrackSearch
 from segue.data.dataset import Dataset
 from segue.data.schema import TABLES
 from segue.errors import UsageError
+from segue.text.normalize import comparable, without_notes
 
 CATALOG_SCHEMA = TABLES["tracks"].append(
     pa.field(
@@ -67,11 +68,11 @@ class Catalog:
             counts = Counter(there.to_pylist() + new.to_pylist())
             twice = next(uri for uri, n in counts.items() if n > 1)
             raise UsageError("is in the catalog already, or twice", where=twice)
-        return Catalog(
-            pa.concat_tables(
-                [self.table, Catalog.of(tracks, np.zeros(len(tracks), np.int32)).table]
-            )
-        )
+        added = Catalog.of(tracks, np.zeros(len(tracks), np.int32)).table
+        catalog = Catalog(pa.concat_tables([self.table, added]))
+        if self._song_keys is not None:
+            catalog._song_keys = np.concatenate([self._song_keys, _song_keys(added)])
+        return catalog
 
     def __len__(self) -> int:
         return len(self.table)
@@ -120,6 +121,23 @@ class Catalog:
         """Search by names."""
         return TrackSearch(self.table)
 
+    _song_keys: npt.NDArray[np.int64] | None = None
+
+    def keep_song_keys(self) -> None:
+        """Compute `song_keys` of all tracks now: it takes a microsecond a track."""
+        if self._song_keys is None:
+            self._song_keys = _song_keys(self.table)
+
+    def song_keys(self, tracks: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+        """A number for each artist and title, 0 where one is unknown. (tracks,)
+
+        Names are the same as `segue.text.normalize` says, without notes on guests or a remaster.
+        Numbers differ from process to process.
+        """
+        if self._song_keys is None:
+            return _song_keys(self.table.select(["artist", "title"]).take(pa.array(tracks)))
+        return self._song_keys[tracks]
+
     def label(self, track: int) -> str:
         """``Artist - Title``, or the uri where the names are unknown."""
         return self.labels([track])[0][0]
@@ -132,6 +150,12 @@ class Catalog:
             (" - ".join(filter(None, (row["artist"], row["title"]))) or row["uri"], row["uri"])
             for row in rows
         ]
+
+
+def _song_keys(table: pa.Table) -> npt.NDArray[np.int64]:
+    names = [comparable(without_notes(table[name])) for name in ("artist", "title")]
+    songs = pc.binary_join_element_wise(*names, "\x1f").to_pylist()
+    return np.fromiter((0 if song is None else hash(song) for song in songs), np.int64, len(songs))
 
 
 def catalog_of(dataset: Dataset, plays: Any) -> Catalog:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from segue.cli.output import Json, emit, facts, say
 
 if TYPE_CHECKING:
-    from segue.operations.doctor import ExtraState
+    from segue.operations.doctor import Examination, ExtraState
 
 
-def doctor(json: Json = False) -> None:
+def doctor(
+    compile: Annotated[
+        bool,
+        typer.Option("--compile", help="Compile all kernels now, not at their first use."),
+    ] = False,
+    json: Json = False,
+) -> None:
     """List the installed parts and check that they work."""
-    from segue.operations.doctor import examine
+    from segue.operations.doctor import compile_kernels, examine
 
+    if compile:
+        compile_kernels(say)
     report = examine()
     if json:
         emit(report)
@@ -32,6 +40,7 @@ def doctor(json: Json = False) -> None:
                 name.replace("_", " "): ", ".join(getattr(report, name))
                 for name in ("recommenders", "recipes", "protocols", "formats", "playlist_formats")
             }
+            | _recipe_lines(report)
             | {f"extra {name}": _extra_line(extra) for name, extra in report.extras.items()}
             | {f"limit {at}": limit for at, limit in enumerate(report.limits, 1)}
             | {"training and answering": "work" if report.works else f"fail: {report.trouble}"}
@@ -39,6 +48,19 @@ def doctor(json: Json = False) -> None:
     if not report.works:
         say(f"training and answering fail: {report.trouble}")
         raise typer.Exit(1)
+
+
+def _recipe_lines(report: Examination) -> dict[str, str]:
+    """Recipes that can be trained here; for each other set of them, the command that it needs."""
+    recipes: dict[tuple[str, ...], list[str]] = {}
+    for name, extras in report.recipe_extras.items():
+        missing = tuple(extra for extra in extras if not report.extras[extra].installed)
+        recipes.setdefault(missing, []).append(name)
+    lines = {"recipes to train": ", ".join(recipes.pop((), []))}
+    for missing, names in sorted(recipes.items()):
+        command = f"pip install 'segue[{','.join(missing)}]'"
+        lines[f"needs {' + '.join(missing)}"] = f"{', '.join(names)}: {command}"
+    return lines
 
 
 def _extra_line(extra: ExtraState) -> str:

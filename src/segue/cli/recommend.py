@@ -17,6 +17,7 @@ from segue.system.files import shown
 if TYPE_CHECKING:
     from segue.bundle import Bundle
     from segue.catalog.catalog import Catalog
+    from segue.operations.playlist_seeds import PlaylistSeeds
     from segue.queries import Query, Slate
 
 BundleIn = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Trained recommender.")]
@@ -30,6 +31,17 @@ def continue_(
     tracks: Annotated[
         list[str] | None,
         typer.Option("--track", metavar="T", help=f"A played track, the oldest first: {TRACK}."),
+    ] = None,
+    playlist: Annotated[
+        str | None,
+        typer.Option(
+            metavar="P",
+            help="A playlist to continue: an M3U, XSPF or JSPF file, - for standard input, or with "
+            "--dataset the title or uri of one.",
+        ),
+    ] = None,
+    dataset: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Dataset that has the playlist.")
     ] = None,
     skipped: Annotated[
         list[str] | None,
@@ -97,8 +109,11 @@ def continue_(
         long_term = long_term_history(Dataset.open(past), loaded.catalog)
         if not long_term:
             say(f"{shown(past)}: nothing of this past is in the catalog: --past changes nothing")
+    seeds = _seeds(playlist, dataset, loaded.catalog)
+    title = title if title is not None or seeds is None else seeds.title
     query = query_of(
         loaded.catalog,
+        seeds=seeds.tracks if seeds else (),
         tracks=tracks or (),
         skipped=skipped or (),
         title=title,
@@ -168,6 +183,29 @@ def submit(
     rows = {"submission": receipt.submission, "playlists": receipt.playlists}
     rows |= {"seeds": receipt.seeds, "seeds not in the catalog": receipt.seeds_missing}
     facts(rows | {f"served by {model}": n for model, n in receipt.served_by.items()})
+
+
+def _seeds(name: str | None, dataset: Path | None, catalog: Catalog) -> PlaylistSeeds | None:
+    """The playlist that is asked for; says which of its tracks the catalog lacks."""
+    from segue.operations.playlist_seeds import seeds_of_dataset, seeds_of_file
+
+    if name is None:
+        if dataset is not None:
+            raise UsageError("--dataset without --playlist", do="name a playlist of the dataset")
+        return None
+    if dataset is not None:
+        from segue.data.dataset import Dataset
+
+        seeds = seeds_of_dataset(Dataset.open(dataset), name, catalog)
+    elif name == "-":
+        seeds = seeds_of_file("standard input", catalog, sys.stdin.buffer.read())
+    else:
+        seeds = seeds_of_file(name, catalog)
+    lost, known = len(seeds.missing), len(seeds.tracks)
+    if lost:
+        near = ", ".join(seeds.missing[:_NEAR]) + ", ..." * (lost > _NEAR)
+        say(f"{lost:,} of {lost + known:,} tracks are not in the catalog: {near}")
+    return seeds
 
 
 def _find(catalog: Catalog, text: str) -> int:

@@ -33,6 +33,7 @@ def train(
         ),
     ] = None,
     seed: Seed = 0,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show each epoch.")] = False,
     json: Json = False,
 ) -> None:
     """Train a recommender from a recipe and write it as a bundle.
@@ -52,7 +53,13 @@ def train(
     Bundle.refuse_place(bundle)
     checkpoint = bundle.with_name(f"{bundle.name}.checkpoint")
     trained, cost = fit(
-        loaded, opened, seed=seed, holdout=holdout, progress=True, checkpoint=checkpoint
+        loaded,
+        opened,
+        seed=seed,
+        holdout=holdout,
+        progress=True,
+        checkpoint=checkpoint,
+        verbose=verbose,
     )
     trained.save(bundle)
     for left in (checkpoint, *bundle.parent.glob(f"{glob.escape(checkpoint.name)}.*")):

@@ -120,14 +120,29 @@ CSV_COLUMNS = {
 """Column names of Exportify, with the catalog's."""
 
 
+_FORMULA = ("=", "+", "-", "@")
+"""Spreadsheets compute a cell that begins with one of these."""
+
+
+def _cell(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: behind an apostrophe, which none shows."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
 def csv_table(title: str, tracks: Tracks) -> str:
-    """A row a track under the column names that Exportify uses; the title is not in it."""
+    """A row a track under the column names that Exportify uses; the title is not in it.
+
+    A title, artist or album that begins like a formula has an apostrophe before it.
+    """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for track in tracks:
-        texts = [one_line(track[column]) for column in ("title", "artist", "album")]
-        writer.writerow([_address(track["uri"]), *texts, track["duration_ms"]])
+        texts = [_cell(one_line(track[column])) for column in ("title", "artist", "album")]
+        uri = _address(track["uri"])
+        if uri.startswith(_FORMULA):
+            uri = f"%{ord(uri[0]):02X}{uri[1:]}"
+        writer.writerow([uri, *texts, track["duration_ms"]])
     return file.getvalue()
 
 

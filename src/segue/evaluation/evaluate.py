@@ -16,8 +16,16 @@ from segue.data.dataset import Dataset
 from segue.errors import UsageError
 from segue.evaluation.leakage import refuse_training_rows
 from segue.evaluation.scoring import Scores, Values
-from segue.evaluation.significance import MIN_CLUSTERS, Comparison, Estimate, compare, estimate
+from segue.evaluation.significance import (
+    MIN_CLUSTERS,
+    Comparison,
+    Estimate,
+    compare,
+    estimate,
+    queries_needed,
+)
 from segue.evaluation.translate import Matched, translate
+from segue.metrics.ranking import bounds_of
 from segue.numeric.arrays import Int64
 from segue.protocols.base import Test, find_protocol
 from segue.system.files import shown
@@ -154,12 +162,15 @@ _FRAME = pa.schema(
 
 
 def interval(estimate: Estimate) -> str:
-    """``mean ±half of the interval``."""
+    """``mean ±half of the interval``; ``mean (low to high)`` where the mean is not its middle."""
     if estimate.mean is None:
         return "-"
     if estimate.ci95 is None:
         return f"{estimate.mean:.4f}"
-    return f"{estimate.mean:.4f} ±{(estimate.ci95[1] - estimate.ci95[0]) / 2:.4f}"
+    low, high = estimate.ci95
+    if abs(low + high - 2 * estimate.mean) > 1e-4:
+        return f"{estimate.mean:.4f} ({low:.4f} to {high:.4f})"
+    return f"{estimate.mean:.4f} ±{(high - low) / 2:.4f}"
 
 
 def evaluate(
@@ -222,7 +233,12 @@ def evaluate(
         dataset=shown(dataset.path.resolve().name),
         fingerprint=dataset.info.fingerprint,
         simulated=dataset.info.simulated or any(b.manifest.simulated for _, b in bundles),
-        notes=[*test.notes, *_dependence(test), *_undefined(values)],
+        notes=[
+            *test.notes,
+            *_dependence(test),
+            *_undefined(values),
+            *_too_few(models, rules.headline(n)[0], len(test)),
+        ],
         models=models,
         paired=compare(values, test.listeners),
         libraries=libraries(),
@@ -248,6 +264,19 @@ def _dependence(test: Test) -> list[str]:
         who = "one listener" if count == 1 else f"{count} listeners"
         return [f"intervals take the sessions of {who} for independent"]
     return [f"intervals and tests take each of the {count:,} listeners for one, not each session"]
+
+
+def _too_few(models: Sequence[ModelResult], metric: str, queries: int) -> list[str]:
+    """Note on queries that cannot tell models apart."""
+    needed = [queries_needed(model.metrics[metric], queries) for model in models]
+    most = max((count for count in needed if count is not None), default=0)
+    if not most:
+        return []
+    count = max(most, queries + 1)
+    digits = len(str(count)) - 1
+    about = -(-count // 10**digits) * 10**digits
+    which = f"{queries:,} queries are" if queries != 1 else "1 query is"
+    return [f"{which} too few to tell models apart by {metric}: about {about:,} would do"]
 
 
 def _undefined(values: dict[str, Values]) -> list[str]:
@@ -295,7 +324,9 @@ def run_test(
 
     def means(rows: npt.NDArray[np.bool_] | slice) -> dict[str, Estimate]:
         clusters = None if test.listeners is None else test.listeners[rows]
-        return {metric: estimate(v[rows], clusters) for metric, v in values.items()}
+        return {
+            metric: estimate(v[rows], clusters, bounds_of(metric)) for metric, v in values.items()
+        }
 
     overall = means(slice(None))
     popularity = None

@@ -9,11 +9,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtr, stdtrit
+from scipy.special import ndtri, stdtr, stdtrit
 
-from segue.metrics.ranking import Float64
+from segue.metrics.ranking import Float64, bounds_of
 
 CONFIDENCE = 0.95
+TELLING = 0.05
+"""Half of an interval that tells good models from bad ones."""
 MIN_CLUSTERS = 30
 """Minimum number of clusters for cluster-robust standard errors."""
 
@@ -77,8 +79,26 @@ def _known(values: npt.ArrayLike, clusters: Clusters) -> tuple[Float64, Clusters
     return every[known], None if clusters is None else clusters[known]
 
 
-def estimate(values: npt.ArrayLike, clusters: Clusters = None) -> Estimate:
-    """Mean and t-interval of values; NaN do not count."""
+def estimate(
+    values: npt.ArrayLike,
+    clusters: Clusters = None,
+    bounds: tuple[float, float] | None = None,
+) -> Estimate:
+    """Mean and t-interval of values; NaN do not count.
+
+    A t-interval fails where values are few and mostly one bound. Within bounds it gives way
+
+    - to Wilson's interval of a proportion where it would leave them, since the variance of values
+      in [0, 1] with mean p is at most p (1 - p), that of a proportion (Brown, Cai & DasGupta,
+      "Interval Estimation for a Binomial Proportion", 2001);
+    - where all n values are equal, to what a share of others that none of n showed may still move
+      the mean by: (largest - least) (1 - 0.025^(1/n)) (Clopper & Pearson 1934).
+
+    Args:
+        values: of the queries.
+        clusters: of the queries.
+        bounds: least and largest possible value; None: there are none.
+    """
     known, clusters = _known(values, clusters)
     n = len(known)
     if n == 0:
@@ -88,7 +108,38 @@ def estimate(values: npt.ArrayLike, clusters: Clusters = None) -> Estimate:
         return Estimate(mean, None)
     error, freedom = _spread(known, clusters)
     half = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2) * error)
-    return Estimate(mean, (mean - half, mean + half))
+    low, high = mean - half, mean + half
+    if bounds is None:
+        return Estimate(mean, (low, high))
+    least, largest = bounds
+    groups = freedom + 1
+    if error == 0:
+        room = (largest - least) * (1 - (0.5 - CONFIDENCE / 2) ** (1 / groups))
+        low, high = mean - room, mean + room
+    elif low < least or high > largest:
+        z = float(ndtri(0.5 + CONFIDENCE / 2))
+        p, n = (mean - least) / (largest - least), groups
+        centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z / (1 + z**2 / n) * float(np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)))
+        low, high = (least + (largest - least) * end for end in (centre - half, centre + half))
+    return Estimate(mean, (max(low, least), min(high, largest)))
+
+
+def queries_needed(value: Estimate, queries: int) -> int | None:
+    """How many queries would give an interval of `TELLING` either way; None where these do.
+
+    Args:
+        value: a mean of these queries, within [0, 1].
+        queries: how many there are.
+    """
+    if value.mean is None:
+        return None
+    low, high = value.ci95 or (0.0, 1.0)
+    half = (high - low) / 2
+    if half <= TELLING:
+        return None
+    most = (ndtri(0.5 + CONFIDENCE / 2) / TELLING) ** 2 / 4  # of any values in [0, 1]
+    return int(np.ceil(min(queries * (half / TELLING) ** 2, most)))
 
 
 def paired_p(differences: npt.ArrayLike, clusters: Clusters = None) -> float | None:
@@ -135,7 +186,9 @@ def compare(
         for metric in values[a]:
             d = values[a][metric] - values[b][metric]
             p = paired_p(d, clusters)
-            drafts.append((a, b, metric, estimate(d, clusters), p, int((~np.isnan(d)).sum())))
+            least, largest = bounds_of(metric)
+            difference = estimate(d, clusters, (least - largest, largest - least))
+            drafts.append((a, b, metric, difference, p, int((~np.isnan(d)).sum())))
     corrected = iter(holm([p for *_, p, _ in drafts if p is not None]))
     return [
         Comparison(a, b, metric, difference, p, None if p is None else next(corrected), queries)

@@ -28,8 +28,7 @@ PLAIN = ("rprec", "rprec_artist", "rprec_artist_literal", "clicks")
 """Metrics without a cut-off, in the kernel's order."""
 AT_CUTOFF = ("ndcg", "recall", "hr", "mrr", "map")
 """Metrics that are written ``name@K``, in the kernel's order."""
-SKIPS = ("auc", "rank_played", "rank_skipped", "skip_mrr", "delta_hr")
-"""Metrics of `played_against_skipped` that lists alone do not have."""
+_BOUNDS = {"clicks": (0.0, float(CLICKS_NONE)), "delta_hr": (-1.0, 1.0)}
 LESS_IS_BETTER = frozenset({"clicks", "rank_played", "skip_mrr"})
 
 
@@ -157,6 +156,11 @@ def _columns(metrics: Sequence[str]) -> tuple[list[int], list[int]]:
         else len(PLAIN) + len(AT_CUTOFF) * cutoffs.index(k) + AT_CUTOFF.index(name)
         for name, k in parsed
     ]
+
+
+def bounds_of(metric: str) -> tuple[float, float]:
+    """The least and the largest value of a metric."""
+    return _BOUNDS.get(metric.partition("@")[0], (0.0, 1.0))
 
 
 def per_query(

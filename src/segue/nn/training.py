@@ -59,14 +59,16 @@ class Training(ABC):
         report: Report,
         checkpoint: Path | None,
         monitor: Callable[[int, float], None] | None = None,
+        detail: Report | None = None,
     ) -> dict[str, Float32]:
         """Train until `epochs` or `patience` ends it.
 
         Args:
             advance: called with the share of an epoch after every step.
-            report: called with a line after every epoch.
+            report: called with a line at the end, and where it goes on from a checkpoint.
             checkpoint: file to go on from, and to write after every epoch.
             monitor: called with the number and the validation score of every epoch.
+            detail: called with a line after every epoch.
 
         Returns:
             `arrays` of the best epoch, or of the last where there is no validation.
@@ -77,21 +79,27 @@ class Training(ABC):
         if checkpoint is not None and self._resume(checkpoint):
             report(f"goes on after epoch {self.epoch} ({checkpoint.name})")
             advance(self.epoch)
+        best_line = f"{max(self.history, default=0.0):.4f} on validation"
         while self.epoch < self.epochs and not self._done():
-            told = f"epoch {self.epoch + 1}: loss {self._epoch(advance):.4f}"
+            line = f"epoch {self.epoch + 1}: loss {self._epoch(advance):.4f}"
             self.epoch += 1
             found = self.validate()
             if found is not None:
                 worth, words = found
                 self.history.append(worth)
-                told += f", {words} on validation"
+                line += f", {words} on validation"
                 if worth >= max(self.history):
                     self.best = copy.deepcopy(self.state())
-            report(told)
+                    best_line = f"{words} on validation"
+            if detail is not None:
+                detail(line)
             if checkpoint is not None:
                 self._save(checkpoint)
             if found is not None and monitor is not None:
                 monitor(self.epoch, found[0])
+        if self.history:
+            best = int(np.argmax(self.history)) + 1
+            report(f"{self.epoch} epochs, best epoch {best}: {best_line}")
         return self.arrays(self.best or self.state())
 
     def _done(self) -> bool:

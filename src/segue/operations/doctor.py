@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import platform
 import tempfile
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +20,19 @@ from segue.data.ingestion.formats import FORMATS
 from segue.data.playlist_export import PLAYLIST_FORMATS
 from segue.data.receipt import Receipt
 from segue.data.writer import writing_dataset
-from segue.errors import SegueError
+from segue.errors import DataError, SegueError
 from segue.models.base.recommender import RECOMMENDERS
 from segue.operations.train import train
 from segue.protocols.base import PROTOCOLS
-from segue.queries import Query
-from segue.recipe import load_recipe, shipped
+from segue.queries import Queries, Query
+from segue.recipe import load_recipe, settings_of, shipped
 from segue.reranking.list_stage import continue_playlist
 from segue.system.environment import lacks
 from segue.system.extras import EXTRAS, install
 
 _CHECKED = "item-knn"
+_ROUNDS = ("epochs", "sweeps", "trees", "folds")
+"""Settings that say how long to train."""
 
 
 class ExtraState(msgspec.Struct, frozen=True):
@@ -59,6 +63,7 @@ class Examination(msgspec.Struct, frozen=True):
         blas: the library that numpy was built with, and its version.
         recommenders, recipes, protocols, formats, playlist_formats: names of the available ones.
         extras: state of each optional set of libraries, by name.
+        recipe_extras: extras that training each recipe needs, by recipe.
         works: whether training, saving, loading and recommending succeed on a tiny dataset.
         trouble: the error message, or None.
         platform: the system and its processor.
@@ -75,6 +80,7 @@ class Examination(msgspec.Struct, frozen=True):
     formats: list[str]
     playlist_formats: list[str]
     extras: dict[str, ExtraState]
+    recipe_extras: dict[str, list[str]]
     works: bool
     trouble: str | None
     platform: str
@@ -95,11 +101,38 @@ def examine() -> Examination:
         formats=sorted(FORMATS),
         playlist_formats=sorted(PLAYLIST_FORMATS),
         extras=states(),
+        recipe_extras={name: sorted(load_recipe(name).make().extras) for name in shipped()},
         works=trouble is None,
         trouble=trouble,
         platform=f"{platform.system()} {platform.machine()}",
         limits=list(map(str, lacks())),
     )
+
+
+def compile_kernels(report: Callable[[str], None]) -> None:
+    """Train and ask each recommender that needs no extra, so that its kernels are compiled.
+
+    Args:
+        report: called with a line before each.
+    """
+    from segue.simulation.world import World, make_world
+
+    with tempfile.TemporaryDirectory(prefix="segue-doctor-") as folder:
+        world = World(tracks=300, listeners=20, sessions=60, playlists=120)
+        make_world(Path(folder) / "world", world)
+        dataset = Dataset.open(Path(folder) / "world")
+        made = {recipe.recommender: recipe for recipe in map(load_recipe, shipped())}
+        for name, recipe in sorted(made.items()):
+            if not all(EXTRAS[extra].installed for extra in recipe.make().extras):
+                continue
+            report(f"compiling {name}")
+            rounds = [s.name for s in settings_of(recipe) if s.name.endswith(_ROUNDS)]
+            recipe = recipe.changed(dict.fromkeys(rounds, 1))
+            with suppress(DataError):  # the world has no sound
+                bundle, _ = train(recipe, dataset)
+                for count in (1, 64):  # few queries and many are ranked by kernels of their own
+                    queries = Queries.of([Query([0, 1], title="a")] * count)
+                    bundle.recommender.recommend(queries, 10)
 
 
 def states() -> dict[str, ExtraState]:

@@ -25,6 +25,7 @@ def query_of(
     bans: Sequence[str] = (),
     banned_artists: Sequence[str] = (),
     past: Sequence[int] = (),
+    seeds: Sequence[int] = (),
     find: Callable[[str], int] | None = None,
 ) -> Query:
     """Build a query from text: each track is a uri, or words of its title and artist.
@@ -37,20 +38,21 @@ def query_of(
         bans: tracks to leave out.
         banned_artists: names or uris of artists to leave out.
         past: catalog rows of plays in earlier sessions, from `long_term_history`.
+        seeds: catalog rows of a playlist, before `tracks`.
         find: catalog row of a track from its text; None: as `TrackSearch.find`.
 
     Raises:
         UsageError: a track or artist is unknown or ambiguous, or there is nothing to go by.
     """
-    if not tracks and not skipped and not past and not (title and title.strip()):
+    if not tracks and not seeds and not skipped and not past and not (title and title.strip()):
         raise UsageError("nothing to go by", do="give a track or a title")
     find = find or (lambda text: catalog.names.find(text).row)
     played, passed, banned = (list(map(find, texts)) for texts in (tracks, skipped, bans))
     for name in banned_artists:
         banned += catalog.names.of_artist(name)
     return Query(
-        tracks=[*played, *passed],
-        outcomes=[Outcome.FINISHED] * len(played) + [Outcome.SKIPPED] * len(passed),
+        tracks=[*seeds, *played, *passed],
+        outcomes=[Outcome.FINISHED] * (len(seeds) + len(played)) + [Outcome.SKIPPED] * len(passed),
         title=title,
         bans=banned,
         past=past,

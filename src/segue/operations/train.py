@@ -28,6 +28,7 @@ def train(
     holdout: str | None = None,
     progress: bool = False,
     checkpoint: Path | None = None,
+    verbose: bool = False,
 ) -> tuple[Bundle, TrainingReport]:
     """Fit a recipe's recommender.
 
@@ -39,6 +40,7 @@ def train(
         progress: show progress on stderr.
         checkpoint: file that long training writes to, and resumes from where the same training
             wrote it.
+        verbose: show a line for each epoch, too.
 
     Returns:
         the bundle, not yet saved, and the report of time, memory and counts.
@@ -51,7 +53,7 @@ def train(
     recommender = recipe.make()
     training_data = find_protocol(holdout).split(dataset, seed).train if holdout else dataset
     try:
-        recommender.fit(training_data, TrainingOptions(seed, progress, checkpoint))
+        recommender.fit(training_data, TrainingOptions(seed, progress, checkpoint, verbose=verbose))
     except np.linalg.LinAlgError as error:
         raise ConfigError(
             f"training gave values that are not finite ({error})",

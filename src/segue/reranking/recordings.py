@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from segue.catalog.catalog import Catalog
 from segue.numeric.arrays import Int32
-from segue.text.normalize import comparable, without_notes
 
 SAME_DURATION_MS = 3000
 """Maximum difference in length between two tracks of one recording."""
@@ -29,35 +28,24 @@ class Recordings:
     """
 
     def __init__(self, catalog: Catalog, history: Iterable[int] = ()) -> None:
-        self._table = catalog.table.select(["title", "artist", "duration_ms", "recording"])
+        self._catalog = catalog
         self._ids: set[str] = set()
-        self._lengths: dict[tuple[str, str], list[int]] = {}
+        self._lengths: dict[int, list[int]] = {}
         self.first_of_each(np.fromiter(history, np.int32))
 
     def first_of_each(self, tracks: Int32) -> npt.NDArray[np.int64]:
         """Positions in `tracks` of recordings not seen before; they count as seen from now on."""
-        table = self._table.take(tracks)
-        columns = (
-            comparable(without_notes(table["title"])),
-            comparable(without_notes(table["artist"])),
-            table["duration_ms"],
-            table["recording"],
-        )
-        rows = zip(*(column.to_pylist() for column in columns), strict=True)
+        table = self._catalog.table.select(["duration_ms", "recording"]).take(tracks)
+        songs = self._catalog.song_keys(tracks).tolist()
+        rows = zip(songs, *(column.to_pylist() for column in table.columns), strict=True)
         return np.array([i for i, row in enumerate(rows) if self._add(*row)], np.int64)
 
-    def _add(
-        self,
-        title: str | None,
-        artist: str | None,
-        duration_ms: int | None,
-        recording: str | None,
-    ) -> bool:
+    def _add(self, song: int, duration_ms: int | None, recording: str | None) -> bool:
         """Whether the recording is new; it counts as seen from now on."""
         if recording and recording in self._ids:
             return False
-        if title and artist and duration_ms is not None:
-            lengths = self._lengths.setdefault((title, artist), [])
+        if song and duration_ms is not None:
+            lengths = self._lengths.setdefault(song, [])
             if any(abs(duration_ms - length) <= SAME_DURATION_MS for length in lengths):
                 return False
             lengths.append(duration_ms)

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from scipy import fft
 
 Float32 = npt.NDArray[np.float32]
-UInt32 = npt.NDArray[np.uint32]
 
 RATE = 22_050
 """Samples a second."""

@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 Advance = Callable[[float], None]
 """Adds finished work, in the task's unit."""
@@ -32,6 +33,29 @@ def note(message: str, *, show: bool) -> None:
         print(f"segue: {message}", file=sys.stderr, flush=True)
 
 
+def say_once_when_compiling() -> None:
+    """Say so on stderr before Numba compiles a kernel that its cache lacks, the first time."""
+    if "numba" not in sys.modules or _listening:
+        return
+    from numba.core import event
+
+    class FirstCompilation(event.Listener):
+        def on_start(self, event: Any) -> None:
+            if not _said:
+                _said.append(True)
+                note("compiling for this machine (once, up to a minute)", show=True)
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    _listening.append(FirstCompilation())
+    event.register("numba:compile", _listening[0])  # type: ignore[no-untyped-call]
+
+
+_listening: list[Any] = []
+_said: list[bool] = []
+
+
 @contextlib.contextmanager
 def task(what: str, total: float | None, unit: str, *, show: bool) -> Iterator[Advance]:
     """Show the progress of work, with its rate and the time left.
@@ -46,6 +70,7 @@ def task(what: str, total: float | None, unit: str, *, show: bool) -> Iterator[A
         yield _ignore
         return
     if sys.stderr.isatty():
+        say_once_when_compiling()
         from rich.console import Console
         from rich.progress import (
             BarColumn,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,10 +18,10 @@ _LETTERS = {
     "þ": "th",
     "ı": "i",
     "ς": "σ",
-    "&": " and ",
-    " + ": " and ",
 }
-"""Letters that do not decompose into a plain one and a mark, and signs that are read as a word."""
+"""Letters that do not decompose into a plain one and a mark."""
+_WORDS = {"&": " and ", " + ": " and "}
+"""Signs that are read as a word."""
 _MARKS = r"[\x{0300}-\x{036f}]+"
 _APOSTROPHES = "['’‘ʼ`´]+"
 _INITIALS = r"\b([a-z])\."
@@ -46,13 +48,16 @@ def comparable(names: pa.Array | pa.ChunkedArray) -> pa.Array:
     """
     array = names.combine_chunks() if isinstance(names, pa.ChunkedArray) else names
     encoded = array.dictionary_encode()  # few names are rare enough to be there once
-    plain = pc.utf8_normalize(
-        pc.replace_substring_regex(encoded.dictionary, _APOSTROPHES, ""), "NFKD"
-    )
-    plain = pc.utf8_lower(pc.replace_substring_regex(plain, _MARKS, ""))
-    for letter, letters in _LETTERS.items():
-        plain = pc.replace_substring(plain, letter, letters)
-    plain = pc.utf8_normalize(plain, "NFKC")
+    plain = pc.replace_substring_regex(encoded.dictionary, _APOSTROPHES, "")
+    if not pc.all(pc.string_is_ascii(plain)).as_py():
+        plain = pc.replace_substring_regex(pc.utf8_normalize(plain, "NFKD"), _MARKS, "")
+        plain = pc.utf8_lower(plain)
+        for letter, letters in _LETTERS.items():
+            plain = pc.replace_substring(plain, letter, letters)
+        plain = pc.utf8_normalize(plain, "NFKC")
+    plain = pc.utf8_lower(plain)
+    for sign, word in _WORDS.items():
+        plain = pc.replace_substring(plain, sign, word)
     signs = pc.utf8_trim_whitespace(pc.replace_substring_regex(plain, r"\s+", " "))
     plain = pc.replace_substring_regex(plain, _INITIALS, r"\1")
     words = pc.utf8_trim_whitespace(pc.replace_substring_regex(plain, r"[^\p{L}\p{N}\p{M}]+", " "))
@@ -60,6 +65,7 @@ def comparable(names: pa.Array | pa.ChunkedArray) -> pa.Array:
     return pc.if_else(pc.equal(words, ""), signs, words).take(encoded.indices)
 
 
+@lru_cache(maxsize=4096)
 def comparable_name(name: str) -> str:
     """`comparable` of a single name."""
     text: str = comparable(pa.array([name]))[0].as_py()

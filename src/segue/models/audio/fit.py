@@ -13,7 +13,7 @@ from segue.models.base.recommender import TrainingOptions
 from segue.nn.tower import Form, Tower
 from segue.numeric.ridge import ridge
 from segue.system.extras import needs
-from segue.system.progress import note, task
+from segue.system.progress import task
 
 _TRUSTS = (1.0, 8.0, 64.0)
 """Tried sizes of the artist's mean beside the sound, for the linear tower."""
@@ -61,9 +61,10 @@ def learn_tower(
         trainer = TowerTrainer(form, inputs, learned, held, factors, plan)
         arrays = trainer.run(
             advance,
-            lambda line: note(f"audio {line}", show=run.progress),
+            lambda line: run.note(f"audio: {line}"),
             run.checkpoint,
             run.monitor,
+            lambda line: run.detail(f"audio: {line}"),
         )
     return Tower(form, arrays)
 

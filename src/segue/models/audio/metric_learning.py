@@ -86,6 +86,10 @@ class AudioMLR(EmbeddingModel, ContentModel):
         sound: str = self.config.sound
         return sound
 
+    @property
+    def extras(self) -> frozenset[str]:
+        return frozenset({"audio"})
+
     def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         sounds = audio_features.extracted(dataset, self.sound, run)
         at = np.flatnonzero(self.catalog.plays[sounds.tracks] > 0)

@@ -41,7 +41,6 @@ from segue.numeric.ragged import Ragged
 from segue.numeric.tensors import expect
 from segue.queries import Queries, Query, Reason
 from segue.retrieval.topk import Best
-from segue.system.progress import note
 
 if TYPE_CHECKING:
     from segue.models.audio.larp_features import LARPFeatures
@@ -104,6 +103,16 @@ class Audio(ContentModel):
     def sound(self) -> str:
         return self.config.sound if self.config.sound != "larp" else self.config.larp.sound
 
+    @property
+    def extras(self) -> frozenset[str]:
+        config, needed = self.config, self._new_base().extras
+        if config.sound == "larp":
+            needed |= RECOMMENDERS["larp"](**msgspec.to_builtins(config.larp)).extras
+        elif config.sound != "none":
+            needed |= {"audio"}
+        solved = config.tower == "mean" or (config.tower, config.objective) == ("linear", "mse")
+        return needed if solved else needed | {"deep"}
+
     def _new_base(self) -> ColdStartModel:
         settings = getattr(self.config, self.config.base.replace("-", "_"))
         base = RECOMMENDERS[self.config.base](**msgspec.to_builtins(settings))
@@ -144,7 +153,7 @@ class Audio(ContentModel):
         learned = np.setdiff1d(at, held)
         if self.config.sound != "none" and len(learned) < _FEW:
             told = f"audio: only {len(learned)} tracks with sound and plays to learn from"
-            note(f"{told}: what it tells of others is a guess", show=run.progress)
+            run.note(f"{told}: what it tells of others is a guess")
         self.tower = learn_tower(
             self.config,
             self._form(sounds),
@@ -154,7 +163,7 @@ class Audio(ContentModel):
             run,
         )
         self._calibrate(dataset, examples.only(held), rng)
-        note(f"audio: predicted vectors times {self.scale:.3g}", show=run.progress)
+        run.note(f"audio: predicted vectors times {self.scale:.3g}")
         cold = np.flatnonzero(
             ~played[sounds.tracks] & (self.config.sound != "none" or beside[:, -1:].any(axis=1))
         )

@@ -13,7 +13,6 @@ from segue.errors import DataError
 from segue.models.base.recommender import TrainingOptions
 from segue.nn.items import Arrays
 from segue.numeric.arrays import Float32, Int32
-from segue.system.progress import note
 
 _SAMPLED = 500
 """Tracks that the levels of the inputs are taken from, at most."""
@@ -49,9 +48,13 @@ def extracted(dataset: Dataset, sound: str, run: TrainingOptions) -> Sounds:
     lost = sum(features.failed.values())
     if lost:
         reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(features.failed.items()))
-        note(f"{lost} audio files could not be read: {reasons}", show=run.progress)
+        run.note(f"{lost} audio files could not be read: {reasons}")
     if not len(features):
-        raise DataError("none of its audio files could be read", where=dataset.path)
+        raise DataError(
+            "none of its audio files could be read",
+            where=dataset.path,
+            do="bring the files back, or ingest them again",
+        )
     return Sounds(np.asarray(features.tracks, np.int32), features)
 
 

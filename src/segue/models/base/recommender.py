@@ -26,6 +26,7 @@ from segue.numeric.ragged import Ragged
 from segue.queries import Queries, Query, Reason, Slates
 from segue.retrieval.ranks import ranks_among
 from segue.retrieval.topk import Best
+from segue.system.progress import note
 
 POPULARITY = "popularity"
 _BLOCK_BYTES = 64 << 20
@@ -42,6 +43,7 @@ class TrainingOptions:
     Attributes:
         seed: of everything random.
         progress: whether to report progress on stderr.
+        verbose: whether to report every epoch, too.
         checkpoint: file that long training goes on from, where it fits, and writes to.
         monitor: called after each epoch or sweep with its number, from 1, and with the model's own
             validation score (larger is better) or the model as it is then. It ends training by
@@ -52,6 +54,15 @@ class TrainingOptions:
     progress: bool = False
     checkpoint: Path | None = None
     monitor: Monitor | None = None
+    verbose: bool = False
+
+    def note(self, line: str) -> None:
+        """Report a line."""
+        note(line, show=self.progress)
+
+    def detail(self, line: str) -> None:
+        """Report a line that only `verbose` shows."""
+        note(line, show=self.progress and self.verbose)
 
     def part(self, name: str) -> TrainingOptions:
         """The same run for a model within this one: its checkpoint is ``CHECKPOINT.name``."""
@@ -290,6 +301,11 @@ class Recommender(ABC):
         """Scores of candidates of answerable queries, or what has their order. (candidates,)"""
         none = Ragged.repeat(np.zeros(0, np.int32), len(queries))
         return -self.rank_of(queries, none, candidates).astype(np.float32)
+
+    @property
+    def extras(self) -> frozenset[str]:
+        """Extras of the package that training needs (`segue.system.extras.EXTRAS`)."""
+        return frozenset()
 
     batch: ClassVar[int | None] = None
     """Queries scored at once; None sets it by the size of a dense block of scores."""

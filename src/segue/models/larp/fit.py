@@ -20,7 +20,6 @@ from segue.models.larp.pooling import Pooling
 from segue.nn.items import Arrays, Subset
 from segue.numeric.arrays import Float32, Int64
 from segue.system.extras import needs
-from segue.system.progress import note
 
 _HELD = 0.1
 """Share of held-out tracks and playlists, for early stopping of a stage."""
@@ -89,12 +88,12 @@ def train_encoders(
         held, *halves(held.playlists.offsets, held.playlists.tracks, rng)
     )
     if not aside.shown:
-        note("larp: too little to tell when a stage ends: all epochs are run", show=run.progress)
+        run.note("larp: too little to tell when a stage ends: all epochs are run")
     stages = torch_part.TrainingStages(
         list(encoders.values()), training, aside, config, run, dataset.info.fingerprint
     )
     stages.train()
-    note("larp: embedding all tracks", show=run.progress)
+    run.note("larp: embedding all tracks")
     vectors = {
         name: stages.embedded(at, items) for at, (name, (_, items)) in enumerate(known.items())
     }

@@ -110,6 +110,17 @@ class LARP(EmbeddingModel, ContentModel):
 
     # Training
 
+    @property
+    def extras(self) -> frozenset[str]:
+        config = self.config
+        conditions = {
+            "audio": config.sound != "none",
+            "text": config.text == "minilm",
+            "larp": "clap" in config.sound or "bert" in config.text,
+            "deep": bool(config.stages) or config.top in ("dropoutnet", "clcrec"),
+        }
+        return frozenset(extra for extra, needed in conditions.items() if needed)
+
     def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         if self.config.stages:
             needed(self.encoders)  # report a missing requirement before hours of audio analysis

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from segue.models.larp.training import StageTraining, embedded
 from segue.nn.devices import reproducible
 from segue.nn.items import Arrays
 from segue.numeric.arrays import Float32
-from segue.system.progress import note, task
+from segue.system.progress import task
 
 
 class TrainingStages:
@@ -80,12 +80,14 @@ class TrainingStages:
                 )
                 training.run(
                     advance,
-                    partial(self._say, stage),
+                    partial(self._report, self.run.note, stage),
                     self.run.part(stage).checkpoint,
+                    detail=partial(self._report, self.run.detail, stage),
                 )
 
-    def _say(self, stage: Stage, line: str) -> None:
-        note(f"larp {stage} {line}", show=self.run.progress)
+    @staticmethod
+    def _report(report: Callable[[str], None], stage: Stage, line: str) -> None:
+        report(f"larp {stage}: {line}")
 
     def _identity(self, number: int) -> str:
         """Hash of all that the first stages depend on, so that other runs may resume from them."""

@@ -44,6 +44,10 @@ class PlaylistCNN(EmbeddingModel):
     """Embeddings of the tracks in a history. (tracks, factors)"""
     layers: PlaylistCNNLayers
 
+    @property
+    def extras(self) -> frozenset[str]:
+        return frozenset({"deep"})
+
     def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         try:
             from segue.models.playlist_cnn.training import train

@@ -29,7 +29,7 @@ from segue.numeric.arrays import Float32, Int32, Int64, latest, offsets_of
 from segue.numeric.tensors import expect
 from segue.queries import Queries, Query, Reason
 from segue.system.extras import needs
-from segue.system.progress import note, task
+from segue.system.progress import task
 
 
 class _Histories(NamedTuple):
@@ -65,6 +65,10 @@ class SequenceRecommender(LongTermHistoryModel):
     @abstractmethod
     def _make_trunk(cls, config: Any) -> Any:
         """The trunk in torch."""
+
+    @property
+    def extras(self) -> frozenset[str]:
+        return frozenset({"deep"})
 
     def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         try:
@@ -102,16 +106,17 @@ class SequenceRecommender(LongTermHistoryModel):
             )
             arrays = trainer.run(
                 advance,
-                lambda line: note(f"{self.name} {line}", show=run.progress),
+                lambda line: run.note(f"{self.name}: {line}"),
                 run.checkpoint,
                 run.monitor,
+                lambda line: run.detail(f"{self.name}: {line}"),
             )
         self._take(arrays)
         if config.read_past and np.diff(windows.long_term_spans).any():
             self.past_weight = PAST_WEIGHT
             if quality is not None:
                 self.weigh_past(queries, truth)
-            note(f"{self.name}: weight of the past {self.past_weight:g}", show=run.progress)
+            run.note(f"{self.name}: weight of the past {self.past_weight:g}")
 
     def _quality(self, arrays: dict[str, Float32], queries: Queries, truth: Int32) -> float:
         """NDCG@10 of the present parameters."""

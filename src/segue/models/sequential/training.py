@@ -138,10 +138,6 @@ def _on(array: npt.NDArray[Any], like: Tensor) -> Tensor:
     return torch.from_numpy(array).to(like.device, non_blocking=True)
 
 
-def _arrays(state: dict[str, Tensor]) -> dict[str, Float32]:
-    return {name: np.array(value.detach().cpu().numpy()) for name, value in state.items()}
-
-
 class SequenceTrainer(Training):
     """One training of a sequence model.
 

@@ -82,7 +82,11 @@ class Title(ScoringModel):
         )
         names, count, votes = by_name(dataset.titles, binary)
         if not names:
-            raise DataError("has no playlist with a title and tracks", where=dataset.path)
+            raise DataError(
+                "has no playlist with a title and tracks",
+                where=dataset.path,
+                do="title learns from the names of playlists",
+            )
         self._learn(names, count, votes, binary, np.random.default_rng(run.seed))
 
     @abstractmethod

@@ -87,6 +87,12 @@ class TwoStage(ColdStartModel):
             raise ConfigError("is not for two-stage", where="wrmf.rows", do='leave it "listeners"')
         self._recent: OrderedDict[bytes, KnownQuery] = OrderedDict()
 
+    @property
+    def extras(self) -> frozenset[str]:
+        models = (new_model(self.config, name) for name in self.config.names)
+        ranker = {"ranker"} if self.config.ranker.trees else set()
+        return frozenset(ranker).union(*(model.extras for model in models))
+
     def _fit(self, dataset: Dataset, plays: Any, run: TrainingOptions) -> None:
         trained = TwoStageTraining(self.config, run).fit(dataset, plays, self.catalog)
         self.first, self.tables, self.trees = trained

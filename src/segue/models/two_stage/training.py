@@ -26,7 +26,7 @@ from segue.models.two_stage.ranker import RankerRows, fit_ranker, library
 from segue.models.two_stage.trees import Trees
 from segue.numeric.arrays import Float32
 from segue.protocols.playlist_cuts import Cuts, PlaylistRows
-from segue.system.progress import note, task
+from segue.system.progress import task
 
 _LEAST = 30
 """Queries that trees are learned from; with fewer the blend alone is the answer."""
@@ -158,7 +158,7 @@ class TwoStageTraining:
         if len(blocks) < _LEAST:
             if self.config.ranker.trees:
                 lack = f"{len(blocks)} playlists to learn the order from, {_LEAST} are needed"
-                note(f"{lack}: the blend alone answers", show=self.run.progress)
+                self.run.note(f"{lack}: the blend alone answers")
             return Trees.none()
         rows = RankerRows(*(np.concatenate(field) for field in zip(*blocks, strict=True)))
         return fit_ranker(rows, self.config.ranker, seed=self.run.seed, show=self.run.progress)

@@ -140,6 +140,7 @@ class LiveBundle:
             BundleError: an answer breaks the contract of `Recommender`.
         """
         _ = self.rows
+        self.catalog.keep_song_keys()
         seconds: dict[str, float] = {}
         for level in self.levels:
             for query in self._canaries():

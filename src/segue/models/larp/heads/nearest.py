@@ -30,7 +30,6 @@ from segue.numeric.vectors import units
 from segue.retrieval.ranks import ranks_of_scores
 from segue.retrieval.topk import Best, best_of_scores
 from segue.retrieval.topk_kernels import near
-from segue.system.progress import note
 
 _BLOCK_BYTES = 64 << 20
 """Maximum size of a block of scores."""
@@ -183,10 +182,10 @@ def _chosen(
     shown, targets = halves(lists.indptr, lists.indices, rng)
     if not shown:
         middle = CHOICES[len(CHOICES) // 2]
-        note(f"larp: too little to choose θ by: {middle}", show=run.progress)
+        run.note(f"larp: too little to choose θ by: {middle}")
         return middle
     recalls = recalls_by(CHOICES, units[among], shown, targets)
     chosen = CHOICES[int(np.argmax(recalls))]
     message = f"larp: θ {chosen}, recall@{HITS} {recalls.max():.4f} of held tracks"
-    note(message, show=run.progress)
+    run.note(message)
     return chosen

@@ -47,7 +47,7 @@ from segue.nn.devices import reproducible
 from segue.nn.optim import Table
 from segue.nn.training import Training
 from segue.numeric.arrays import Float32, Int64
-from segue.system.progress import note, task
+from segue.system.progress import task
 
 _RISE = 0.05
 """Share of the training with growing steps."""
@@ -275,7 +275,10 @@ def _learn(
     with task(*task_name, show=run.progress) as advance, reproducible(warn_only=True):
         torch.manual_seed(run.seed)
         return training(sampler, config, run.seed).run(
-            advance, lambda line: note(f"larp top {line}", show=run.progress), run.checkpoint
+            advance,
+            lambda line: run.note(f"larp top: {line}"),
+            run.checkpoint,
+            detail=lambda line: run.detail(f"larp top: {line}"),
         )
 
 

@@ -13,7 +13,9 @@ from support.source_samples import SAMPLES
 from segue.data.dataset import Dataset
 from segue.data.ingestion.formats import FORMATS
 from segue.data.ingestion.ingest import ingest
+from segue.data.outcomes import RULES
 from segue.data.receipt import Receipt
+from segue.data.rederive import derive_again
 from segue.errors import DataError, UsageError
 
 ELSEWHERE = {"audio", "feedback"}
@@ -127,6 +129,14 @@ def test_a_sound_sample_is_kept_whole(tmp_path: Path, format: str) -> None:
     assert receipt is not None
     assert receipt.kept >= 2
     assert receipt.kept == receipt.read
+
+
+@pytest.mark.parametrize("format", sorted(set(RULES) & set(SAMPLES)))
+def test_outcomes_of_a_sample_derived_again_are_the_same(tmp_path: Path, format: str) -> None:
+    assert _ingested(format, SAMPLES[format], tmp_path)
+    before = Dataset.open(tmp_path / "dataset").listens
+    derive_again(tmp_path / "dataset", {})
+    assert Dataset.open(tmp_path / "dataset").listens == before
 
 
 @pytest.mark.parametrize("format", SAMPLES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from segue.data.ingestion.plays import Dropped, length_ms, owner
 from segue.data.ingestion.table_rows import write_listens
 from segue.data.schema import Outcome
 
+_BATCH = 1 << 14
 _COUNT = re.compile("[0-9]{1,9}")
 
 
@@ -54,6 +56,15 @@ def library_track(
     return TrackRow(uri, title, artist, album=album, duration_ms=length_ms(duration_ms))
 
 
+class _Counted(NamedTuple):
+    """A track with how often a listener played and skipped it."""
+
+    listener: Path
+    track: TrackRow
+    plays: int
+    skips: int
+
+
 class PlayerLibrary:
     """Takes the tracks and playlists of libraries, and writes them at the end.
 
@@ -68,10 +79,12 @@ class PlayerLibrary:
         self._reading = reading
         self._played = played
         self._keys: dict[str, int] = {}
+        self._pending: dict[str, _Counted] = {}
         self._counts: dict[Path, dict[int, tuple[int, int]]] = {}
 
     def start(self) -> None:
         """Begin the next file: its tracks have keys of their own."""
+        self._settle()
         self._keys = {}
 
     def add(self, source: Input, key: str, track: TrackRow, plays: int, skips: int = 0) -> None:
@@ -86,18 +99,29 @@ class PlayerLibrary:
         Raises:
             Dropped: the file has had this key.
         """
-        if key in self._keys:
+        if key in self._keys or key in self._pending:
             raise Dropped("track seen before")
-        (number,) = self._reading.writer.track_ids([track.uri], lambda _: track[1:])
-        self._keys[key] = number
+        self._pending[key] = _Counted(owner(source), track, plays, skips)
         self._reading.receipt.keep()
-        if plays or skips:
-            counts = self._counts.setdefault(owner(source), {})
-            before = counts.get(number, (0, 0))
-            counts[number] = (before[0] + plays, before[1] + skips)
+        if len(self._pending) >= _BATCH:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Put the tracks that wait into the catalog."""
+        rows = list(self._pending.values())
+        uris = [row.track.uri for row in rows]
+        numbers = self._reading.writer.track_ids(uris, lambda place: rows[place].track[1:])
+        self._keys.update(zip(self._pending, numbers, strict=True))
+        for row, number in zip(rows, numbers, strict=True):
+            if row.plays or row.skips:
+                counts = self._counts.setdefault(row.listener, {})
+                plays, skips = counts.get(number, (0, 0))
+                counts[number] = (plays + row.plays, skips + row.skips)
+        self._pending = {}
 
     def add_playlist(self, source: Input, path: Sequence[str], keys: Sequence[str]) -> None:
         """Take a playlist: the names of the folders around it and its own, and its tracks."""
+        self._settle()
         numbers = [self._keys[key] for key in keys if key in self._keys]
         if len(numbers) < len(keys):
             self._reading.note("entries of playlists, of no track kept", len(keys) - len(numbers))
@@ -109,6 +133,7 @@ class PlayerLibrary:
 
     def write(self) -> None:
         """Write who played what. Call at the end."""
+        self._settle()
         if not self._counts:
             return
         listener, track, plays, outcome = [], [], [], []

@@ -128,7 +128,7 @@ def read_plays(
         newest_first: as in `Listens`.
     """
     owners: dict[Path, int] = {}
-    lengths: list[int] = []
+    lengths: dict[int, int] = {}
     with ExitStack() as stack:
         spilled = ["listener", "track", "time", *columns]
         listens = Listens(reading, stack, spilled, newest_first=newest_first)
@@ -139,20 +139,25 @@ def read_plays(
                 rows = _columns(batch, listener, lengths, listens, reading)
                 listens.add({name: rows[name] for name in spilled})
         names = [f"listener:{number + 1}" for number in range(len(owners))]
-        listens.write(names, np.array(lengths, np.int32))
+        known = np.full(max(lengths, default=-1) + 1, -1, np.int32)
+        known[list(lengths)] = list(lengths.values())
+        listens.write(names, known)
 
 
 def _columns(
-    batch: list[TimedPlay], listener: int, lengths: list[int], listens: Listens, reading: Reading
+    batch: list[TimedPlay],
+    listener: int,
+    lengths: dict[int, int],
+    listens: Listens,
+    reading: Reading,
 ) -> Columns:
-    """What `Listens` takes; `lengths` gets those of tracks that are new to the catalog."""
+    """What `Listens` takes; `lengths` gets that of each track when it first comes."""
     tracks, times, played, ends, flags = zip(*batch, strict=True)
     uris = [track.uri for track in tracks]
     about = [track[1:] for track in tracks]
     ids = reading.writer.track_ids(uris, about.__getitem__)
     for track, number in zip(tracks, ids, strict=True):
-        if number == len(lengths):
-            lengths.append(track.duration_ms or -1)
+        lengths.setdefault(number, track.duration_ms or -1)
     return {
         "listener": np.full(len(batch), listener, np.int32),
         "track": np.array(ids, np.int32),

@@ -120,8 +120,8 @@ def _settings(default: Config, config: Config, outer: str) -> list[SettingInfo]:
             found += _settings(normal, value, f"{outer}{field.name}.")
             continue
         name, kind = f"{outer}{field.name}", hints[field.name]
-        said = [note.description for note in _notes(kind) if note.description]
-        found.append(SettingInfo(name, _values(kind), normal, value, " ".join(said)))
+        descriptions = [note.description for note in _notes(kind) if note.description]
+        found.append(SettingInfo(name, _values(kind), normal, value, " ".join(descriptions)))
     return found
 
 
@@ -145,13 +145,13 @@ def _values(kind: Any) -> str:
     names = {bool: "true or false", int: "whole number", float: "number", str: "text"}
     bounds = ((n.ge, n.gt, n.le, n.lt) for n in notes)
     words = ("from", "above", "to", "below")
-    said = [
+    kinds = [
         f"{word} {bound:g}"
         for of_note in bounds
         for word, bound in zip(words, of_note, strict=True)
         if bound is not None
     ]
-    return " ".join([names.get(kind, "table"), *said])
+    return " ".join([names.get(kind, "table"), *kinds])
 
 
 def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:

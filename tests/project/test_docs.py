@@ -82,8 +82,7 @@ def test_every_option_has_one_line_of_help(verb):
 def test_every_format_that_is_read_is_documented(name):
     assert name in named(section("reference/cli.md", "segue ingest"))
     assert name in named(page("reference/formats.md"))
-    (argument,) = (p for p in COMMANDS["ingest"].params if p.name == "format")
-    assert re.search(rf"\b{name}\b", argument.help)
+    assert name in re.split(r"[\s.]+", COMMANDS["ingest"].help)
 
 
 @pytest.mark.parametrize("name", PLAYLIST_FORMATS)

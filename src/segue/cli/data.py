@@ -37,8 +37,7 @@ def ingest(
         str,
         typer.Argument(
             metavar="FORMAT",
-            help="mpd mssd lfm-1k lfm-2b taste-profile spotify-history m3u xspf jspf audio csv "
-            "parquet feedback.",
+            help="Name of the format: one of those above.",
         ),
     ],
     sources: Annotated[
@@ -68,7 +67,12 @@ def ingest(
     settings: Settings = None,
     json: Json = False,
 ) -> None:
-    """Convert logs, playlists or sound files to a dataset."""
+    """Convert logs, playlists or sound files to a dataset.
+
+    Formats: mpd mssd lfm-1k lfm-2b taste-profile spotify-history scrobbler-log listenbrainz
+    scrobbles youtube-music apple-music itunes tidal rekordbox traktor m3u xspf jspf audio csv
+    parquet feedback.
+    """
     columns = {}
     for text in mapping or ():
         role, sign, column = text.partition("=")

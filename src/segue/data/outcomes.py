@@ -41,14 +41,17 @@ class Evidence:
     """Bits of `Flag`. (rows,)"""
     reason_start: pa.Array
     reason_end: pa.Array
+    length_ms: Int32 | None = None
+    """Length of its track, -1 where that is not known. (rows,)"""
 
     @classmethod
-    def of(cls, listens: pa.Table, longest: Int32) -> Self:
+    def of(cls, listens: pa.Table, longest: Int32, lengths: Int32 | None = None) -> Self:
         """Evidence of rows of the table listens.
 
         Args:
             listens: the columns of evidence.
             longest: of every track in the catalog, as `longest_plays` gives it.
+            lengths: of every track in the catalog, -1 where that is not known. (tracks,)
         """
 
         def numbers(column: str, absent: int) -> npt.NDArray[np.int32]:
@@ -64,6 +67,7 @@ class Evidence:
             flags=numbers("flags", 0),
             reason_start=listens["reason_start"],
             reason_end=listens["reason_end"],
+            length_ms=None if lengths is None else lengths[listens["track"].to_numpy()],
         )
 
     def __len__(self) -> int:
@@ -78,6 +82,15 @@ class Evidence:
         """Which rows ended for one of these reasons. (rows,)"""
         found = pc.is_in(self.reason_end, value_set=pa.array(reasons, self.reason_end.type))
         return np.asarray(found.to_numpy(zero_copy_only=False), np.bool_)
+
+    def most(self, share: float) -> Bool:
+        """Which rows were played for this share of their track: of its length, else of the longest
+        play of it. (rows,)"""
+        whole = self.longest_ms
+        if self.length_ms is not None:
+            whole = np.where(self.length_ms > 0, self.length_ms, whole)
+        played: Bool = (self.ms_played >= 0) & (self.ms_played >= share * whole)
+        return played
 
     @property
     def next_follows(self) -> Bool:
@@ -199,6 +212,101 @@ class NextPlayRule(OutcomeRule, frozen=True):
         return outcome
 
 
+class ScrobblerLogRule(OutcomeRule, frozen=True):
+    """Scrobbler logs, where the player says which plays were skipped.
+
+    ``L`` (played for half its length at least) is finished, ``S`` is skipped.
+    """
+
+    gap_minutes: _Gap = 30.0
+
+    def derive(self, evidence: Evidence) -> Outcomes:
+        """Number of the `Outcome` of each row. (rows,) int8"""
+        outcome = np.full(len(evidence), int(Outcome.UNKNOWN), np.int8)
+        outcome[evidence.has(Flag.SAID_NOT_SKIPPED)] = Outcome.FINISHED
+        outcome[evidence.has(Flag.SAID_SKIPPED)] = Outcome.SKIPPED
+        return outcome
+
+
+class ScrobbleRule(OutcomeRule, frozen=True):
+    """Scrobbles: what was played for half its length, so that all are finished.
+
+    Where programs scrobble as soon as a play begins, `skip_seconds` tells skips by what comes next.
+    """
+
+    gap_minutes: _Gap = 30.0
+    skip_seconds: Annotated[
+        float, Meta(ge=0, le=3600, description="a play is skipped if the next begins within this")
+    ] = 0.0
+
+    def derive(self, evidence: Evidence) -> Outcomes:
+        """Number of the `Outcome` of each row. (rows,) int8"""
+        outcome = np.full(len(evidence), int(Outcome.FINISHED), np.int8)
+        follows = np.flatnonzero(evidence.next_follows)
+        after = evidence.time[follows + 1] - evidence.time[follows]
+        outcome[follows[after < self.skip_seconds * 1000]] = Outcome.SKIPPED
+        return outcome
+
+
+class ListenBrainzRule(OutcomeRule, frozen=True):
+    """Listens of ListenBrainz: finished, except where it is known how long they were played.
+
+    All plays of a recording that the listener hates are disliked.
+    """
+
+    gap_minutes: _Gap = 30.0
+    skip_seconds: Annotated[
+        float, Meta(ge=0, le=3600, description="a play left before this is skipped")
+    ] = 30.0
+    finished_share: Annotated[
+        float, Meta(gt=0, le=1, description="share of a track that is most of it")
+    ] = 0.9
+
+    def derive(self, evidence: Evidence) -> Outcomes:
+        """Number of the `Outcome` of each row. (rows,) int8"""
+        left = (evidence.ms_played >= 0) & ~evidence.most(self.finished_share)
+        outcome = np.full(len(evidence), int(Outcome.FINISHED), np.int8)
+        outcome[left] = Outcome.PARTIAL
+        outcome[left & (evidence.ms_played < self.skip_seconds * 1000)] = Outcome.SKIPPED
+        outcome[evidence.has(Flag.DISLIKED)] = Outcome.DISLIKED
+        return outcome
+
+
+class AppleMusicRule(OutcomeRule, frozen=True):
+    """Apple Music's Play Activity: as `SpotifyRule`, in the words of Apple.
+
+    A play that the listener left for another is skipped if it was short, or if it is not known how
+    long it was. What the listener banned is disliked.
+    """
+
+    gap_minutes: _Gap = 30.0
+    skip_seconds: Annotated[
+        float, Meta(ge=0, le=3600, description="a play left before this is short")
+    ] = 30.0
+    finished_share: Annotated[
+        float,
+        Meta(gt=0, le=1, description="share of a track that is most of it, where no reason is"),
+    ] = 0.9
+
+    def derive(self, evidence: Evidence) -> Outcomes:
+        """Number of the `Outcome` of each row. (rows,) int8"""
+        untimed = evidence.ms_played < 0
+        short = ~untimed & (evidence.ms_played < self.skip_seconds * 1000)
+        silent = np.asarray(evidence.reason_end.is_null()) | evidence.ended("NOT_APPLICABLE")
+        left = evidence.ended(*APPLE_LEFT)
+        outcome = np.full(len(evidence), int(Outcome.PARTIAL), np.int8)
+        outcome[untimed | short] = Outcome.UNKNOWN
+        outcome[(left & (untimed | short)) | (silent & short)] = Outcome.SKIPPED
+        most = evidence.most(self.finished_share) & ~short
+        outcome[evidence.ended("NATURAL_END_OF_TRACK") | (silent & most)] = Outcome.FINISHED
+        outcome[evidence.ended("TRACK_BANNED")] = Outcome.DISLIKED
+        return outcome
+
+
+APPLE_LEFT = ("TRACK_SKIPPED_FORWARDS", "MANUALLY_SELECTED_PLAYBACK_OF_A_DIFF_ITEM", "QUICK_PLAY")
+"""Reasons of Apple Music that a listener who wants something else makes."""
+
+
 class FeedbackRule(OutcomeRule, frozen=True):
     """Feedback log of a service, where plays and skips are told apart: only a play that does not
     say how it ended is judged, by its length."""
@@ -230,5 +338,11 @@ RULES: dict[str, type[OutcomeRule]] = {
     "mssd": MssdRule,
     "lfm-1k": NextPlayRule,
     "lfm-2b": NextPlayRule,
+    "scrobbler-log": ScrobblerLogRule,
+    "listenbrainz": ListenBrainzRule,
+    "scrobbles": ScrobbleRule,
+    "youtube-music": NextPlayRule,
+    "apple-music": AppleMusicRule,
+    "tidal": ScrobbleRule,
 }
 """Rule of each format that has evidence."""

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from segue.data.dataset import Dataset
+from segue.data.dataset import Dataset, Int32
 from segue.data.outcomes import RULES, Evidence, OutcomeRule, longest_plays
 from segue.data.receipt import Receipt
 from segue.data.schema import TABLES
@@ -39,7 +39,8 @@ def derive_again(path: Path, settings: Mapping[str, Any]) -> tuple[dict[str, Any
     dataset = Dataset.open(path)
     source, rule = _rule(dataset, settings)
     before = dataset.describe()
-    listens = _derived(dataset.listens, rule, dataset.track_count)
+    lengths = dataset.tracks["duration_ms"].fill_null(-1).to_numpy()
+    listens = _derived(dataset.listens, rule, lengths)
     with writing_dataset(path) as writer:
         writer.copy(dataset, without=["listens"])
         for batch in listens.to_batches(_ROWS):
@@ -76,7 +77,7 @@ def _rule(dataset: Dataset, settings: Mapping[str, Any]) -> tuple[Receipt, Outco
     return source, rule
 
 
-def _derived(listens: pa.Table, rule: OutcomeRule, tracks: int) -> pa.Table:
+def _derived(listens: pa.Table, rule: OutcomeRule, lengths: Int32) -> pa.Table:
     """The table listens with sessions and outcomes by the rule."""
     if rule.gap is not None:
         listener = listens["listener"].to_numpy()
@@ -84,7 +85,7 @@ def _derived(listens: pa.Table, rule: OutcomeRule, tracks: int) -> pa.Table:
         time = listens["time"].cast("int64").to_numpy()
         session = cut_at_gaps(listener, time, played, rule.gap)
         listens = _with(listens, session=session, position=positions(begins(session)))
-    evidence = Evidence.of(listens, longest_plays(listens, tracks))
+    evidence = Evidence.of(listens, longest_plays(listens, len(lengths)), lengths)
     return _with(listens, outcome=rule.derive(evidence))
 
 

@@ -47,12 +47,16 @@ class Flag(enum.IntFlag):
     NOT_SKIPPED = 8
     """MSSD: played to its end."""
     SAID_SKIPPED = 16
-    """Spotify: ``skipped`` is true."""
+    """Spotify: ``skipped`` is true. Scrobbler log: rated ``S``."""
     SAID_NOT_SKIPPED = 32
-    """Spotify: ``skipped`` is false; neither bit where it is null."""
+    """Spotify: ``skipped`` is false; neither bit where it is null. Scrobbler log: rated ``L``."""
     SHUFFLE = 64
     OFFLINE = 128
     INCOGNITO = 256
+    LIKED = 512
+    """ListenBrainz: the listener loves the recording."""
+    DISLIKED = 1024
+    """ListenBrainz: the listener hates the recording."""
 
 
 def _column(name: str, kind: pa.DataType, what: str, *, required: bool = False) -> pa.Field:

@@ -24,6 +24,15 @@ from segue.errors import DataError, UsageError
 def test_every_format_says_what_it_reads_in_one_line() -> None:
     assert set(FORMATS) == {
         *("mpd", "mssd", "lfm-1k", "lfm-2b", "taste-profile", "spotify-history"),
+        "scrobbler-log",
+        "listenbrainz",
+        "scrobbles",
+        "youtube-music",
+        "apple-music",
+        "itunes",
+        "tidal",
+        "rekordbox",
+        "traktor",
         *("m3u", "xspf", "jspf", "audio", "csv", "parquet", "feedback"),
     }
     for reader in FORMATS.values():

@@ -64,6 +64,7 @@ class Listens:
         self._spill = stack.enter_context(Spill(reading.writer.folder, kinds))
         self._reasons = Names()
         self._longest = np.full(1024, -1, np.int32)
+        self._lengths: Int32 | None = None
         self._sessions = 0
 
     def reasons(self, values: pa.Array) -> Int32:
@@ -88,12 +89,14 @@ class Listens:
             np.maximum.at(self._longest, track, columns["ms_played"].astype(np.int32))
         self._spill.append(columns)
 
-    def write(self, listeners: Sequence[str]) -> None:
+    def write(self, listeners: Sequence[str], lengths: Int32 | None = None) -> None:
         """Write everything. Call at the end.
 
         Args:
             listeners: uri of each listener, by number. Those without a play are left out.
+            lengths: of the catalog's tracks in milliseconds, -1 where that is not known. (tracks,)
         """
+        self._lengths = lengths
         kept: list[str] = []
         for _, _, rows in self._spill.by_owner():
             rows = self._in_order(rows)
@@ -159,7 +162,7 @@ class Listens:
             pa.array(columns[f.name], f.type) if f.name in columns else pa.nulls(count, f.type)
             for f in wanted
         ]
-        return Evidence.of(pa.table(arrays, schema=pa.schema(wanted)), self._longest)
+        return Evidence.of(pa.table(arrays, schema=pa.schema(wanted)), self._longest, self._lengths)
 
 
 def _never_falling(

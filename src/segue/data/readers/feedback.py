@@ -124,8 +124,8 @@ class _Log:
 
     def _read_tracks(self) -> None:
         at = self._tables.tracks.c
-        wanted = self._tables.tracks.select().order_by(at.id)
-        for rows in self._connection.execute(wanted).partitions():
+        query = self._tables.tracks.select().order_by(at.id)
+        for rows in self._connection.execute(query).partitions():
             self._writer.track_ids([row.uri for row in rows], [row[2:] for row in rows].__getitem__)
 
     def _order(self) -> dict[tuple[str, str], int]:
@@ -134,22 +134,22 @@ class _Log:
 
         at = self._tables.events.c
         first = func.min(at.id)
-        wanted = select(at.listener, at.session).group_by(at.listener, at.session).order_by(first)
-        found = {(row.listener, row.session): k for k, row in enumerate(self._execute(wanted))}
+        query = select(at.listener, at.session).group_by(at.listener, at.session).order_by(first)
+        found = {(row.listener, row.session): k for k, row in enumerate(self._execute(query))}
         for listener, _ in found:
             self._listeners.setdefault(listener, len(self._listeners))
         self._reading.note("sessions", len(found))
         return found
 
-    def _execute(self, wanted: Any) -> Iterator[Any]:
-        yield from self._connection.execute(wanted)
+    def _execute(self, query: Any) -> Iterator[Any]:
+        yield from self._connection.execute(query)
 
     def _read_events(self, order: dict[tuple[str, str], int]) -> pa.Table:
         """The log's listens, session after session; numbers of sessions are those of `order`."""
         from sqlalchemy import select
 
         at, known = self._tables.events.c, self._tables.tracks.c
-        wanted = (
+        query = (
             select(
                 *(at.listener, at.session, at.at, at.kind, at.track, at.outcome, at.ms_played),
                 known.duration_ms,
@@ -160,7 +160,7 @@ class _Log:
         settings, receipt = cast(FeedbackRule, self._reading.settings), self._reading.receipt
         parts = [_table([], self._writer)]
         rows: list[tuple[Any, ...]] = []
-        for (listener, session), group in groupby(self._execute(wanted), lambda row: row[:2]):
+        for (listener, session), group in groupby(self._execute(query), lambda row: row[:2]):
             events = list(group)
             said = [TrackFeedback(*event[3:]) for event in events]
             listens, dropped = heard(said, settings)
@@ -204,8 +204,8 @@ class _Log:
             self._writer.add("listens", dict(zip(batch.schema.names, batch.columns, strict=True)))
 
     def _read_playlists(self) -> None:
-        wanted = self._tables.playlists.select().order_by(self._tables.playlists.c.id)
-        for rows in self._connection.execute(wanted).partitions():
+        query = self._tables.playlists.select().order_by(self._tables.playlists.c.id)
+        for rows in self._connection.execute(query).partitions():
             lists = [msgspec.json.decode(row.tracks, type=list[str]) for row in rows]
             full = [(row, uris) for row, uris in zip(rows, lists, strict=True) if uris]
             uris = [uri for _, some in full for uri in some]

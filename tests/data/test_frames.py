@@ -42,7 +42,7 @@ def plays(rows: int = 60, seed: int = 0) -> pd.DataFrame:
 def ingested(frame: pd.DataFrame, folder: Path, gap: float | None, group: int = 50) -> Dataset:
     """What `segue ingest parquet` makes of the rows."""
     pq.write_table(pa.table(frame), folder / "plays.parquet", row_group_size=group)
-    settings = {} if gap is None else {"gap_minutes": gap}
+    settings = {"gap_minutes": gap or 0}
     segue.ingest(
         "parquet", folder / "plays.parquet", folder / "data", columns=COLUMNS, settings=settings
     )

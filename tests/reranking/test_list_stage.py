@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segue.catalog.catalog import CATALOG_SCHEMA, Catalog
+from segue.catalog.recordings import Recordings
 from segue.errors import UsageError
 from segue.models.popularity import Popularity
 from segue.numeric.arrays import Float32
 from segue.queries import Queries, Query, Slate, Slates
 from segue.reranking.list_stage import ListStage, continue_playlist, continue_playlists
-from segue.reranking.recordings import Recordings
 
 
 def catalog_of(rows: list[dict[str, Any]]) -> Catalog:

@@ -107,11 +107,11 @@ def dataset_from_frame(
             raise UsageError(f"{role} is {_kind(column)}", do="give the name of a column")
     roles = map_columns(_FRAME, table.column_names, columns)
     timed = roles.owner == "listener" and "time" in roles.columns
-    cut = timed and "session" not in roles.columns and session_gap is not None
-    settings = {"gap_minutes": gap_minutes(session_gap)} if cut and session_gap is not None else {}
-    rule = TableRule.make(settings)
+    cut = timed and "session" not in roles.columns
+    gap = gap_minutes(session_gap) if session_gap is not None else 0.0
+    rule = TableRule.make({"gap_minutes": gap} if cut else {})
     table = table.select(list(dict.fromkeys(roles.columns.values()))).combine_chunks()
-    receipt = Receipt(format="frame", unit="rows", files=["frame"], settings=settings)
+    receipt = Receipt(format="frame", unit="rows", files=["frame"])
     folder = None
     if path is None:
         folder = TemporaryFolder()

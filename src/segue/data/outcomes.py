@@ -325,12 +325,49 @@ class FeedbackRule(OutcomeRule, frozen=True):
 
 
 class TableRule(OutcomeRule, frozen=True):
-    """Tables whose columns are mapped: they name the outcome of each listen themselves.
+    """Tables whose columns are mapped.
 
-    A table of listens that has times and no column for the session can be cut at silences.
+    Outcomes are those of their column. Without one they come from how long a track was played, as
+    in `ListenBrainzRule`, but where that is not known they are unknown. Without a column for the
+    session, sessions are cut at silences.
     """
 
-    gap_minutes: _Gap | None = None
+    gap_minutes: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=10_080,
+                description="minutes without music that end a session, 0: no sessions",
+            ),
+        ]
+        | None
+    ) = None
+    """None: `GAP_MINUTES` where there are times and no column for the session."""
+    skip_seconds: Annotated[
+        float, Meta(ge=0, le=3600, description="a play left before this is skipped")
+    ] = 30.0
+    finished_share: Annotated[
+        float, Meta(gt=0, le=1, description="share of a track that is most of it")
+    ] = 0.9
+
+    @property
+    def gap(self) -> float | None:
+        """Minutes of silence that end a session; None where nothing cuts them."""
+        return self.gap_minutes or None
+
+    def derive(self, evidence: Evidence) -> Outcomes:
+        """Number of the `Outcome` of each row. (rows,) int8"""
+        left = ~evidence.most(self.finished_share)
+        outcome = np.full(len(evidence), int(Outcome.FINISHED), np.int8)
+        outcome[left] = Outcome.PARTIAL
+        outcome[left & (evidence.ms_played < self.skip_seconds * 1000)] = Outcome.SKIPPED
+        outcome[evidence.ms_played < 0] = Outcome.UNKNOWN
+        return outcome
+
+
+GAP_MINUTES = 30.0
+"""Silence that ends a session where nothing else is said."""
 
 
 RULES: dict[str, type[OutcomeRule]] = {
@@ -344,5 +381,7 @@ RULES: dict[str, type[OutcomeRule]] = {
     "youtube-music": NextPlayRule,
     "apple-music": AppleMusicRule,
     "tidal": ScrobbleRule,
+    "csv": TableRule,
+    "parquet": TableRule,
 }
 """Rule of each format that has evidence."""

@@ -95,7 +95,7 @@ def add(
 
     The model predicts the vector of a track from its sound and its artist, without new training.
     Files are dropped that are not readable sound, or whose track the bundle has: under its uri, or
-    as the same recording (`segue.reranking.recordings.Recordings`).
+    as the same recording (`segue.catalog.recordings.Recordings`).
 
     Args:
         path: folder of the bundle.
@@ -218,7 +218,7 @@ def _load(path: Path, out: Path) -> Bundle:
 
 def _new(files: list[AudioTrack], catalog: Catalog, receipt: Receipt) -> list[AudioTrack]:
     """Files whose tracks the catalog lacks; the receipt counts the others as dropped."""
-    from segue.reranking.recordings import Recordings
+    from segue.catalog.recordings import Recordings
 
     known = set(catalog.table["uri"].filter(_among(catalog, "uri", files)).to_pylist())
     new = [file for file in files if file.uri not in known]
@@ -241,7 +241,7 @@ def _among(catalog: Catalog, column: str, files: Sequence[AudioTrack]) -> pa.Chu
 
 def _as_long(catalog: Catalog, files: Sequence[AudioTrack]) -> pa.Array:
     """Mask of the catalog's tracks that are about as long as one of the files."""
-    from segue.reranking.recordings import SAME_DURATION_MS
+    from segue.catalog.recordings import SAME_DURATION_MS
 
     durations = [file.track.duration_ms for file in files]
     sorted_durations = np.sort(

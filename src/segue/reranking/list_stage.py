@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from segue.catalog.catalog import Catalog
+from segue.catalog.recordings import Recordings
 from segue.errors import UsageError
 from segue.models.base.recommender import Recommender
 from segue.numeric.arrays import Int32
 from segue.queries import Queries, Query, Slate
-from segue.reranking.recordings import Recordings
 
 _ROUNDING = 1e-9
 """Tolerance for rounding: 7 % of 100 are 7, also in floats."""

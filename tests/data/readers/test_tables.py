@@ -21,6 +21,7 @@ from segue.data.dataset import Dataset
 from segue.data.ingestion import external_sort as _spill
 from segue.data.ingestion.external_sort import Spill
 from segue.data.ingestion.ingest import ingest
+from segue.data.rederive import derive_again
 from segue.data.schema import Outcome
 from segue.errors import DataError, SegueError, UsageError
 
@@ -450,10 +451,50 @@ def test_a_gap_cuts_sessions_where_a_table_has_none(tmp_path: Path) -> None:
     assert receipt.settings == {"gap_minutes": 30.0}
 
 
-def test_without_a_gap_the_receipt_and_the_sessions_are_as_before(tmp_path: Path) -> None:
-    receipt = ingest("csv", csv(tmp_path, "listener,track,time\nada,a,0\n"), tmp_path / "data")
-    assert receipt.settings == {}
+def test_times_alone_make_sessions_of_half_an_hour_of_silence(tmp_path: Path) -> None:
+    rows = "listener,track,time\nada,a,0\nada,b,1800\nada,c,3601\n"
+    receipt = ingest("csv", csv(tmp_path, rows), tmp_path / "data")
+    assert [row["session"] for row in listens(Dataset.open(tmp_path / "data"))] == [0, 0, 1]
+    assert receipt.settings == {"gap_minutes": 30.0}
+    derive_again(tmp_path / "data", {"gap_minutes": 29})
+    assert [row["session"] for row in listens(Dataset.open(tmp_path / "data"))] == [0, 1, 2]
+
+
+def test_a_gap_of_nought_cuts_no_sessions(tmp_path: Path) -> None:
+    source = csv(tmp_path, "listener,track,time\nada,a,0\n")
+    receipt = ingest("csv", source, tmp_path / "data", settings={"gap_minutes": 0})
+    assert receipt.settings == {"gap_minutes": 0.0}
     assert listens(Dataset.open(tmp_path / "data"))[0]["session"] is None
+
+
+def test_outcomes_come_from_how_long_a_track_was_played(tmp_path: Path) -> None:
+    rows = (
+        "listener,track,time,ms_played,duration_ms\n"
+        "ada,a,0,200000,210000\n"  # 95 % of its length
+        "ada,a,300,100000,210000\n"
+        "ada,a,600,20000,210000\n"
+        "ada,b,900,90000,\n"  # 90 % of the longest play
+        "ada,b,1200,100000,\n"
+        "ada,b,1500,,\n"
+    )
+    receipt = ingest("csv", csv(tmp_path, rows), tmp_path / "data")
+    found = [Outcome(row["outcome"]).name for row in listens(Dataset.open(tmp_path / "data"))]
+    assert found == ["FINISHED", "PARTIAL", "SKIPPED", "FINISHED", "FINISHED", "UNKNOWN"]
+    rule = {"gap_minutes": 30.0, "skip_seconds": 30.0, "finished_share": 0.9}
+    assert receipt.settings == rule
+    derive_again(tmp_path / "data", {"skip_seconds": 10, "finished_share": 0.4})
+    found = [Outcome(row["outcome"]).name for row in listens(Dataset.open(tmp_path / "data"))]
+    assert found == ["FINISHED", "FINISHED", "PARTIAL", "FINISHED", "FINISHED", "UNKNOWN"]
+
+
+def test_the_outcomes_of_a_column_stay(tmp_path: Path) -> None:
+    rows = "listener,track,time,ms_played,outcome\nada,a,0,5000,finished\nada,b,3000,1,skipped\n"
+    ingest("csv", csv(tmp_path, rows), tmp_path / "data")
+    derive_again(tmp_path / "data", {"gap_minutes": 90})
+    found = listens(Dataset.open(tmp_path / "data"))
+    assert [(row["session"], row["outcome"]) for row in found] == [(0, 1), (0, 3)]
+    with pytest.raises(DataError, match="has no evidence of how its listens ended; map ms_played"):
+        derive_again(tmp_path / "data", {"skip_seconds": 10})
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -14,8 +15,9 @@ from segue.data.ingestion.columns import Roles, convert
 from segue.data.ingestion.contract import Reading
 from segue.data.ingestion.external_sort import Columns, Spill, lengths
 from segue.data.ingestion.limits import Input
+from segue.data.outcomes import GAP_MINUTES, Evidence, OutcomeRule
 from segue.data.schema import TABLES
-from segue.data.sessions import cut_at_gaps
+from segue.data.sessions import UNTIMED, cut_at_gaps
 from segue.data.writer import DatasetWriter
 from segue.errors import UsageError
 from segue.numeric.arrays import begins, positions
@@ -89,6 +91,10 @@ class TableRows:
         self._owners = Names()
         self._sessions = Names()
         self._titles: list[str | None] = []
+        self.rule: OutcomeRule = reading.rule
+        """With the gap at which sessions are cut."""
+        self._derives = False
+        self._longest, self._lengths = Growing(), Growing()
         self._spill = stack.enter_context(Spill(reading.writer.folder, _SPILLED[owner]))
 
     def add(self, batch: pa.RecordBatch, roles: Roles, source: Input) -> None:
@@ -120,6 +126,13 @@ class TableRows:
             session = values["session"]
             numbers = self._sessions.of(session.fill_null(""))
             rows["session"] = np.where(session.is_valid().to_numpy(False), numbers, -1)
+        if self.owner == "listener" and "outcome" not in values and "ms_played" in values:
+            self._derives = True
+            played = values["ms_played"].fill_null(-1).to_numpy()
+            self._longest.raise_to(rows["track"], played)
+            if "duration_ms" in values:
+                lengths_ms = values["duration_ms"].fill_null(-1).to_numpy()
+                self._lengths.raise_to(rows["track"], lengths_ms)
         for name, kind in _SPILLED[self.owner].items():
             if name in rows:
                 continue
@@ -142,6 +155,16 @@ class TableRows:
             if self._titles[playlist] is None:
                 self._titles[playlist] = titles[row].as_py()
 
+    def settings(self) -> dict[str, Any]:
+        """Settings that made a difference, for the receipt."""
+        settings: dict[str, Any] = {}
+        if self.owner == "listener" and getattr(self.rule, "gap_minutes", None) is not None:
+            settings["gap_minutes"] = self.rule.gap or 0.0
+        if self._derives:
+            rule = msgspec.structs.asdict(self.rule)
+            settings |= {name: rule[name] for name in ("skip_seconds", "finished_share")}
+        return settings
+
     def write(self) -> None:
         """Write everything. Call at the end."""
         if self.owner == "playlist":
@@ -160,15 +183,52 @@ class TableRows:
 
     def _write_listens(self) -> None:
         sessions = 0
-        gap = self._reading.rule.gap
+        gap = self.rule.gap
         for _, _, rows in self._spill.by_owner():
             if gap is None:
                 columns, new = _sessions_in_order(rows, sessions)
             else:
                 columns, new = _sessions_by_gap(rows, sessions, gap)
             sessions += new
+            if self._derives:
+                columns["outcome"] = self.rule.derive(self._evidence(columns))
             write_listens(self._reading.writer, columns)
         self._reading.writer.add("listeners", {"uri": list(self._owners.numbers)})
+
+    def _evidence(self, columns: dict[str, Any]) -> Evidence:
+        track = columns["track"]
+        nothing = pa.nulls(len(track), pa.string())
+        return Evidence(
+            listener=columns["listener"],
+            session=columns["session"].fill_null(-1).to_numpy(),
+            time=columns["time"].cast("int64").fill_null(UNTIMED).to_numpy(),
+            ms_played=columns["ms_played"].fill_null(-1).to_numpy(),
+            longest_ms=self._longest.of(track),
+            flags=np.zeros(len(track), np.int32),
+            reason_start=nothing,
+            reason_end=nothing,
+            length_ms=self._lengths.of(track),
+        )
+
+
+class Growing:
+    """The largest number that each track had, -1 where it had none."""
+
+    def __init__(self) -> None:
+        self._values = np.zeros(0, np.int32)
+
+    def raise_to(self, tracks: npt.NDArray[np.int32], values: npt.NDArray[Any]) -> None:
+        """Raise the numbers of tracks to these. (rows,)"""
+        if len(tracks) and tracks.max() >= len(self._values):
+            more = max(int(tracks.max()) + 1, 2 * len(self._values)) - len(self._values)
+            self._values = np.append(self._values, np.full(more, -1, np.int32))
+        np.maximum.at(self._values, tracks, values.astype(np.int32))
+
+    def of(self, tracks: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """The numbers of tracks. (rows,)"""
+        known = np.minimum(tracks, len(self._values))
+        values: npt.NDArray[np.int32] = np.append(self._values, np.int32(-1))[known]
+        return values
 
 
 def write_listens(writer: DatasetWriter, columns: dict[str, Any]) -> None:
@@ -259,7 +319,7 @@ def read_tables(
         UsageError: files of playlists and files of listens are mixed, or sessions are to be cut
             where there are no times, or sessions already.
     """
-    gap = reading.rule.gap
+    gap = getattr(reading.rule, "gap_minutes", None)
     with ExitStack() as stack:
         table: TableRows | None = None
         for source, roles, batches in sources:
@@ -270,12 +330,15 @@ def read_tables(
                     where=source,
                     do="ingest them apart",
                 )
-            if gap is not None:
+            if gap:
                 _refuse_gap(roles, source)
+            elif gap is None and "time" in roles.columns and "session" not in roles.columns:
+                table.rule = msgspec.structs.replace(reading.rule, gap_minutes=GAP_MINUTES)
             for batch in batches:
                 table.add(batch, roles, source)
         if table:
             table.write()
+            reading.receipt.settings = table.settings()
 
 
 def _refuse_gap(roles: Roles, source: Input) -> None:

@@ -18,12 +18,12 @@ from segue.audio.tags import named_by_file
 from segue.audio.workers import Limits, run_files
 from segue.catalog.catalog import Catalog
 from segue.catalog.matching import artists_of
+from segue.catalog.recordings import Recordings
 from segue.data.readers.audio import AudioTrack
 from segue.data.schema import TABLES
 from segue.models.audio.examples import Artists
 from segue.numeric.arrays import Float32
 from segue.operations.add_tracks import FeatureExtraction, table_of
-from segue.reranking.recordings import Recordings
 from segue.service.serving.limits import ServiceSettings
 from segue.service.serving.live_bundle import LiveBundle, TakesNone, scoring
 from segue.service.storage.store import Upload

@@ -223,6 +223,25 @@ def test_a_csv_that_cannot_be_read(tmp_path: Path, content: bytes, says: str) ->
     assert str(error).startswith(f"{source}: {says}")
 
 
+def test_an_outcome_that_became_a_float_is_still_its_number(tmp_path: Path) -> None:
+    source = csv(tmp_path, "listener,track,outcome\na,t,3.0\na,t, 1. \na,t,3.5\na,t,Skipped.0\n")
+    receipt, dataset = ingested("csv", source)
+    assert dataset.listens["outcome"].to_pylist() == [Outcome.SKIPPED, Outcome.FINISHED]
+    assert receipt.dropped == {"wrong value in outcome": 2}
+
+
+def test_times_in_microseconds_and_out_of_the_years(tmp_path: Path) -> None:
+    source = csv(tmp_path, "listener,track,time\na,t,1577836800000000\na,t,-5\na,t,20200230\n")
+    receipt, dataset = ingested("csv", source)
+    assert dataset.listens["time"].to_pylist() == [datetime(2020, 1, 1, tzinfo=UTC)]
+    assert receipt.dropped == {"time out of 1970 to 2200": 1, "wrong value in time": 1}
+
+
+def test_names_with_blanks_are_quoted_in_messages(tmp_path: Path) -> None:
+    error = refusal("csv", csv(tmp_path, "Track URI,a\nt,b\n"))
+    assert "its columns are 'Track URI', a;" in str(error)
+
+
 def test_files_of_playlists_and_of_listens_are_not_mixed(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     csv(tmp_path / "s", "playlist,track\np,t\n", "a.csv")

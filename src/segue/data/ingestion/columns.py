@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from segue.data.ingestion.limits import Input
-from segue.data.ingestion.timestamps import iso_time
+from segue.data.ingestion.timestamps import OUTSIDE, times
 from segue.data.schema import TABLES, Outcome
 from segue.errors import UsageError
 
@@ -48,8 +49,6 @@ _RANGES = {"number": (-(2**62), 2**62), "natural": (0, 2**31 - 1), "count": (1, 
 _WHOLE = r"^\s*[+-]?[0-9]{1,18}(\.0*)?\s*$"
 _PLAIN = {pa.string_view(): pa.string(), pa.float16(): pa.float32()}
 """Types that Arrow computes little with, and what they are read as."""
-_FIRST_MS = 10**11
-"""Whole numbers from here on are milliseconds since 1970, smaller ones seconds."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,11 @@ class Roles:
         return PLAYLIST_ROLES if self.owner == "playlist" else LISTEN_ROLES
 
 
+def _shown(name: str) -> str:
+    """A column's name in a message, in quotes where it would not be one word."""
+    return name if re.fullmatch(r"\S+", name) and "," not in name else repr(name)
+
+
 def map_columns(source: Input, names: Sequence[str], given: Mapping[str, str]) -> Roles:
     """Decide which column plays which role.
 
@@ -79,7 +83,7 @@ def map_columns(source: Input, names: Sequence[str], given: Mapping[str, str]) -
     Raises:
         UsageError: an unknown role, a column that is not there, or no way to tell what rows are.
     """
-    there = f"its columns are {', '.join(names)}"
+    there = f"its columns are {', '.join(map(_shown, names))}"
     owners = [owner for owner in ("playlist", "listener") if owner in given] or [
         owner for owner in ("playlist", "listener") if owner in names
     ]
@@ -140,25 +144,6 @@ def _whole(values: pa.Array) -> pa.Array | None:
     return pc.if_else(pc.match_substring_regex(text, _WHOLE), digits, None).cast(pa.int64())
 
 
-def _time(values: pa.Array) -> pa.Array | None:
-    """Milliseconds since 1970; null where there is no time."""
-    if pa.types.is_timestamp(values.type):
-        return values.cast(pa.timestamp("ms", values.type.tz), safe=False).cast(pa.int64())
-    whole = _whole(values)
-    if whole is None:
-        return None
-    whole = pc.if_else(pc.less(pc.abs(whole), _FIRST_MS), pc.multiply(whole, 1000), whole)
-    text = _text(values) if _is_string(values.type) else None
-    if text is None:
-        return whole
-    for kind in (pa.timestamp("ms"), pa.timestamp("ms", "UTC")):
-        try:
-            return text.cast(kind).cast(pa.int64())
-        except pa.ArrowInvalid:
-            continue
-    return pc.coalesce(whole, pa.array([iso_time(one) for one in text.to_pylist()], pa.int64()))
-
-
 def _outcome(values: pa.Array) -> pa.Array | None:
     """Numbers of Outcome, from names or numbers; null where there is none."""
     if not _is_string(values.type):
@@ -166,13 +151,16 @@ def _outcome(values: pa.Array) -> pa.Array | None:
         known = whole is not None and pc.is_in(whole, pa.array([int(o) for o in Outcome]))
         return None if whole is None else pc.if_else(known, whole, None)
     names = pa.array([o.name.lower() for o in Outcome] + [str(int(o)) for o in Outcome])
-    place = pc.index_in(pc.utf8_lower(pc.utf8_trim_whitespace(_text(values))), names)
+    text = pc.replace_substring_regex(
+        pc.utf8_trim_whitespace(_text(values)), r"^([0-9])\.0*$", r"\1"
+    )
+    place = pc.index_in(pc.utf8_lower(text), names)
     return pc.if_else(pc.less(place, len(Outcome)), place, pc.subtract(place, len(Outcome)))
 
 
 def convert(
     values: pa.Array, kind: str, role: str, source: Input
-) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
+) -> tuple[pa.Array, dict[str, npt.NDArray[np.bool_]]]:
     """Values of one column for its role.
 
     Args:
@@ -182,8 +170,8 @@ def convert(
         source: for messages.
 
     Returns:
-        Text or int64, null where there is nothing, and which rows hold something that does not
-        fit. (rows,)
+        Text or int64, null where there is nothing, (rows,); and by reason which rows hold
+        something that does not fit, (rows,).
 
     Raises:
         UsageError: no value of the column's type could fit.
@@ -194,8 +182,12 @@ def convert(
     plain = _PLAIN.get(values.type)
     if plain:
         values = values.cast(plain)
-    read: Any = {"text": _text, "time": _time, "outcome": _outcome}.get(kind, _whole)
-    converted = read(values)
+    outside = None
+    if kind == "time":
+        converted, outside = times(values) or (None, None)
+    else:
+        read: Any = {"text": _text, "outcome": _outcome}.get(kind, _whole)
+        converted = read(values)
     if converted is None:
         raise UsageError(
             f"a column of type {values.type} cannot be the {role}", where=source, do="map another"
@@ -209,5 +201,8 @@ def convert(
         there = pc.and_(there, pc.invert(pc.is_nan(values).fill_null(True)))
     if _is_string(values.type):
         there = pc.and_(there, pc.not_equal(values, "").fill_null(False))
-    wrong = pc.and_(there, pc.is_null(converted))
-    return converted, wrong.to_numpy(zero_copy_only=False)
+    reasons = {} if outside is None else {OUTSIDE: outside}
+    reasons[f"wrong value in {role}"] = pc.and_(there, pc.is_null(converted))
+    return converted, {
+        reason: rows.to_numpy(zero_copy_only=False) for reason, rows in reasons.items()
+    }

@@ -97,8 +97,7 @@ class TableRows:
         values: dict[str, pa.Array] = {}
         dropped = np.zeros(len(batch), bool)
         for role, column in roles.columns.items():
-            values[role], wrong = convert(batch[column], roles.kinds[role], role, source)
-            reasons = {f"wrong value in {role}": wrong}
+            values[role], reasons = convert(batch[column], roles.kinds[role], role, source)
             if role in ("track", self.owner):
                 reasons[f"no {role}"] = values[role].is_null().to_numpy(zero_copy_only=False)
             for reason, rows in reasons.items():

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.source_samples import SAMPLES
+from support.optional import reason
+from support.sounds import wav
+from support.source_samples import SAMPLES, TITLES
 
 from segue.data.dataset import Dataset
 from segue.data.ingestion.formats import FORMATS
@@ -18,8 +20,8 @@ from segue.data.receipt import Receipt
 from segue.data.rederive import derive_again
 from segue.errors import DataError, UsageError
 
-ELSEWHERE = {"audio", "feedback"}
-"""Formats whose files are read by decoders in processes of their own, and by SQLite."""
+PARTS = {"audio", "feedback"}
+"""Formats whose samples need an extra: they are made in their tests."""
 
 ENCODINGS = ("latin-1", "cp1252", "utf-16", "utf-16-le", "utf-8-sig", "utf-7", "shift_jis")
 PIECES = (
@@ -120,7 +122,7 @@ _damages = st.one_of(
 
 
 def test_every_format_that_reads_files_has_a_sample() -> None:
-    assert set(SAMPLES) | ELSEWHERE == set(FORMATS)
+    assert set(SAMPLES) | PARTS == set(FORMATS)
 
 
 @pytest.mark.parametrize("format", SAMPLES)
@@ -153,6 +155,48 @@ def test_damage_is_told_in_one_line_or_counted(
     for damage in damages:
         files[name] = damage(files[name])
     _ingested(format, files, tmp_path_factory.mktemp("damage"))
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A feedback log of SQLite."""
+    pytest.importorskip("sqlalchemy", reason=reason("sqlalchemy"))
+    pytest.importorskip("fastapi", reason=reason("fastapi"))
+    from segue.service.storage.store import Event, Store
+
+    path = tmp_path_factory.mktemp("log") / "log.sqlite"
+    store = Store.open(str(path))
+    rows = [{"uri": uri, "title": title} for uri, title in zip("abcdef", TITLES, strict=True)]
+    events = [Event(kind="play", track=uri, outcome="finished") for uri in "abcdef"]
+    store.events.append("1", "ann", "s", events, rows)
+    store.close()
+    return path.read_bytes()
+
+
+@settings(max_examples=60)
+@given(damages=st.lists(_damages, max_size=3))
+def test_damage_to_a_feedback_log_is_told_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, log: bytes, damages: list[Damage]
+) -> None:
+    for damage in damages:
+        log = damage(log)
+    receipt = _ingested("feedback", {"log.sqlite": log}, tmp_path_factory.mktemp("damage"))
+    assert damages or (receipt and receipt.kept == 6)
+
+
+@settings(max_examples=10)
+@given(damages=st.lists(_damages, max_size=3))
+def test_damage_to_sound_is_counted_or_told_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, damages: list[Damage]
+) -> None:
+    pytest.importorskip("av", reason=reason("av"))
+    folder = tmp_path_factory.mktemp("damage")
+    sound = wav(folder / "a.wav", bytes(range(256)) * 32).read_bytes()
+    (folder / "a.wav").unlink()
+    for damage in damages:
+        sound = damage(sound)
+    receipt = _ingested("audio", {"a.wav": sound}, folder)
+    assert damages or (receipt and receipt.kept == 1)
 
 
 def _ingested(format: str, files: dict[str, bytes], folder: Path) -> Receipt | None:

@@ -111,6 +111,15 @@ def test_a_log_without_a_time_zone_is_noted(tmp_path: Path) -> None:
     assert receipt.notes == {"files of an unknown time zone, read as UTC": 1}
 
 
+def test_an_artist_may_begin_as_comments_do(tmp_path: Path) -> None:
+    names = (
+        "#ARTIST\t#ALBUM\t#TITLE\t#TRACKNUM\t#LENGTH\t#RATING\t#TIMESTAMP\t#MUSICBRAINZ_TRACKID\n"
+    )
+    row_of = row("One", 0).replace("Artist", "#1 Dads")
+    receipt, dataset = ingested("scrobbler-log", log(tmp_path / "player", names, row_of))
+    assert (receipt.read, dataset.tracks["artist"].to_pylist()) == (1, ["#1 Dads"])
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_encodings_and_line_ends(tmp_path: Path, encoding: str, end: str) -> None:

@@ -20,10 +20,9 @@ from segue.data.ingestion.external_sort import Columns
 from segue.data.ingestion.limits import Input
 from segue.data.ingestion.playlists import TrackRow, name_uri
 from segue.data.ingestion.sessions import Listens
+from segue.data.ingestion.timestamps import EARLIEST, LATEST, OUTSIDE
 
 _BATCH = 1 << 14
-_LATEST = 7_258_118_400_000
-"""2200-01-01, in milliseconds since 1970."""
 _MBID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _MOST_MS = 2**31 - 1
 
@@ -100,8 +99,8 @@ def checked_time(ms: float) -> int:
         Dropped: it is before 1970, at its very beginning (a clock that was never set), or after
             2200.
     """
-    if not 0 < ms < _LATEST:
-        raise Dropped("time out of 1970 to 2200")
+    if not EARLIEST < ms < LATEST:
+        raise Dropped(OUTSIDE)
     return round(ms)
 
 

@@ -46,10 +46,16 @@ def _play(line: str) -> TimedPlay:
     return TimedPlay(track, checked_time(int(time) * 1000), flags=int(flag))
 
 
+def _is_comment(line: str) -> bool:
+    """Whether a line is none of a play; the names of artists may begin with # as comments do."""
+    row = line.split("\t")
+    return line.startswith("#") and (len(row) not in _COLUMNS or row[1].startswith("#"))
+
+
 def _plays(source: Input, reading: Reading) -> Iterator[TimedPlay]:
     zone = None
     for line in lines(source, reading.tick):
-        if line.startswith("#"):
+        if _is_comment(line):
             if line.upper().startswith("#TZ/"):
                 zone = line[4:].strip().upper()
         elif line.strip():

@@ -16,6 +16,7 @@ from segue.queries import Query, Reason, Slate
 from segue.system.tables import text_table, to_pandas
 
 _NAMES = ["uri", "title", "artist", "album", "duration_ms"]
+PLAYED_BEFORE = "earlier plays of it"
 MOST_REASONS = 8
 """Number of reasons that JSON output lists one by one."""
 
@@ -54,15 +55,21 @@ class NamedTrack(msgspec.Struct, frozen=True):
         """The two largest positive parts of the score, as text.
 
         Tracks and words show their share in all positive parts. Features show the amount that they
-        add to the score: others may subtract, so shares would mislead.
+        add to the score: others may subtract, so shares would mislead. A track that comes because
+        it was played itself says so, and not its own name.
         """
         parts = [reason for reason in self.reasons if reason.amount > 0]
         if any(reason.kind == "feature" for reason in self.reasons):
             features = [reason for reason in parts if reason.kind == "feature"]
             return ", ".join(f"{reason.what} {reason.amount:+.2g}" for reason in features[:2])
         total = sum(reason.amount for reason in parts)
+        names = [
+            PLAYED_BEFORE if reason.uri == self.uri else reason.what or reason.kind
+            for reason in parts[:2]
+        ]
         return ", ".join(
-            f"{reason.what or reason.kind} {reason.amount / total:.0%}" for reason in parts[:2]
+            f"{name} {reason.amount / total:.0%}"
+            for name, reason in zip(names, parts[:2], strict=True)
         )
 
 

@@ -632,13 +632,15 @@ def test_reasons_are_told_with_their_share_of_what_speaks_for_a_track():
         NamedReason("track", "B - Two", "u2", -5.0),
         NamedReason("rest", None, None, 0.1),
     ]
-    assert views.parts(reasons) == [
+    assert views.parts(reasons, "a") == [
         views.Part("", "A – One", 60),
         views.Part("the title word", "“folk”", 30),
     ]
     features = [NamedReason("feature", name, None, 1.0) for name in ("same-album", "album-heard")]
-    assert views.parts(features) == [views.Part("its album", "", None)]
-    assert views.parts([NamedReason("rest", None, None, -1.0)]) == []
+    assert views.parts(features, "a") == [views.Part("its album", "", None)]
+    assert views.parts([NamedReason("rest", None, None, -1.0)], "a") == []
+    itself = [NamedReason("track", "Ann - One", "a", 1.0)]
+    assert views.parts(itself, "a") == [views.Part("earlier plays of it", "", 100)]
 
 
 def test_a_lower_rung_is_said_plainly():
@@ -695,5 +697,5 @@ def test_words_stand_out_from_what_is_behind_them(theme):
 @pytest.mark.parametrize("name", [feature.name for feature in FEATURES])
 def test_every_feature_of_the_second_stage_has_words(name):
     name = name.replace("model", "wrmf")
-    (part,) = views.parts([NamedReason("feature", name, None, 1.0)])
+    (part,) = views.parts([NamedReason("feature", name, None, 1.0)], "a")
     assert part.words != name.replace("-", " ")

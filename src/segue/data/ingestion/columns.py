@@ -83,14 +83,14 @@ def map_columns(source: Input, names: Sequence[str], given: Mapping[str, str]) -
     Raises:
         UsageError: an unknown role, a column that is not there, or no way to tell what rows are.
     """
-    there = f"its columns are {', '.join(map(_shown, names))}"
+    columns_text = f"its columns are {', '.join(map(_shown, names))}"
     owners = [owner for owner in ("playlist", "listener") if owner in given] or [
         owner for owner in ("playlist", "listener") if owner in names
     ]
     if len(owners) != 1:
-        found = "both a playlist and a listener" if owners else "neither a playlist nor a listener"
+        what = "both a playlist and a listener" if owners else "neither a playlist nor a listener"
         raise UsageError(
-            f"{found} column is mapped; {there}",
+            f"{what} column is mapped; {columns_text}",
             where=source,
             do="map one: playlist=COLUMN or listener=COLUMN",
         )
@@ -102,11 +102,13 @@ def map_columns(source: Input, names: Sequence[str], given: Mapping[str, str]) -
                 f"a table of {owner}s has no role {role!r}", do=f"use one of {', '.join(roles)}"
             )
         if column not in names:
-            raise UsageError(f"has no column {column!r}; {there}", where=source)
+            raise UsageError(f"has no column {column!r}; {columns_text}", where=source)
     columns = {role: given.get(role, role) for role in roles if role in given or role in names}
     if "track" not in columns:
         raise UsageError(
-            f"no column is mapped to the role track; {there}", where=source, do="map track=COLUMN"
+            f"no column is mapped to the role track; {columns_text}",
+            where=source,
+            do="map track=COLUMN",
         )
     for column in columns.values():
         if list(names).count(column) > 1:

@@ -50,10 +50,10 @@ def _when(text: str) -> datetime | None:
     zone = None
     # "2020-01-01T00:00:00Z" and "2020-W01" end in letters, too: what reads as it is goes first.
     if text[-1:].isalpha() or text.endswith("]"):
-        found = _ZONE.search(text)
-        if found is None or (zone := _zone(found[1])) is None:
+        zone_text = _ZONE.search(text)
+        if zone_text is None or (zone := _zone(zone_text[1])) is None:
             return None
-        text = text[: found.start()]
+        text = text[: zone_text.start()]
     try:
         when = datetime.fromisoformat(text)
     except ValueError:
@@ -108,11 +108,11 @@ def _dates(numbers: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.N
 
 def _of_numbers(values: pa.Array) -> pa.Array:
     """Milliseconds since 1970 of numbers, by their size; null where one reads as no day."""
-    there = values.is_valid().to_numpy(zero_copy_only=False)
+    valid = values.is_valid().to_numpy(zero_copy_only=False)
     numbers = values.fill_null(0).to_numpy(zero_copy_only=False)
     if numbers.dtype.kind == "f":
-        there &= np.abs(numbers) < 2.0**63
-        numbers = np.where(there, numbers, 0)
+        valid &= np.abs(numbers) < 2.0**63
+        numbers = np.where(valid, numbers, 0)
     size = np.abs(numbers)
     if numbers.dtype.kind == "f":
         ms = np.select(
@@ -128,8 +128,8 @@ def _of_numbers(values: pa.Array) -> pa.Array:
     dated = (numbers >= _FIRST_DATE) & (numbers <= _LAST_DATE)
     if dated.any():
         ms[dated], real = _dates(numbers[dated].astype(np.int64))
-        there[dated] &= real
-    return pa.array(ms, mask=~there)
+        valid[dated] &= real
+    return pa.array(ms, mask=~valid)
 
 
 def _of_text(texts: pa.Array) -> pa.Array:

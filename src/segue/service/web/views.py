@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from segue.data.schema import Outcome
 from segue.models.base.recommender import POPULARITY
-from segue.operations.answers import NamedReason, NamedTrack
+from segue.operations.answers import PLAYED_BEFORE, NamedReason, NamedTrack
 from segue.service.api import wire
 from segue.service.serving.service import Service
 from segue.service.storage.store import PersonalData
@@ -76,7 +76,7 @@ def rows(service: Service, response: wire.ContinueResponse, shown: int, was: str
         Row(
             place,
             track,
-            parts(track.reasons),
+            parts(track.reasons, track.uri),
             track.uri in sounds,
             bool(before) and track.index not in before,
             before[track.index] - place if track.index in before else None,
@@ -105,8 +105,8 @@ def _bundle(version: str) -> str:
     return version.partition(".")[0]
 
 
-def parts(reasons: Iterable[NamedReason]) -> list[Part]:
-    """Positive reasons of a track, largest first.
+def parts(reasons: Iterable[NamedReason], uri: str) -> list[Part]:
+    """Positive reasons of a track of this uri, largest first.
 
     A feature has no share, because it adds to log-odds whose base is no reason. Features with the
     same words appear once.
@@ -114,15 +114,19 @@ def parts(reasons: Iterable[NamedReason]) -> list[Part]:
     good = sorted((reason for reason in reasons if reason.amount > 0), key=lambda r: -r.amount)
     total = sum(reason.amount for reason in good)
     candidates = [reason for reason in good if reason.kind != "rest"]
-    large = [_part(one, one.amount / total) for one in candidates if one.amount > _WORTH * total]
+    large = [
+        _part(one, one.amount / total, uri) for one in candidates if one.amount > _WORTH * total
+    ]
     unique: dict[tuple[str, str], Part] = {}
-    for part in large or [_part(one, one.amount / total) for one in candidates[:1]]:
+    for part in large or [_part(one, one.amount / total, uri) for one in candidates[:1]]:
         unique.setdefault((part.words, part.name), part)
     return list(unique.values())[:_MOST]
 
 
-def _part(reason: NamedReason, share: float) -> Part:
+def _part(reason: NamedReason, share: float, uri: str) -> Part:
     percent = round(100 * share)
+    if reason.uri == uri:
+        return Part(PLAYED_BEFORE, "", percent)
     if reason.kind == "track":
         return Part("", _dashed(reason.what or ""), percent)
     if reason.kind == "title":
@@ -250,7 +254,7 @@ class Flash:
 
 
 _DONE = {
-    "skip": ("Skipped {}. What is like it goes down.", None),
+    "skip": ("Skipped {}. It does not come again here.", None),
     "played": ("Heard {} to its end.", None),
     "ban": ("{} will not come again.", "unban"),
     "unban": ("{} may come again.", None),

@@ -185,12 +185,12 @@ def submit(
 
 def _seeds(name: str | None, dataset: Path | None, catalog: Catalog) -> PlaylistSeeds | None:
     """The playlist that is asked for; says which of its tracks the catalog lacks."""
-    from segue.operations.playlist_seeds import seeds_of_dataset, seeds_of_file
-
     if name is None:
         if dataset is not None:
             raise UsageError("--dataset without --playlist", do="name a playlist of the dataset")
         return None
+    from segue.operations.playlist_seeds import seeds_of_dataset, seeds_of_file
+
     if dataset is not None:
         from segue.data.dataset import Dataset
 

@@ -100,6 +100,9 @@ class Evidence:
         return same & (self.session >= 0)
 
 
+_LONGEST_TRACK_MS = 4 * 3_600_000
+
+
 def longest_plays(listens: pa.Table, tracks: int) -> Int32:
     """The longest that each track was ever played, -1 where that is not known. (tracks,) int32
 
@@ -108,10 +111,15 @@ def longest_plays(listens: pa.Table, tracks: int) -> Int32:
         tracks: rows of the catalog.
     """
     longest = np.full(tracks, -1, np.int32)
-    np.maximum.at(
-        longest, listens["track"].to_numpy(), listens["ms_played"].fill_null(-1).to_numpy()
-    )
+    played = possible_lengths(listens["ms_played"].fill_null(-1).to_numpy())
+    np.maximum.at(longest, listens["track"].to_numpy(), played)
     return longest
+
+
+def possible_lengths(ms_played: Int32) -> Int32:
+    """Times played that may be the length of a track; -1 for others: a play of days is a mistake
+    of its source, and would make all other plays of the track seem short. (rows,)"""
+    return np.where(ms_played <= _LONGEST_TRACK_MS, ms_played, np.int32(-1))
 
 
 class OutcomeRule(Config, frozen=True):

@@ -405,13 +405,12 @@ def test_jspf_rows_that_cannot_be_kept(tmp_path: Path) -> None:
     receipt, dataset = ingested("jspf", path)
     assert receipt.dropped == {
         "invalid field identifier[]": 1,
-        "invalid field duration": 1,
         "invalid field title": 1,
         "not an object": 1,
         "path outside the source folder": 1,
         "no identifier, no location, and not both title and creator": 1,
     }
-    assert uris(dataset) == [["tag:a"]]
+    assert uris(dataset) == [["tag:a", "tag:b"]]
 
 
 @pytest.mark.parametrize(
@@ -492,3 +491,56 @@ def test_elements_of_xspf_that_are_not_tracks_are_not_kept(
     )
     receipt, dataset = ingested("xspf", tmp_path / "x.xspf")
     assert (receipt.kept, dataset.titles) == (50, ["x"])
+
+
+# Lists of other programs and machines
+
+
+def test_m3u_of_windows_is_read_in_its_own_letters(tmp_path: Path) -> None:
+    (tmp_path / "a.m3u").write_bytes("It’s — “ok”.wav\nnaïve.mp3\n".encode("cp1252"))
+    receipt, dataset = ingested("m3u", tmp_path / "a.m3u")
+    assert uris(dataset) == [["It’s — “ok”.wav", "naïve.mp3"]]
+    assert receipt.notes["files read as Windows-1252"] == 1
+
+
+def test_attributes_of_extinf_may_hold_commas(tmp_path: Path) -> None:
+    (tmp_path / "a.m3u").write_text('#EXTINF:9 tvg-name="a, b" x="",Ann - One, Two\n1.mp3\n')
+    _, dataset = ingested("m3u", tmp_path / "a.m3u")
+    assert tracks(dataset, "title", "artist", "duration_ms") == [("1.mp3", "One, Two", "Ann", 9000)]
+
+
+def test_m3u_paths_are_percent_encoded_where_the_file_says_so(tmp_path: Path) -> None:
+    (tmp_path / "J\u00f3ga 1.mp3").write_bytes(b"")
+    (tmp_path / "100%25.mp3").write_bytes(b"")
+    (tmp_path / "a.m3u").write_text("J%C3%B3ga%201.mp3\n100%25.mp3\nno%20file.mp3\n")
+    _, dataset = ingested("m3u", tmp_path / "a.m3u")
+    assert uris(dataset) == [["J\u00f3ga 1.mp3", "100%25.mp3", "no%20file.mp3"]]
+
+
+def test_segments_of_streams_and_other_lists_are_no_tracks(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    hls = "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:9.9,\nseg1.ts\n#EXTINF:9.9,\nseg2.ts\n"
+    (tmp_path / "m" / "hls.m3u8").write_text(hls)
+    (tmp_path / "m" / "a.m3u").write_text("b.M3U8\nhttp://radio.example/x.pls?q=1\na.mp3\n")
+    receipt, dataset = ingested("m3u", tmp_path / "m")
+    assert receipt.dropped == {"segment of a stream": 2, "another playlist": 2}
+    assert [some for some in uris(dataset) if some] == [["a.mp3"]]
+
+
+def test_jspf_with_a_mark_and_wrong_lengths_keeps_its_tracks(tmp_path: Path) -> None:
+    rows = [
+        {"title": "One", "creator": "Ann", "duration": "long", "album": 1989},
+        {"title": "Two", "creator": "Ann", "duration": "2500", "album": ["x"]},
+        {"title": "Three", "creator": "Ann", "duration": -1},
+        {"title": "Four", "creator": "Ann", "duration": True},
+    ]
+    text = json.dumps({"playlist": {"track": rows}})
+    (tmp_path / "a.jspf").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    receipt, dataset = ingested("jspf", tmp_path / "a.jspf")
+    assert tracks(dataset, "album", "duration_ms") == [
+        ("name:ann/one", "1989", None),
+        ("name:ann/two", None, 2500),
+        ("name:ann/three", None, None),
+        ("name:ann/four", None, None),
+    ]
+    assert receipt.notes["durations left out"] == 3

@@ -457,3 +457,22 @@ def test_real_exports_keep_every_play_and_sessions_are_whole(
     assert set(listens.filter(told)["outcome"].to_pylist()) == {int(Outcome.FINISHED)}
     negative = np.mean(listens["outcome"].to_numpy() == Outcome.SKIPPED)
     assert 0.2 < negative < 0.4
+
+
+def test_an_episode_in_the_field_of_the_track_is_a_podcast(tmp_path: Path) -> None:
+    plays = [play("10:00:00", 60), play("10:02:00", 60, spotify_track_uri="spotify:episode:x")]
+    receipt = ingest("spotify-history", [export(tmp_path / "mine", *plays)], tmp_path / "d")
+    assert receipt.dropped == {"podcast": 1}
+
+
+def test_a_play_of_days_is_not_the_length_of_its_track(tmp_path: Path) -> None:
+    plays = [
+        play("10:03:20", 200, reason_end=None),
+        play("12:00:00", 23 * 86_400, reason_end=None),
+        play("13:00:00", 60, reason_end=None),
+    ]
+    ingest("spotify-history", [export(tmp_path / "mine", *plays)], tmp_path / "d")
+    listens = Dataset.open(tmp_path / "d").listens.to_pylist()
+    by_length = {row["ms_played"]: Outcome(row["outcome"]) for row in listens}
+    assert by_length[200_000] is Outcome.FINISHED  # not a small part of 23 days
+    assert by_length[60_000] is Outcome.PARTIAL

@@ -14,7 +14,7 @@ from segue.data.dataset import Int32
 from segue.data.ingestion.contract import Reading
 from segue.data.ingestion.external_sort import Columns, Spill
 from segue.data.ingestion.table_rows import Names, write_listens
-from segue.data.outcomes import Evidence
+from segue.data.outcomes import Evidence, possible_lengths
 from segue.data.schema import TABLES
 from segue.data.sessions import cut_at_gaps
 from segue.numeric.arrays import begins, positions
@@ -86,7 +86,8 @@ class Listens:
             more = np.full(max(top, len(self._longest)), -1, np.int32)
             self._longest = np.concatenate([self._longest, more])
         if "ms_played" in columns:
-            np.maximum.at(self._longest, track, columns["ms_played"].astype(np.int32))
+            played = possible_lengths(columns["ms_played"].astype(np.int32))
+            np.maximum.at(self._longest, track, played)
         self._spill.append(columns)
 
     def write(self, listeners: Sequence[str], lengths: Int32 | None = None) -> None:

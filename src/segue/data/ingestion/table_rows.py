@@ -15,7 +15,7 @@ from segue.data.ingestion.columns import Roles, convert
 from segue.data.ingestion.contract import Reading
 from segue.data.ingestion.external_sort import Columns, Spill, lengths
 from segue.data.ingestion.limits import Input
-from segue.data.outcomes import GAP_MINUTES, Evidence, OutcomeRule
+from segue.data.outcomes import GAP_MINUTES, Evidence, OutcomeRule, possible_lengths
 from segue.data.schema import TABLES
 from segue.data.sessions import UNTIMED, cut_at_gaps
 from segue.data.writer import DatasetWriter
@@ -129,7 +129,7 @@ class TableRows:
         if self.owner == "listener" and "outcome" not in values and "ms_played" in values:
             self._derives = True
             played = values["ms_played"].fill_null(-1).to_numpy()
-            self._longest.raise_to(rows["track"], played)
+            self._longest.raise_to(rows["track"], possible_lengths(played.astype(np.int32)))
             if "duration_ms" in values:
                 lengths_ms = values["duration_ms"].fill_null(-1).to_numpy()
                 self._lengths.raise_to(rows["track"], lengths_ms)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import codecs
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from segue.data.ingestion.contract import JSON_ERRORS, Reader, Reading, json_error, reason
 from segue.data.ingestion.limits import Input
@@ -21,8 +21,8 @@ _Many = str | list[str] | None
 class _Track(Struct):
     title: str | None = None
     creator: str | None = None
-    album: str | None = None
-    duration: Annotated[float, Meta(ge=0, le=2**31 - 1)] | None = None
+    album: object = None
+    duration: object = None
     """Milliseconds."""
     location: _Many = None
     identifier: _Many = None
@@ -69,7 +69,21 @@ def _musicbrainz(raw: msgspec.Raw) -> _MusicBrainz:
     return track or _MusicBrainz()
 
 
-def _one(source: Input, raw: msgspec.Raw) -> TrackRow:
+def _milliseconds(duration: object, reading: Reading) -> int | None:
+    """A track's length; None where it has none, or one that no track has."""
+    if duration is None or duration == 0:
+        return None
+    try:
+        ms = float(duration) if isinstance(duration, int | float | str) else -1.0
+    except ValueError:
+        ms = -1.0
+    if isinstance(duration, bool) or not 0 < ms < 2**31:
+        reading.note("durations left out")
+        return None
+    return round(ms)
+
+
+def _one(source: Input, raw: msgspec.Raw, reading: Reading) -> TrackRow:
     t = _track.decode(raw)
     title, artist = (t.title or "").strip() or None, (t.creator or "").strip() or None
     uri, recording = naming(source, _many(t.identifier), _many(t.location), artist, title)
@@ -79,9 +93,9 @@ def _one(source: Input, raw: msgspec.Raw) -> TrackRow:
         title,
         artist,
         next(iter(more.artist_identifiers), None),
-        t.album or None,
+        str(t.album).strip() or None if isinstance(t.album, str | int | float) else None,
         more.release_identifier,
-        round(t.duration) if t.duration else None,
+        _milliseconds(t.duration, reading),
         recording,
     )
 
@@ -89,13 +103,13 @@ def _one(source: Input, raw: msgspec.Raw) -> TrackRow:
 def _read(sources: list[Input], reading: Reading) -> None:
     playlists = IngestedPlaylists(reading)
     for source in sources:
-        content = read(source, reading.tick)
+        content = read(source, reading.tick).removeprefix(codecs.BOM_UTF8)
         try:
             playlist = _file.decode(content).playlist
             tracks = []
             for raw in playlist.track:
                 try:
-                    tracks.append(_one(source, raw))
+                    tracks.append(_one(source, raw, reading))
                 except msgspec.ValidationError:
                     reading.receipt.drop(reason(raw, _Track))
                 except UnusablePath as refused:

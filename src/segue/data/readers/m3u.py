@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from segue.data.ingestion.contract import Reader, Reading
 from segue.data.ingestion.limits import Input
@@ -15,6 +17,11 @@ from segue.errors import DataError
 
 _LINE = re.compile(r"\r\n|\r|\n")
 _SECONDS = re.compile(r"\d{1,10}(?:\.\d{1,10})?")
+_EXTINF = re.compile(r'([^\s,]*(?:\s+[\w-]+=(?:"[^"]*"|[^\s,"]*))*)\s*,(.*)')
+"""Length with attributes, whose quoted values may hold commas; and names."""
+_SEGMENTS = re.compile(r"^#EXT-X-", re.MULTILINE)
+"""Lines of HTTP Live Streaming: the entries are pieces of one sound."""
+_LIST = re.compile(r"\.(?:m3u8?|pls|xspf|asx|wpl)(?:\?.*)?$", re.IGNORECASE)
 _LONGEST_SECONDS = 2**31 / 1000
 
 
@@ -36,7 +43,8 @@ class _Described:
         elif word.upper() == "#EXTART":
             self.artist = value or None
         elif word.upper() == "#EXTINF" and "," in value:
-            length, _, names = value.partition(",")
+            parts = _EXTINF.fullmatch(value)
+            length, names = parts.groups() if parts else value.split(",", 1)
             artist, dash, title = names.strip().partition(" - ")
             if dash:
                 self.artist, self.title = artist.strip() or self.artist, title.strip() or None
@@ -55,8 +63,21 @@ def _text(source: Input, reading: Reading) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        reading.note("files read as Latin-1")
-        return content.decode("latin-1")
+        reading.note("files read as Windows-1252")
+        try:
+            return content.decode("cp1252")
+        except UnicodeDecodeError:  # five bytes of it mean nothing
+            return content.decode("latin-1")
+
+
+def _decoded(source: Input, line: str) -> str:
+    """A path as the file is called: percent-encoded only where no file is called so."""
+    path = unquote(line)
+    if path == line or source.member is not None or "://" in line:
+        return line
+    folder = source.path.parent
+    encoded, decoded = (folder / name.replace("\\", "/") for name in (line, path))
+    return path if os.path.exists(decoded) and not os.path.exists(encoded) else line
 
 
 def _playlist(source: Input, reading: Reading) -> tuple[str, list[TrackRow]]:
@@ -69,6 +90,7 @@ def _playlist(source: Input, reading: Reading) -> tuple[str, list[TrackRow]]:
             "is not M3U: it looks like XML or JSON", where=source, do="try xspf or jspf"
         )
     title = stem(source)
+    segments = _SEGMENTS.search(text) is not None
     tracks = []
     described = _Described()
     for line in map(str.strip, _LINE.split(text)):
@@ -78,7 +100,11 @@ def _playlist(source: Input, reading: Reading) -> tuple[str, list[TrackRow]]:
             described.comment(line)
         elif line:
             try:
-                uri = track_uri(source, line, quoted=False)
+                if segments:
+                    raise UnusablePath("segment of a stream")
+                if _LIST.search(line):
+                    raise UnusablePath("another playlist")
+                uri = track_uri(source, _decoded(source, line), quoted=False)
             except UnusablePath as refused:
                 reading.receipt.drop(str(refused))
             else:

@@ -88,6 +88,8 @@ def _ms(play: _Play) -> int:
 
 def _track(play: _Play) -> TrackRow:
     title, artist = play.title or play.short_title, play.artist or play.short_artist
+    if (play.uri or "").startswith("spotify:episode:"):
+        raise _Dropped("podcast")
     if play.uri:
         return TrackRow(play.uri, title or None, artist or None, album=play.album or None)
     if play.episode or play.podcast:

@@ -23,7 +23,7 @@ from segue.bundle import Bundle
 from segue.cli import run
 from segue.cli.app import app
 from segue.data.dataset import Dataset
-from segue.system.extras import EXTRAS, Extra, Library
+from segue.system.extras import EXTRAS, Extra, Library, install
 
 VERBS = [
     *("ingest", "outcomes", "world", "describe", "recipe", "train", "evaluate", "tune", "add"),
@@ -241,8 +241,9 @@ def test_doctor_names_the_command_that_a_recipe_needs(segue, monkeypatch):
     assert "wrmf" in lines["recipes to train"]
     assert "sasrec" not in lines["recipes to train"]
     assert "sasrec" in lines["needs deep"]
-    assert lines["needs deep"].endswith(": pip install 'segue[deep]'")
-    assert lines["needs deep + ranker"].endswith("vl6: pip install 'segue[deep,ranker]'")
+    assert lines["needs deep"].endswith(f": {install('deep')}")
+    assert lines["needs ranker"].endswith("two-stage: pip install 'segue[ranker]'")
+    assert lines["needs deep + ranker"].endswith(f"vl6: {install('deep', 'ranker')}")
 
 
 # Lists

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segue.cli.output import Json, emit, facts, say
+from segue.system.extras import install
 
 if TYPE_CHECKING:
     from segue.operations.doctor import Examination, ExtraState
@@ -58,8 +59,7 @@ def _recipe_lines(report: Examination) -> dict[str, str]:
         recipes.setdefault(missing, []).append(name)
     lines = {"recipes to train": ", ".join(recipes.pop((), []))}
     for missing, names in sorted(recipes.items()):
-        command = f"pip install 'segue[{','.join(missing)}]'"
-        lines[f"needs {' + '.join(missing)}"] = f"{', '.join(names)}: {command}"
+        lines[f"needs {' + '.join(missing)}"] = f"{', '.join(names)}: {install(*missing)}"
     return lines
 
 

@@ -113,12 +113,14 @@ EXTRAS: dict[str, Extra] = {
 """Every extra but `all`, which is all others except `gpu`."""
 
 
-def install(extra: str) -> str:
-    """The command that installs an extra; for torch, whose builds differ, those for this system."""
-    if extra == "deep" and sys.platform == "linux":
+def install(*extras: str) -> str:
+    """The command that installs extras; for torch, whose builds differ, those for this system."""
+    if "deep" in extras and sys.platform == "linux":
         cpu = "pip install torch --index-url https://download.pytorch.org/whl/cpu"
+        if others := [extra for extra in extras if extra != "deep"]:
+            return f"{cpu} && {install(*others)}"
         return f"{cpu} (or, for an NVIDIA GPU: {install('gpu')})"
-    return f"pip install 'segue[{extra}]'"
+    return f"pip install 'segue[{','.join(extras)}]'"
 
 
 def needs(

@@ -460,7 +460,7 @@ def test_the_main_path_works_without_script(plain, shop):
     assert first not in uris(page)
     page = pressed(plain, page, "skip ")
     assert second not in uris(page)
-    assert "goes down" in page.text
+    assert "does not come again here" in page.text
     assert "▼" in page.text
     page = pressed(plain, page, "ban ")
     assert "will not come again" in page.text

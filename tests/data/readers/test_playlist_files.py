@@ -521,9 +521,10 @@ def test_segments_of_streams_and_other_lists_are_no_tracks(tmp_path: Path) -> No
     (tmp_path / "m").mkdir()
     hls = "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:9.9,\nseg1.ts\n#EXTINF:9.9,\nseg2.ts\n"
     (tmp_path / "m" / "hls.m3u8").write_text(hls)
+    (tmp_path / "m" / "old.m3u").write_bytes(b"#ext-x-version:3\rseg3.ts\r")
     (tmp_path / "m" / "a.m3u").write_text("b.M3U8\nhttp://radio.example/x.pls?q=1\na.mp3\n")
     receipt, dataset = ingested("m3u", tmp_path / "m")
-    assert receipt.dropped == {"segment of a stream": 2, "another playlist": 2}
+    assert receipt.dropped == {"segment of a stream": 3, "another playlist": 2}
     assert [some for some in uris(dataset) if some] == [["a.mp3"]]
 
 
@@ -532,7 +533,9 @@ def test_jspf_with_a_mark_and_wrong_lengths_keeps_its_tracks(tmp_path: Path) -> 
         {"title": "One", "creator": "Ann", "duration": "long", "album": 1989},
         {"title": "Two", "creator": "Ann", "duration": "2500", "album": ["x"]},
         {"title": "Three", "creator": "Ann", "duration": -1},
-        {"title": "Four", "creator": "Ann", "duration": True},
+        {"title": "Four", "creator": "Ann", "duration": True, "album": True},
+        {"title": "Five", "creator": "Ann", "duration": 10**400},
+        {"title": "Six", "creator": "Ann", "duration": 0.2},
     ]
     text = json.dumps({"playlist": {"track": rows}})
     (tmp_path / "a.jspf").write_bytes(b"\xef\xbb\xbf" + text.encode())
@@ -542,5 +545,7 @@ def test_jspf_with_a_mark_and_wrong_lengths_keeps_its_tracks(tmp_path: Path) -> 
         ("name:ann/two", None, 2500),
         ("name:ann/three", None, None),
         ("name:ann/four", None, None),
+        ("name:ann/five", None, None),
+        ("name:ann/six", None, None),
     ]
-    assert receipt.notes["durations left out"] == 3
+    assert receipt.notes["durations left out"] == 5

@@ -74,13 +74,18 @@ def _milliseconds(duration: object, reading: Reading) -> int | None:
     if duration is None or duration == 0:
         return None
     try:
-        ms = float(duration) if isinstance(duration, int | float | str) else -1.0
-    except ValueError:
+        ms = float(duration) if _plain(duration) else -1.0  # type: ignore[arg-type]
+    except (ValueError, OverflowError):
         ms = -1.0
-    if isinstance(duration, bool) or not 0 < ms < 2**31:
+    if not 0.5 < ms < 2**31 - 1:
         reading.note("durations left out")
         return None
     return round(ms)
+
+
+def _plain(value: object) -> bool:
+    """Whether a value is text or a number."""
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
 
 
 def _one(source: Input, raw: msgspec.Raw, reading: Reading) -> TrackRow:
@@ -93,7 +98,7 @@ def _one(source: Input, raw: msgspec.Raw, reading: Reading) -> TrackRow:
         title,
         artist,
         next(iter(more.artist_identifiers), None),
-        str(t.album).strip() or None if isinstance(t.album, str | int | float) else None,
+        str(t.album).strip() or None if _plain(t.album) else None,
         more.release_identifier,
         _milliseconds(t.duration, reading),
         recording,

@@ -19,8 +19,8 @@ _LINE = re.compile(r"\r\n|\r|\n")
 _SECONDS = re.compile(r"\d{1,10}(?:\.\d{1,10})?")
 _EXTINF = re.compile(r'([^\s,]*(?:\s+[\w-]+=(?:"[^"]*"|[^\s,"]*))*)\s*,(.*)')
 """Length with attributes, whose quoted values may hold commas; and names."""
-_SEGMENTS = re.compile(r"^#EXT-X-", re.MULTILINE)
-"""Lines of HTTP Live Streaming: the entries are pieces of one sound."""
+_SEGMENTS = "#EXT-X-"
+"""Begins lines of HTTP Live Streaming: the entries are pieces of one sound."""
 _LIST = re.compile(r"\.(?:m3u8?|pls|xspf|asx|wpl)(?:\?.*)?$", re.IGNORECASE)
 _LONGEST_SECONDS = 2**31 / 1000
 
@@ -90,10 +90,11 @@ def _playlist(source: Input, reading: Reading) -> tuple[str, list[TrackRow]]:
             "is not M3U: it looks like XML or JSON", where=source, do="try xspf or jspf"
         )
     title = stem(source)
-    segments = _SEGMENTS.search(text) is not None
+    lines = [line.strip() for line in _LINE.split(text)]
+    segments = any(line.upper().startswith(_SEGMENTS) for line in lines)
     tracks = []
     described = _Described()
-    for line in map(str.strip, _LINE.split(text)):
+    for line in lines:
         if line.startswith("#"):
             if line.upper().startswith("#PLAYLIST:"):
                 title = line.partition(":")[2].strip() or title
